@@ -1,0 +1,26 @@
+//! Tarmac's database schema, step by step.
+//!
+//! Every step is plain SQL: it is what a database administrator reviews. `up` then `down` leaves the
+//! database as it was, and `up` again works; a test in the main crate walks all of them.
+
+pub use sea_orm_migration::{MigrationStatus, MigratorTrait};
+use sea_orm_migration::{async_trait, prelude::*};
+
+mod m20261120_000001_create_imports;
+mod m20261120_000002_create_airports;
+mod m20261120_000003_create_requests;
+
+/// All migrations, oldest first.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261120_000001_create_imports::Migration),
+            Box::new(m20261120_000002_create_airports::Migration),
+            Box::new(m20261120_000003_create_requests::Migration),
+        ]
+    }
+}

@@ -1,0 +1,99 @@
+//! The commands, one file each.
+
+mod migrate;
+mod openapi;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Config, LogFormat};
+
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+struct Arguments {
+    /// A TOML file over the defaults.
+    #[arg(long, global = true, value_name = "FILE", env = "TARMAC_CONFIG_FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API, with a worker inside.
+    Serve(serve::Arguments),
+    /// Load chunks without serving the API.
+    Worker,
+    /// Bring the database's schema up or down, or tell where it is.
+    #[command(subcommand)]
+    Migrate(migrate::Command),
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Print the configuration's defaults, with what each means.
+    Config,
+}
+
+/// What a command may fail with: printed once, with its causes.
+type CommandError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the command on the command line.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(code) => code,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
+    let file = arguments.config.as_deref();
+    match arguments.command {
+        Command::Serve(serve) => serve::run(serve, file).await,
+        Command::Worker => serve::run_worker(file).await,
+        Command::Migrate(command) => migrate::run(command, file).await,
+        Command::Openapi => openapi::run(),
+        Command::Config => print(config::DEFAULTS),
+    }
+}
+
+/// Writes to standard output; a reader that went away is no failure.
+fn print(text: &str) -> Result<ExitCode, CommandError> {
+    use std::io::{ErrorKind, Write};
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a command line says on standard error why it fails")]
+fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    eprint!("tarmac: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprint!(": {cause}");
+        source = cause.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
+}
+
+fn start_log(config: &config::Log) -> Result<(), CommandError> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.filter)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    }
+}
+
+fn load_config(file: Option<&std::path::Path>, overrides: &[(&str, String)]) -> Result<Config, CommandError> {
+    let config = Config::load(file, overrides)?;
+    start_log(&config.log)?;
+    Ok(config)
+}

@@ -1,0 +1,57 @@
+//! What can be imported. A dataset is data, not code: its columns with their rules, and the SQL that merges
+//! a loaded file into its table. The engine reads it; no dataset does I/O.
+//!
+//! To add one: a file here, a line in [`ALL`], a migration, and a file in `api/`.
+
+pub mod airport;
+mod column;
+
+pub use column::{Column, Fault, Kind, Value};
+
+/// Every dataset there is.
+pub const ALL: &[&Dataset] = &[&airport::DATASET];
+
+/// The dataset of that name.
+pub fn by_name(name: &str) -> Option<&'static Dataset> {
+    ALL.iter().copied().find(|dataset| dataset.name == name)
+}
+
+/// One kind of file that can be imported.
+#[derive(Debug)]
+pub struct Dataset {
+    /// As users write it: `airports`.
+    pub name: &'static str,
+    /// In the order of a file without header.
+    pub columns: &'static [Column],
+    /// The field that stands for null unless the client names another. The empty field always does.
+    pub null: &'static str,
+    /// How a loaded file becomes rows of the dataset's table.
+    pub merge: &'static [Step],
+    /// Removes the rows that import `$1` created and nobody changed since.
+    pub undo: &'static str,
+    /// Counts the rows that import `$1` created and that are still there.
+    pub count_created: &'static str,
+}
+
+/// One statement of a merge. They run in order, in the finishing transaction.
+///
+/// `{staging}` stands for the import's staging table: `row`, the dataset's columns, and the bookkeeping columns
+/// `target` (id of the row it is about to change), `outcome` (`unchanged`, `deleted`, `rejected`; null means it is
+/// inserted, or updated when it has a target) and, for rejects, `fault_column`, `fault_code`, `fault_message`.
+/// `$1` is the import id (bigint), `$2` the names of the columns the file has (text[]).
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// Decides outcomes; runs once.
+    Decide(&'static str),
+    /// Decides outcomes; runs again until it changes no row, because one reject can cause another.
+    DecideUntilQuiet(&'static str),
+    /// Changes the dataset's table; left out of a dry run.
+    Write(&'static str),
+}
+
+impl Dataset {
+    /// The column of that name, with its place in the dataset's order.
+    pub fn column(&self, name: &str) -> Option<(usize, &'static Column)> {
+        self.columns.iter().enumerate().find(|(_, column)| column.name == name)
+    }
+}

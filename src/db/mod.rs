@@ -1,0 +1,132 @@
+//! All SQL: one file an aggregate. SQLSTATEs and constraint names become meaning here and nowhere else.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sqlx::PgPool;
+
+use crate::config;
+
+/// The database, by both of its faces: sea-orm for entities, sqlx for COPY and everything that is written by hand.
+/// They share one pool. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    orm: DatabaseConnection,
+}
+
+/// A failed conversation with the database.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}")]
+pub struct DbError {
+    operation: &'static str,
+    #[source]
+    source: sqlx::Error,
+}
+
+/// What is left to do about a [`DbError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The pool or the server has no connection to give now.
+    Exhausted,
+    /// Passes by itself: a lost connection, a deadlock, a server that is restarting.
+    Passing,
+    /// Two rows may not hold the same value.
+    UniqueViolation,
+    /// Ours or the data's: trying again gives the same.
+    Lasting,
+}
+
+impl DbError {
+    /// Names what was attempted; for `map_err`.
+    pub fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self { operation, source }
+    }
+
+    /// The same for what sea-orm reports.
+    pub fn orm(operation: &'static str) -> impl FnOnce(sea_orm::DbErr) -> Self {
+        move |error| Self { operation, source: into_sqlx(error) }
+    }
+
+    /// What to do about it.
+    pub fn failure(&self) -> Failure {
+        match &self.source {
+            sqlx::Error::PoolTimedOut => Failure::Exhausted,
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed => Failure::Passing,
+            sqlx::Error::Database(error) => match error.code().as_deref() {
+                Some("23505") => Failure::UniqueViolation,
+                Some("53300") => Failure::Exhausted,
+                // 08: connection; 40: rollback (deadlock, serialization); 53: resources; 55P03: lock timeout;
+                // 57: shutdown, crash, query cancelled.
+                Some(code)
+                    if ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
+                        || code == "55P03" =>
+                {
+                    Failure::Passing
+                }
+                _ => Failure::Lasting,
+            },
+            _ => Failure::Lasting,
+        }
+    }
+
+    /// The constraint that was violated.
+    pub fn constraint(&self) -> Option<&str> {
+        self.source.as_database_error()?.constraint()
+    }
+}
+
+fn into_sqlx(error: sea_orm::DbErr) -> sqlx::Error {
+    use sea_orm::{DbErr, RuntimeErr};
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(error))
+        | DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => match std::sync::Arc::try_unwrap(error) {
+            Ok(error) => error,
+            Err(shared) => sqlx::Error::Protocol(shared.to_string()),
+        },
+        DbErr::ConnectionAcquire(_) => sqlx::Error::PoolTimedOut,
+        other => sqlx::Error::Decode(Box::new(other)),
+    }
+}
+
+impl Db {
+    /// Opens the pool. Fails when the server does not answer.
+    pub async fn connect(config: &config::Database) -> Result<Self, DbError> {
+        let mut options = ConnectOptions::new(config.url.clone());
+        options
+            .max_connections(config.connections)
+            .acquire_timeout(Duration::from_millis(config.acquire_ms))
+            .sqlx_logging(false)
+            .test_before_acquire(true);
+        let orm = Database::connect(options).await.map_err(DbError::orm("connecting to the database"))?;
+        Ok(Self { orm })
+    }
+
+    /// For entities.
+    pub fn orm(&self) -> &DatabaseConnection {
+        &self.orm
+    }
+
+    /// For statements written by hand.
+    pub fn pool(&self) -> &PgPool {
+        self.orm.get_postgres_connection_pool()
+    }
+
+    /// Whether the server answers.
+    pub async fn ping(&self) -> Result<(), DbError> {
+        sqlx::query("select 1")
+            .execute(self.pool())
+            .await
+            .map(drop)
+            .map_err(DbError::during("asking the database for a sign of life"))
+    }
+
+    /// Lets go of every connection.
+    pub async fn close(&self) {
+        self.pool().close().await;
+    }
+}

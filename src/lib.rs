@@ -1,0 +1,25 @@
+//! Tarmac lands CSV files in PostGIS: validated, exactly once, with every reject explained, behind a documented REST API.
+//!
+//! The modules, from the top; dependencies point down this list and never up:
+//!
+//! - [`cli`], [`app`]: the commands, and the one place where the parts are put together
+//! - [`api`], [`worker`]: HTTP in, chunks through
+//! - [`ingest`], [`auth`]: what happens to a file; who may open a link
+//! - [`transport`], [`archive`]: how chunks travel, where bytes are kept
+//! - [`datasets`]: what can be imported
+//! - [`db`]: all SQL
+//! - [`config`]: what can be set
+//!
+//! `docs/ARCHITECTURE.md` walks one upload through them.
+
+pub mod api;
+pub mod app;
+pub mod archive;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod datasets;
+pub mod db;
+pub mod ingest;
+pub mod transport;
+pub mod worker;
