@@ -1,5 +1,15 @@
 //! All SQL: one file an aggregate. SQLSTATEs and constraint names become meaning here and nowhere else.
 
+pub mod chunks;
+pub mod copy;
+pub mod files;
+pub mod imports;
+pub mod journal;
+pub mod leases;
+pub mod notify;
+pub mod rejects;
+pub mod staging;
+
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
@@ -79,6 +89,14 @@ impl DbError {
     }
 }
 
+/// Commits, naming what was done.
+pub async fn commit(
+    transaction: sqlx::Transaction<'static, sqlx::Postgres>,
+    operation: &'static str,
+) -> Result<(), DbError> {
+    transaction.commit().await.map_err(DbError::during(operation))
+}
+
 fn into_sqlx(error: sea_orm::DbErr) -> sqlx::Error {
     use sea_orm::{DbErr, RuntimeErr};
     match error {
@@ -123,6 +141,11 @@ impl Db {
             .await
             .map(drop)
             .map_err(DbError::during("asking the database for a sign of life"))
+    }
+
+    /// Opens a transaction; dropped without a commit it is rolled back.
+    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, DbError> {
+        self.pool().begin().await.map_err(DbError::during("opening a transaction"))
     }
 
     /// Lets go of every connection.

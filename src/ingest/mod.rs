@@ -1,1 +1,3 @@
-//! What happens to a file.
+//! What happens to a file between its first byte and its last row.
+
+pub mod split;
