@@ -2,11 +2,15 @@
 
 pub mod document;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use poem::{Endpoint, Route};
 
-use crate::{config::Config, db::Db};
+use crate::{
+    archive::Archive,
+    config::Config,
+    db::{Db, notify::Changes},
+};
 
 /// What handlers work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -15,6 +19,12 @@ pub struct Context {
     pub db: Db,
     /// The whole configuration.
     pub config: Arc<Config>,
+    /// Where uploads go.
+    pub archive: Archive,
+    /// Wakes who waits for an import.
+    pub changes: Changes,
+    /// Where the service listens.
+    pub address: SocketAddr,
 }
 
 /// The whole API.

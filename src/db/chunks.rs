@@ -59,14 +59,12 @@ pub async fn insert(connection: &mut PgConnection, entry: &Entry) -> Result<bool
 
 /// Whether the chunk is loaded.
 pub async fn contains(db: &Db, import_id: i64, chunk_no: i64) -> Result<bool, DbError> {
-    sqlx::query_scalar(
-        "select exists (select from import_chunks where import_id = $1 and chunk_no = $2)",
-    )
-    .bind(import_id)
-    .bind(chunk_no)
-    .fetch_one(db.pool())
-    .await
-    .map_err(DbError::during("looking for a chunk in the ledger"))
+    sqlx::query_scalar("select exists (select from import_chunks where import_id = $1 and chunk_no = $2)")
+        .bind(import_id)
+        .bind(chunk_no)
+        .fetch_one(db.pool())
+        .await
+        .map_err(DbError::during("looking for a chunk in the ledger"))
 }
 
 /// Numbers of the chunks that are loaded, in order.

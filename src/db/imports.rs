@@ -251,10 +251,12 @@ pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<Impor
 /// Moves an import that the caller has locked. Leaving `running` for good raises the epoch: what is still under way is
 /// from a zombie.
 pub async fn set_state(connection: &mut PgConnection, id: i64, state: State) -> Result<Import, DbError> {
-    let import = sqlx::query_as("update imports set state = $2,
+    let import = sqlx::query_as(
+        "update imports set state = $2,
              epoch = epoch + case when $2 in ('failed', 'cancelled') then 1 else 0 end,
              finished_at = case when $2 in ('complete', 'failed', 'cancelled') then now() else finished_at end
-         where id = $1 returning *")
+         where id = $1 returning *",
+    )
     .bind(id)
     .bind(state)
     .fetch_one(&mut *connection)

@@ -94,6 +94,16 @@ pub async fn give_back(
     .map_err(DbError::during("giving a chunk back"))
 }
 
+/// Gives back every chunk that `by` holds.
+pub async fn give_all_back(db: &Db, by: &str) -> Result<(), DbError> {
+    sqlx::query("update journal set claimed_by = null, visible_at = now() where claimed_by = $1")
+        .bind(by)
+        .execute(db.pool())
+        .await
+        .map(drop)
+        .map_err(DbError::during("giving chunks back"))
+}
+
 /// Forgets every chunk of an import.
 pub async fn clear(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
     sqlx::query("delete from journal where import_id = $1")

@@ -5,8 +5,7 @@ use sqlx::{FromRow, PgConnection};
 
 use super::{Db, DbError, copy::CopyBuffer};
 
-const TARGET: &str =
-    "import_rejects (import_id, row, line, file_no, column_name, code, message, value, byte_offset, more, raw)";
+const TARGET: &str = "import_rejects (import_id, row, line, file_no, column_name, code, message, value, byte_offset, more, raw)";
 const COLUMNS: i16 = 11;
 
 /// One rejected row, by its first fault in the order of the columns.

@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
-use super::{Db, DbError, imports::Counts};
+use super::{DbError, imports::Counts};
 use crate::datasets::{Dataset, Kind, Step};
 
 /// The staging table's name. An id is a number: nothing of a user's reaches the statement.
@@ -18,18 +18,19 @@ pub fn copy_target(dataset: &Dataset, import_id: i64) -> String {
 }
 
 /// Makes the table unless it is there.
-pub async fn create(db: &Db, dataset: &Dataset, import_id: i64) -> Result<(), DbError> {
-    let columns: String = dataset
-        .columns
-        .iter()
-        .map(|column| format!("{} {}, ", column.name, sql_type(column.kind)))
-        .collect();
+pub async fn create(connection: &mut PgConnection, dataset: &Dataset, import_id: i64) -> Result<(), DbError> {
+    let columns: String =
+        dataset.columns.iter().map(|column| format!("{} {}, ", column.name, sql_type(column.kind))).collect();
     let statement = format!(
         "create table if not exists {} (row bigint not null, {columns} target bigint, outcome text, \
          fault_column text, fault_code text, fault_message text) with (autovacuum_enabled = false)",
         table(import_id)
     );
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(db.pool()).await.map(drop).map_err(DbError::during("making a staging table"))
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("making a staging table"))
 }
 
 fn sql_type(kind: Kind) -> &'static str {
@@ -43,13 +44,21 @@ fn sql_type(kind: Kind) -> &'static str {
 /// Removes the table.
 pub async fn drop_table(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
     let statement = format!("drop table if exists {}", table(import_id));
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop).map_err(DbError::during("dropping a staging table"))
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("dropping a staging table"))
 }
 
 /// Tells the planner what is in the table.
 pub async fn analyze(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
     let statement = format!("analyze {}", table(import_id));
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop).map_err(DbError::during("analyzing a staging table"))
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("analyzing a staging table"))
 }
 
 /// Runs the deciding steps of the merge: afterwards every row has its outcome.
@@ -173,4 +182,25 @@ pub async fn late_rejects(
     .fetch_all(connection)
     .await
     .map_err(DbError::during("reading rejected rows"))
+}
+
+/// Removes the rows an import created and nobody changed since; how many, and how many are left.
+pub async fn undo(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import_id: i64,
+) -> Result<(i64, i64), DbError> {
+    let failed = || DbError::during("undoing an import");
+    let removed = sqlx::query(dataset.undo)
+        .bind(import_id)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed())?
+        .rows_affected();
+    let kept = sqlx::query_scalar(dataset.count_created)
+        .bind(import_id)
+        .fetch_one(connection)
+        .await
+        .map_err(failed())?;
+    Ok((i64::try_from(removed).unwrap_or(i64::MAX), kept))
 }

@@ -51,7 +51,9 @@ pub enum SplitError {
     #[error("the file is UTF-16; only UTF-8 is read")]
     Utf16,
     /// Most likely the quote character is another.
-    #[error("more than {UNCLOSED_QUOTES} quotes are never closed, the last one in line {line}: is the quote character right?")]
+    #[error(
+        "more than {UNCLOSED_QUOTES} quotes are never closed, the last one in line {line}: is the quote character right?"
+    )]
     UnclosedQuotes {
         /// Of the last one.
         line: i64,
@@ -160,8 +162,12 @@ impl Splitter {
         }
         Ok(match self.scan(start) {
             Scan::Complete { content, .. } if content - start > self.limits.record_bytes => Head::Broken,
-            Scan::Complete { content, .. } => Head::Record(Bytes::copy_from_slice(&self.bytes[start..content])),
-            Scan::Incomplete { .. } if self.ended || self.bytes.len() - start > self.limits.record_bytes => Head::Broken,
+            Scan::Complete { content, .. } => {
+                Head::Record(Bytes::copy_from_slice(&self.bytes[start..content]))
+            }
+            Scan::Incomplete { .. } if self.ended || self.bytes.len() - start > self.limits.record_bytes => {
+                Head::Broken
+            }
             Scan::Incomplete { .. } => Head::Incomplete,
         })
     }
@@ -308,7 +314,15 @@ impl Splitter {
         let (byte_offset, first_line, first_row) = (self.offset, self.next_line, self.next_row);
         let bytes = self.consume(self.position);
         self.next_row += rows;
-        Some(Cut { byte_offset, byte_len: bytes.len() as u64, first_row, rows, first_line, broken: None, bytes })
+        Some(Cut {
+            byte_offset,
+            byte_len: bytes.len() as u64,
+            first_row,
+            rows,
+            first_line,
+            broken: None,
+            bytes,
+        })
     }
 
     /// The record at `start` as a chunk of its own, after what comes before it.
@@ -334,7 +348,8 @@ impl Splitter {
             _ if self.ended => Ok(Some(self.cut_broken(self.bytes.len(), broken))),
             _ => {
                 let (offset, line) = (self.offset, self.next_line);
-                let sample = Bytes::copy_from_slice(&self.bytes[..self.limits.record_bytes.min(self.bytes.len())]);
+                let sample =
+                    Bytes::copy_from_slice(&self.bytes[..self.limits.record_bytes.min(self.bytes.len())]);
                 self.skip = Some(Skip { offset, length: 0, line, sample });
                 Ok(self.finish_skip())
             }

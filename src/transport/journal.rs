@@ -41,11 +41,7 @@ impl Transport for Journal {
     }
 
     fn subscriber(&self, by: String) -> Box<dyn Subscriber> {
-        Box::new(JournalSubscriber {
-            journal: self.clone(),
-            watch: self.changes.watch(Topic::Journal),
-            by,
-        })
+        Box::new(JournalSubscriber { journal: self.clone(), watch: self.changes.watch(Topic::Journal), by })
     }
 }
 
@@ -68,7 +64,8 @@ struct JournalSubscriber {
 impl Subscriber for JournalSubscriber {
     async fn receive(&mut self) -> Result<Delivery, TransportError> {
         loop {
-            if let Some((chunk, attempt)) = journal::claim::<Chunk>(&self.journal.db, &self.by, CLAIM).await? {
+            if let Some((chunk, attempt)) = journal::claim::<Chunk>(&self.journal.db, &self.by, CLAIM).await?
+            {
                 let length = match chunk.broken {
                     Some(_) => chunk.byte_len.min(self.journal.sample_bytes),
                     None => chunk.byte_len,
@@ -90,6 +87,11 @@ impl Subscriber for JournalSubscriber {
     async fn retry(&mut self, delivery: &Delivery, delay: Duration) -> Result<(), TransportError> {
         let Chunk { import_id, chunk_no, .. } = delivery.chunk;
         journal::give_back(&self.journal.db, import_id, chunk_no, &self.by, delay).await?;
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), TransportError> {
+        journal::give_all_back(&self.journal.db, &self.by).await?;
         Ok(())
     }
 }

@@ -88,6 +88,9 @@ pub trait Subscriber: Send + std::fmt::Debug {
 
     /// The chunk shall come again after `delay`.
     async fn retry(&mut self, delivery: &Delivery, delay: Duration) -> Result<(), TransportError>;
+
+    /// Hands back whatever was received and not dealt with: others can have it at once.
+    async fn close(&mut self) -> Result<(), TransportError>;
 }
 
 /// Makes publishers and subscribers: what the configuration chooses.
