@@ -9,7 +9,9 @@ const UP: &str = r"
 create table idempotency_keys (
     client       text        not null,
     key          text        not null,
-    -- SHA-256 of the method, the path with its query, and the body; null until the body has been read.
+    -- Which request holds the key; one that took over after the lease had run out is another.
+    holder       text        not null,
+    -- SHA-256 of the method, the path with its query, and the body; null until the answer is kept.
     fingerprint  bytea,
     -- The answer, null while the first request is still running.
     status       smallint,

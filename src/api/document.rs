@@ -1,6 +1,242 @@
-//! The OpenAPI document.
+//! The OpenAPI document: what poem-openapi derives from the handlers, and what it cannot say.
+
+use std::sync::LazyLock;
+
+use poem::endpoint::BoxEndpoint;
+use poem::http::Method;
+use poem_openapi::{
+    ContactObject, LicenseObject, OpenApi, OpenApiService,
+    registry::{MetaApi, Registry},
+};
+use serde_json::{Map, Value, json};
+
+use super::{Resources, body, operations, operations::Completed};
+
+const DESCRIPTION: &str = "Tarmac lands CSV files in PostGIS: validated row by row, loaded exactly once, every reject explained.
+
+* JSON in and out, UTF-8; timestamps are RFC 3339 in UTC. An unknown field or query parameter is refused.
+* What is refused is answered with `application/problem+json` (RFC 9457); `GET /problems/{name}` explains each `type`.
+* Lists come page by page: `limit`, `cursor`, and `Link: …; rel=\"next\"`.
+* Single rows carry an `ETag`; `PUT`, `PATCH` and `DELETE` honour `If-Match`.
+* Every answer carries `X-Request-Id`, the request's own when it had one.";
+
+/// The document as JSON.
+pub(super) fn json() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+        let mut document = serde_json::from_str(&service().spec()).unwrap_or_default();
+        complete(&mut document);
+        document
+    });
+    &DOCUMENT
+}
 
 /// The document as YAML.
-pub fn yaml() -> Result<String, std::fmt::Error> {
-    Ok(String::new())
+pub fn yaml() -> Result<String, serde_yaml::Error> {
+    serde_yaml::to_string(json())
+}
+
+/// Swagger UI with the document and all its assets inside.
+pub(super) fn swagger_ui() -> &'static str {
+    static PAGE: LazyLock<String> = LazyLock::new(|| with_completed_document(service().swagger_ui_html()));
+    &PAGE
+}
+
+/// Redoc with the document and all its assets inside.
+pub(super) fn redoc() -> &'static str {
+    const FONTS: &str = "<link href=\"https://fonts.googleapis.com/css?family=Montserrat:300,400,700|Roboto:300,400,700\" \
+                         rel=\"stylesheet\">";
+    static PAGE: LazyLock<String> =
+        LazyLock::new(|| with_completed_document(service().redoc_html()).replace(FONTS, ""));
+    &PAGE
+}
+
+/// poem-openapi's pages hold the document as it made it.
+fn with_completed_document(page: String) -> String {
+    // "</script>" inside the document would end the script that holds it.
+    let document = json().to_string().replace("</", "<\\/");
+    page.replace(&service().spec(), &document)
+}
+
+/// The service of `api`, with its general part.
+pub(super) fn service_of<T: OpenApi>(api: T) -> OpenApiService<T, ()> {
+    OpenApiService::new(api, "Tarmac", env!("CARGO_PKG_VERSION"))
+        .description(DESCRIPTION)
+        .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
+        .contact(ContactObject::new().name("Tarmac"))
+        .server("/")
+}
+
+fn service() -> OpenApiService<Described, ()> {
+    service_of(Described)
+}
+
+/// The API as the document needs it: without anything that could answer.
+struct Described;
+
+impl OpenApi for Described {
+    fn meta() -> Vec<MetaApi> {
+        Completed::<Resources>::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        Completed::<Resources>::register(registry);
+    }
+
+    fn add_routes(
+        self,
+        _table: &mut std::collections::HashMap<
+            String,
+            std::collections::HashMap<Method, BoxEndpoint<'static>>,
+        >,
+    ) {
+    }
+}
+
+fn complete(document: &mut Value) {
+    let paths = Completed::<Resources>::meta();
+    for path in paths.iter().flat_map(|api| &api.paths) {
+        if let Some(operations) = document["paths"][&path.path].as_object_mut() {
+            add_head(operations);
+            add_options(operations, &path.path, &operations::allowed(path));
+            for operation in operations.values_mut() {
+                name_headers(operation);
+            }
+        }
+    }
+    refuse_unknown_fields(document);
+}
+
+/// `HEAD` is `GET` without the body.
+fn add_head(operations: &mut Map<String, Value>) {
+    let Some(get) = operations.get("get").filter(|_| !operations.contains_key("head")) else { return };
+    let mut head = get.clone();
+    head["operationId"] = format!("head_{}", get["operationId"].as_str().unwrap_or_default()).into();
+    head["summary"] = "The headers of GET".into();
+    if let Some(head) = head.as_object_mut() {
+        head.remove("description");
+    }
+    for answer in head["responses"].as_object_mut().into_iter().flat_map(|answers| answers.values_mut()) {
+        if let Some(answer) = answer.as_object_mut() {
+            answer.remove("content");
+        }
+    }
+    operations.insert("head".to_owned(), head);
+}
+
+fn add_options(operations: &mut Map<String, Value>, path: &str, allow: &str) {
+    let header = json!({
+        "description": "The methods of this path",
+        "required": true,
+        "schema": { "type": "string", "example": allow },
+    });
+    if let Some(options) = operations.get_mut("options") {
+        options["responses"]["200"]["headers"]["Allow"] = header;
+        return;
+    }
+    let words: Vec<_> =
+        path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let name = if words.is_empty() { "root".to_owned() } else { words.join("_") };
+    let parameters: Vec<_> = operations
+        .values()
+        .find_map(|operation| operation["parameters"].as_array())
+        .into_iter()
+        .flatten()
+        .filter(|parameter| parameter["in"] == "path")
+        .cloned()
+        .collect();
+    let tags = operations.values().find_map(|operation| operation.get("tags")).cloned().unwrap_or(json!([]));
+    operations.insert(
+        "options".to_owned(),
+        json!({
+            "tags": tags,
+            "summary": "The methods of this path",
+            "parameters": parameters,
+            "responses": { "200": { "description": "In the header `Allow`", "headers": { "Allow": header } } },
+            "operationId": format!("options_{name}"),
+        }),
+    );
+}
+
+/// poem-openapi writes header names in capitals.
+fn name_headers(operation: &mut Value) {
+    for answer in operation["responses"].as_object_mut().into_iter().flat_map(|answers| answers.values_mut())
+    {
+        let Some(headers) = answer["headers"].as_object_mut() else {
+            if let Some(answer) = answer.as_object_mut() {
+                answer.remove("headers");
+            }
+            continue;
+        };
+        *headers =
+            std::mem::take(headers).into_iter().map(|(name, header)| (usual_case(&name), header)).collect();
+    }
+}
+
+fn usual_case(header: &str) -> String {
+    if header.eq_ignore_ascii_case("etag") {
+        return "ETag".to_owned();
+    }
+    let words = header.split('-').map(|word| match word.split_at_checked(1) {
+        Some((first, rest)) => first.to_ascii_uppercase() + &rest.to_ascii_lowercase(),
+        None => String::new(),
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
+/// Marks every object that a JSON body is made of as closed.
+fn refuse_unknown_fields(document: &mut Value) {
+    let operations =
+        document["paths"].as_object().into_iter().flat_map(Map::values).filter_map(Value::as_object);
+    let contents = operations
+        .flat_map(Map::values)
+        .filter_map(|operation| operation["requestBody"]["content"].as_object())
+        .flatten()
+        .filter(|(media_type, _)| body::is_json(media_type));
+    let mut names: Vec<String> = contents.flat_map(|(_, content)| references(&content["schema"])).collect();
+    let mut closed: Vec<String> = Vec::new();
+    while let Some(name) = names.pop() {
+        if closed.contains(&name) {
+            continue;
+        }
+        let schema = &mut document["components"]["schemas"][&name];
+        if schema["type"] == "object" {
+            schema["additionalProperties"] = false.into();
+        }
+        names.extend(references(schema));
+        closed.push(name);
+    }
+}
+
+/// The names of the schemas that `schema` refers to.
+fn references(schema: &Value) -> Vec<String> {
+    match schema {
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(name, value)| match value.as_str().filter(|_| name == "$ref") {
+                Some(reference) => reference.rsplit('/').next().map(str::to_owned).into_iter().collect(),
+                None => references(value),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_names_are_written_as_people_know_them() {
+        assert_eq!(usual_case("RETRY-AFTER"), "Retry-After");
+        assert_eq!(usual_case("ETAG"), "ETag");
+    }
+
+    #[test]
+    fn the_pages_hold_the_completed_document_and_load_nothing_from_elsewhere() {
+        for page in [swagger_ui(), redoc()] {
+            assert!(page.contains("options_airports"));
+            assert!(!page.contains("fonts.googleapis.com/css"));
+        }
+    }
 }

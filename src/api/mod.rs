@@ -1,10 +1,29 @@
 //! The only user of poem: one file a resource. Handlers translate: request, one call, response.
+//!
+//! - [`problem`]: what a request is refused with; the one place with status codes
+//! - [`operations`]: what all operations have in common; [`middleware`]: what goes around them
+//! - `body`, `negotiate`, `page`, `precondition`, `prefer`, `idempotency`: parts that handlers are made of
+//! - the rest: resources, named after their paths
 
+mod body;
+mod docs;
 pub mod document;
+mod foreign;
+mod health;
+mod idempotency;
+mod middleware;
+mod negotiate;
+mod operations;
+mod page;
+mod precondition;
+mod prefer;
+mod problem;
+mod problems;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use poem::{Endpoint, Route};
+use poem::{Endpoint, EndpointExt, IntoEndpoint};
+use poem_openapi::{OpenApi, Tags};
 
 use crate::{
     archive::Archive,
@@ -27,7 +46,31 @@ pub struct Context {
     pub address: SocketAddr,
 }
 
+/// The chapters of the document.
+#[derive(Tags)]
+enum Tag {
+    /// The document itself, and what its problems mean
+    Documentation,
+    /// Running the service
+    Operations,
+}
+
+/// Every resource there is.
+type Resources = (docs::Docs, problems::Problems, health::Health);
+
+fn resources(context: Context) -> Resources {
+    (docs::Docs, problems::Problems, health::Health { context })
+}
+
 /// The whole API.
-pub fn endpoint(_context: Context) -> impl Endpoint {
-    Route::new()
+pub fn endpoint(context: Context) -> impl Endpoint {
+    let config = Arc::clone(&context.config);
+    let request_time = Duration::from_secs(config.server.request_seconds);
+    let completed = operations::Completed { resources: resources(context), request_time };
+    let allow = operations::Completed::<Resources>::meta()
+        .iter()
+        .flat_map(|api| &api.paths)
+        .map(|path| (operations::route_pattern(&path.path), operations::allowed(path)))
+        .collect();
+    document::service_of(completed).into_endpoint().with(middleware::Envelope { config, allow })
 }

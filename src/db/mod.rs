@@ -3,11 +3,13 @@
 pub mod chunks;
 pub mod copy;
 pub mod files;
+pub mod idempotency;
 pub mod imports;
 pub mod journal;
 pub mod leases;
 pub mod notify;
 pub mod rejects;
+pub mod schema;
 pub mod staging;
 
 use std::time::Duration;

@@ -1,0 +1,321 @@
+//! JSON bodies. In: one media type, a size limit while reading, no duplicate names, every violation reported with its
+//! JSON Pointer. Out: `application/json`.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use poem::{
+    Body, IntoResponse, Request, RequestBody, Response,
+    http::{HeaderName, header},
+};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    payload::Payload,
+    registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry},
+    types::{ToJSON, Type},
+};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::problem::{Invalid, Problem, TooLarge, UnsupportedMediaType, Violation};
+use crate::config::Config;
+
+/// `Accept-Patch` (RFC 5789).
+pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// Whether a media type of the document is read by this module.
+pub(super) fn is_json(media_type: &str) -> bool {
+    [JSON, MERGE_PATCH].contains(&media_type)
+}
+
+/// An answer in JSON.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: Type> Payload for Json<T> {
+    const CONTENT_TYPE: &'static str = JSON;
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: ToJSON> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(JSON).body(self.0.to_json_string())
+    }
+}
+
+/// A body's type: its schema by [`Type`], its rules here.
+pub(crate) trait FromJson: Type + Sized {
+    /// Reads the value; whatever is wrong is added to `faults`, and then the answer may be nothing.
+    fn from_json(json: &Value, faults: &mut Vec<Violation>) -> Option<Self>;
+}
+
+/// A body in JSON.
+pub(crate) struct JsonBody<T> {
+    /// What it says.
+    pub(crate) value: T,
+    /// Its bytes as they came, for the fingerprint of an `Idempotency-Key`.
+    pub(crate) bytes: Bytes,
+}
+
+/// The body of a PATCH: JSON that changes what it names and leaves the rest (RFC 7396).
+pub(crate) struct MergePatch<T>(pub(crate) T);
+
+impl<'a, T: FromJson> ApiExtractor<'a> for JsonBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(meta::<T>(&[JSON]))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let bytes = read(request, body, &[JSON]).await?;
+        let value = parse(&bytes)?;
+        Ok(Self { value, bytes })
+    }
+}
+
+impl<'a, T: FromJson> ApiExtractor<'a> for MergePatch<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(meta::<T>(&[JSON, MERGE_PATCH]))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self(parse(&read(request, body, &[JSON, MERGE_PATCH]).await?)?))
+    }
+}
+
+fn meta<T: Type>(media_types: &'static [&'static str]) -> MetaRequest {
+    let content = media_types
+        .iter()
+        .map(|&content_type| MetaMediaType { content_type, schema: T::schema_ref() })
+        .collect();
+    MetaRequest { description: None, content, required: true }
+}
+
+/// The bytes of a JSON body, at most `server.json_bytes`.
+async fn read(request: &Request, body: &mut RequestBody, media_types: &[&str]) -> Result<Bytes, Problem> {
+    check_media_type(request, media_types)?;
+    let limit = request.data::<Arc<Config>>().map_or(0, |config| config.server.json_bytes);
+    let too_large = || TooLarge::new(format!("a JSON body may have {limit} bytes"));
+    let announced =
+        request.header(header::CONTENT_LENGTH.as_str()).and_then(|length| length.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large().into());
+    }
+    let mut bytes = Vec::new();
+    let mut pieces = std::pin::pin!(body.take().map(Body::into_bytes_stream).map_err(|_| broken())?);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| broken())?;
+        if (bytes.len() + piece.len()) as u64 > limit {
+            return Err(too_large().into());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes.into())
+}
+
+fn broken() -> Invalid {
+    Invalid::new("the body ended early")
+}
+
+fn check_media_type(request: &Request, media_types: &[&str]) -> Result<(), UnsupportedMediaType> {
+    if let Some(coding) = request.header(header::CONTENT_ENCODING.as_str())
+        && !coding.eq_ignore_ascii_case("identity")
+    {
+        return Err(UnsupportedMediaType::coding(coding, "identity"));
+    }
+    let Some(content_type) = request.content_type() else {
+        return Err(UnsupportedMediaType::new("the body comes without a Content-Type"));
+    };
+    let read = content_type.parse::<mime::Mime>().is_ok_and(|given| {
+        let utf8 = given.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8);
+        utf8 && media_types.contains(&given.essence_str())
+    });
+    if read {
+        Ok(())
+    } else {
+        Err(UnsupportedMediaType::new(format!("a body of type {content_type:?} is not read here")))
+    }
+}
+
+/// Reads JSON by the strict rules; every violation is in the refusal.
+pub(super) fn parse<T: FromJson>(bytes: &[u8]) -> Result<T, Invalid> {
+    let Unambiguous(json) = serde_json::from_slice(bytes).map_err(|error| {
+        let code = if error.is_data() { "duplicate_field" } else { "malformed_json" };
+        Invalid::because(vec![Violation::at("", code, error.to_string())])
+    })?;
+    let mut faults = Vec::new();
+    match T::from_json(&json, &mut faults) {
+        Some(value) if faults.is_empty() => Ok(value),
+        _ => Err(Invalid::because(faults)),
+    }
+}
+
+/// The object, or the fault that it is none.
+pub(crate) fn object<'a>(json: &'a Value, faults: &mut Vec<Violation>) -> Option<&'a Map<String, Value>> {
+    let object = json.as_object();
+    if object.is_none() {
+        faults.push(Violation::at("", "not_an_object", "the body must be a JSON object"));
+    }
+    object
+}
+
+/// The JSON Pointer (RFC 6901) to a member of the object that `parent` points to.
+pub(crate) fn pointer(parent: &str, name: &str) -> String {
+    format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+/// A fault for each member that `known` does not list.
+pub(crate) fn refuse_unknown_fields(
+    object: &Map<String, Value>,
+    known: impl Fn(&str) -> bool,
+    faults: &mut Vec<Violation>,
+) {
+    for name in object.keys().filter(|name| !known(name)) {
+        faults.push(Violation::at(
+            pointer("", name),
+            "unknown_field",
+            format!("{name} is no field of this body"),
+        ));
+    }
+}
+
+/// JSON in which no object names a member twice: which of the two is meant, nobody could say.
+struct Unambiguous(Value);
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UnambiguousVisitor).map(Self)
+    }
+}
+
+struct UnambiguousVisitor;
+
+impl<'de> Visitor<'de> for UnambiguousVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Unambiguous(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if object.contains_key(&name) {
+                return Err(de::Error::custom(format_args!("{name:?} is there twice")));
+            }
+            let Unambiguous(value) = members.next_value()?;
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &[u8]) -> Result<Value, serde_json::Error> {
+        serde_json::from_slice(text).map(|Unambiguous(json)| json)
+    }
+
+    #[test]
+    fn json_keeps_its_values() {
+        let text = r#"{"a":[1,-2,3.5,true,null,"\u0041"],"b":{"c":18446744073709551615}}"#;
+        assert_eq!(
+            parsed(text.as_bytes()).expect("valid"),
+            serde_json::from_str::<Value>(text).expect("valid")
+        );
+    }
+
+    #[test]
+    fn hostile_json_is_an_error_and_no_panic() {
+        let deep = "[".repeat(100_000);
+        for text in [
+            r#"{"a":1,"a":1}"#.as_bytes(),
+            r#"[{"a":{"b":1,"b":2}}]"#.as_bytes(),
+            br#""\ud800""#,
+            b"\"\xff\"",
+            b"1e999",
+            b"{\"a\":1} x",
+            b"",
+            deep.as_bytes(),
+        ] {
+            assert!(parsed(text).is_err(), "{:?}", String::from_utf8_lossy(text).get(..20));
+        }
+    }
+
+    #[test]
+    fn a_pointer_escapes_its_names() {
+        assert_eq!(pointer("/rows/3", "a/b~c"), "/rows/3/a~1b~0c");
+    }
+}

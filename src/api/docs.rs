@@ -1,0 +1,73 @@
+//! The document and its pages.
+
+use poem_openapi::{
+    ApiResponse, OpenApi,
+    payload::{Html, PlainText},
+};
+use serde_json::Value;
+
+use super::{Tag, body::Json, document, problem::Internal};
+use crate::refusal;
+
+/// Pages are one file each: their scripts and styles are inside, and nothing is loaded from elsewhere.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src 'self' data:; \
+                      font-src data:; connect-src 'self'; worker-src blob:; frame-ancestors 'none'";
+
+/// See the module.
+pub(super) struct Docs;
+
+#[derive(ApiResponse)]
+enum Page {
+    /// The page
+    #[oai(status = 200)]
+    Page(Html<&'static str>, #[oai(header = "Content-Security-Policy")] String),
+}
+
+#[derive(ApiResponse)]
+enum JsonDocument {
+    /// The document
+    #[oai(status = 200)]
+    Document(Json<Value>),
+}
+
+#[derive(ApiResponse)]
+enum YamlDocument {
+    /// The document
+    #[oai(status = 200, content_type = "application/yaml")]
+    Document(PlainText<String>),
+}
+
+refusal!(YamlRefusal: Internal);
+
+#[OpenApi]
+impl Docs {
+    /// Swagger UI
+    #[oai(path = "/", method = "get", operation_id = "show_start_page", tag = Tag::Documentation)]
+    async fn show_start_page(&self) -> Page {
+        Page::Page(Html(document::swagger_ui()), POLICY.to_owned())
+    }
+
+    /// Swagger UI
+    #[oai(path = "/docs", method = "get", operation_id = "show_swagger_ui", tag = Tag::Documentation)]
+    async fn show_swagger_ui(&self) -> Page {
+        Page::Page(Html(document::swagger_ui()), POLICY.to_owned())
+    }
+
+    /// Redoc
+    #[oai(path = "/redoc", method = "get", operation_id = "show_redoc", tag = Tag::Documentation)]
+    async fn show_redoc(&self) -> Page {
+        Page::Page(Html(document::redoc()), POLICY.to_owned())
+    }
+
+    /// This document as JSON
+    #[oai(path = "/openapi.json", method = "get", operation_id = "get_openapi_json", tag = Tag::Documentation)]
+    async fn get_openapi_json(&self) -> JsonDocument {
+        JsonDocument::Document(Json(document::json().clone()))
+    }
+
+    /// This document as YAML
+    #[oai(path = "/openapi.yaml", method = "get", operation_id = "get_openapi_yaml", tag = Tag::Documentation)]
+    async fn get_openapi_yaml(&self) -> Result<YamlDocument, YamlRefusal> {
+        Ok(YamlDocument::Document(PlainText(document::yaml().map_err(Internal::because)?)))
+    }
+}

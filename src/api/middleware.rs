@@ -1,0 +1,140 @@
+//! Around everything: the request's id, its span and its one log line, problems rendered, panics kept inside.
+
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use futures_util::FutureExt;
+use poem::{
+    Endpoint, Middleware, PathPattern, Request, Response,
+    http::{HeaderName, HeaderValue, header},
+};
+use tracing::Instrument;
+
+use super::{
+    foreign,
+    problem::{Internal, Kind, Problem},
+};
+use crate::config::Config;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest request id that is taken over from a client.
+const REQUEST_ID_CHARS: usize = 128;
+
+/// Wraps the whole API.
+pub(super) struct Envelope {
+    /// What body limits are read from.
+    pub(super) config: Arc<Config>,
+    /// `Allow` by route pattern.
+    pub(super) allow: HashMap<String, String>,
+}
+
+impl<E: Endpoint<Output = Response>> Middleware<E> for Envelope {
+    type Output = Enveloped<E>;
+
+    fn transform(&self, inner: E) -> Self::Output {
+        Enveloped { config: Arc::clone(&self.config), allow: self.allow.clone(), inner }
+    }
+}
+
+/// See [`Envelope`].
+pub(super) struct Enveloped<E> {
+    config: Arc<Config>,
+    allow: HashMap<String, String>,
+    inner: E,
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let id = request_id(&request);
+        let span = tracing::info_span!("request", request.id = %id, http.method = %request.method());
+        request.set_data(Arc::clone(&self.config));
+        let answer = async {
+            let started = Instant::now();
+            let (mut answer, route) = self.answer(request, &id).await;
+            if let Ok(value) = HeaderValue::from_str(&id) {
+                answer.headers_mut().insert(REQUEST_ID, value);
+            }
+            // The route, never the path: a path may hold a confirmation link's token.
+            tracing::info!(
+                http.route = route.as_deref().unwrap_or("none"),
+                http.status = answer.status().as_u16(),
+                elapsed_ms = started.elapsed().as_millis() as u64,
+                "answered"
+            );
+            answer
+        };
+        Ok(answer.instrument(span).await)
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Enveloped<E> {
+    async fn answer(&self, request: Request, id: &str) -> (Response, Option<Arc<str>>) {
+        match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
+            Ok(Ok(answer)) => {
+                let route = answer.data::<PathPattern>().map(|pattern| Arc::clone(&pattern.0));
+                (answer, route)
+            }
+            Ok(Err(error)) => {
+                let route = error.data::<PathPattern>().map(|pattern| Arc::clone(&pattern.0));
+                let mut problem = foreign::problem(error);
+                self.add_allow(&mut problem, route.as_deref());
+                log_fault(&problem);
+                (problem.render(Some(id)), route)
+            }
+            Err(panic) => {
+                let problem: Problem = Internal::because(panic_message(panic.as_ref())).into();
+                log_fault(&problem);
+                (problem.render(Some(id)), None)
+            }
+        }
+    }
+
+    fn add_allow(&self, problem: &mut Problem, route: Option<&str>) {
+        if problem.kind != Kind::MethodNotAllowed {
+            return;
+        }
+        let allow = route.and_then(|route| self.allow.get(route));
+        if let Some(Ok(allow)) = allow.map(|allow| HeaderValue::from_str(allow)) {
+            problem.set_header(header::ALLOW, allow);
+        }
+    }
+}
+
+/// The client's, when it is short and harmless in a log, else a new one.
+fn request_id(request: &Request) -> String {
+    let harmless = |id: &&str| {
+        !id.is_empty()
+            && id.len() <= REQUEST_ID_CHARS
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+    };
+    match request.header(REQUEST_ID.as_str()).filter(harmless) {
+        Some(id) => id.to_owned(),
+        None => uuid::Uuid::now_v7().to_string(),
+    }
+}
+
+/// A fault of the server is logged here and nowhere else, with all its causes; the client only gets its request id.
+fn log_fault(problem: &Problem) {
+    if !problem.kind.status().is_server_error() {
+        return;
+    }
+    let mut causes = String::new();
+    let mut source = std::error::Error::source(problem);
+    while let Some(cause) = source {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    match problem.kind {
+        Kind::Unavailable => tracing::warn!(error = %format_args!("{problem}{causes}"), "unavailable"),
+        _ => tracing::error!(error = %format_args!("{problem}{causes}"), "failed"),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("without a message"))
+}

@@ -1,0 +1,305 @@
+//! What every operation has in common, derived from what the document says about it: the statuses anyone can be
+//! answered with, `HEAD` and `OPTIONS`, `Allow`, unknown parameters, negotiation, the time limit.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use poem::{
+    Endpoint, EndpointExt, Request, Response,
+    endpoint::{BoxEndpoint, make_sync},
+    http::{HeaderValue, Method, StatusCode, header},
+};
+use poem_openapi::{
+    OpenApi,
+    registry::{MetaApi, MetaOperation, MetaParamIn, MetaPath, MetaResponse, Registry},
+};
+
+use super::{
+    foreign, negotiate,
+    problem::{self, Invalid, Kind, NotAcceptable, Problem, Unavailable, Violation},
+};
+
+/// Resources, with all that their operations have in common.
+///
+/// `HEAD` runs the path's `GET` and leaves the body out, so a `GET` that acts must bring a `HEAD` of its own that
+/// does not. An `OPTIONS` of its own is kept too; it gets its `Allow` here.
+pub(super) struct Completed<T> {
+    /// The resources.
+    pub(super) resources: T,
+    /// How long a request may take that neither uploads nor streams.
+    pub(super) request_time: Duration,
+}
+
+impl<T: OpenApi> OpenApi for Completed<T> {
+    fn meta() -> Vec<MetaApi> {
+        let mut apis = T::meta();
+        for operation in apis.iter_mut().flat_map(|api| &mut api.paths).flat_map(|path| &mut path.operations)
+        {
+            add_common_responses(operation);
+            let responses = std::mem::take(&mut operation.responses.responses);
+            operation.responses.responses = merge_by_status(responses);
+        }
+        apis
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+        problem::register(registry);
+    }
+
+    fn add_routes(self, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        let mut bare = HashMap::new();
+        self.resources.add_routes(&mut bare);
+        for path in Self::meta().iter().flat_map(|api| &api.paths) {
+            let pattern = route_pattern(&path.path);
+            if let Some(endpoints) = bare.remove(&pattern) {
+                table.insert(pattern, complete_path(path, endpoints, self.request_time));
+            }
+        }
+    }
+}
+
+/// The methods of a path, as `Allow` lists them.
+pub(super) fn allowed(path: &MetaPath) -> String {
+    let mut methods: BTreeSet<&str> =
+        path.operations.iter().map(|operation| operation.method.as_str()).collect();
+    methods.insert(Method::OPTIONS.as_str());
+    if methods.contains(Method::GET.as_str()) {
+        methods.insert(Method::HEAD.as_str());
+    }
+    methods.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// `/airports/{id}` as poem's router writes it: `/airports/:param0`.
+pub(super) fn route_pattern(path: &str) -> String {
+    let mut parameters = 0;
+    let segments: Vec<_> = path
+        .split('/')
+        .map(|segment| {
+            if segment.starts_with('{') {
+                parameters += 1;
+                format!(":param{}", parameters - 1)
+            } else {
+                segment.to_owned()
+            }
+        })
+        .collect();
+    segments.join("/")
+}
+
+/// Whether answers come as they happen.
+const EVENT_STREAM: &str = "text/event-stream";
+
+fn complete_path(
+    path: &MetaPath,
+    mut endpoints: HashMap<Method, BoxEndpoint<'static>>,
+    request_time: Duration,
+) -> HashMap<Method, BoxEndpoint<'static>> {
+    let mut completed = HashMap::new();
+    for operation in &path.operations {
+        let Some(endpoint) = endpoints.remove(&operation.method) else { continue };
+        let guarded = Arc::new(Guarded { rules: Rules::of(operation, request_time), endpoint });
+        if operation.method == Method::GET {
+            let get = Arc::clone(&guarded);
+            // The server sends the headers of this answer and keeps its body.
+            let head = poem::endpoint::make(move |mut request: Request| {
+                let get = Arc::clone(&get);
+                async move {
+                    request.set_method(Method::GET);
+                    get.call(request).await
+                }
+            });
+            completed.entry(Method::HEAD).or_insert_with(|| head.boxed());
+        }
+        completed.insert(operation.method.clone(), guarded.map_to_response().boxed());
+    }
+    let allow = allowed(path);
+    let options =
+        completed.remove(&Method::OPTIONS).unwrap_or_else(|| make_sync(|_| Response::default()).boxed());
+    let options = options.after(move |answer| {
+        let allow = HeaderValue::from_str(&allow);
+        async move {
+            let mut answer = answer?;
+            if let Ok(allow) = allow {
+                answer.headers_mut().insert(header::ALLOW, allow);
+            }
+            Ok::<_, poem::Error>(answer)
+        }
+    });
+    completed.insert(Method::OPTIONS, options.boxed());
+    completed
+}
+
+/// What a request is held against before its handler sees it.
+struct Rules {
+    /// Name, and whether it may come more than once.
+    query: Vec<(String, bool)>,
+    /// The media types of success, the preferred one first.
+    offers: Vec<&'static str>,
+    /// The media types a body may have, for `Accept` or `Accept-Patch`.
+    takes: Option<(header::HeaderName, HeaderValue)>,
+    time: Option<Duration>,
+}
+
+impl Rules {
+    fn of(operation: &MetaOperation, request_time: Duration) -> Self {
+        let query = operation
+            .params
+            .iter()
+            .filter(|parameter| parameter.in_type == MetaParamIn::Query)
+            .map(|parameter| {
+                let repeats = match &parameter.schema {
+                    poem_openapi::registry::MetaSchemaRef::Inline(schema) => schema.ty == "array",
+                    poem_openapi::registry::MetaSchemaRef::Reference(_) => false,
+                };
+                (parameter.name.clone(), repeats)
+            })
+            .collect();
+        let offers = offers(&operation.responses.responses);
+        let bodies: Vec<_> = operation
+            .request
+            .iter()
+            .flat_map(|request| &request.content)
+            .map(|content| content.content_type)
+            .collect();
+        let name = if operation.method == Method::PATCH { super::body::ACCEPT_PATCH } else { header::ACCEPT };
+        let takes = HeaderValue::from_str(&bodies.join(", "))
+            .ok()
+            .filter(|_| !bodies.is_empty())
+            .map(|types| (name, types));
+        let uploads = bodies.iter().any(|body| !super::body::is_json(body));
+        let streams = offers.contains(&EVENT_STREAM);
+        Self { query, offers, takes, time: (!uploads && !streams).then_some(request_time) }
+    }
+
+    fn check_query(&self, request: &Request) -> Result<(), Invalid> {
+        let given: Vec<(String, String)> = request.params().unwrap_or_default();
+        let mut seen = BTreeSet::new();
+        let mut faults = Vec::new();
+        for (name, _) in &given {
+            match self.query.iter().find(|(known, _)| known == name) {
+                None => faults.push(Violation::parameter(
+                    name,
+                    "unknown_parameter",
+                    format!("{name} is no parameter of this operation"),
+                )),
+                Some((_, repeats)) if !seen.insert(name) && !repeats => faults.push(Violation::parameter(
+                    name,
+                    "repeated_parameter",
+                    format!("{name} may be given once only"),
+                )),
+                Some(_) => {}
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(Invalid::because(faults)) }
+    }
+
+    fn negotiate(&self, request: &mut Request) -> Result<(), NotAcceptable> {
+        if self.offers.is_empty() {
+            return Ok(());
+        }
+        let accepted = negotiate::choose(request.headers(), &self.offers)
+            .ok_or_else(|| NotAcceptable::new(format!("the answer exists as {}", self.offers.join(", "))))?;
+        request.set_data(accepted);
+        Ok(())
+    }
+}
+
+fn offers(responses: &[MetaResponse]) -> Vec<&'static str> {
+    let mut offers = Vec::new();
+    let successes = responses.iter().filter(|response| matches!(response.status, Some(200..=299)));
+    for content in successes.flat_map(|response| &response.content) {
+        if !offers.contains(&content.content_type) {
+            offers.push(content.content_type);
+        }
+    }
+    offers
+}
+
+struct Guarded {
+    rules: Rules,
+    endpoint: BoxEndpoint<'static>,
+}
+
+impl Guarded {
+    async fn answer(&self, mut request: Request) -> Result<Response, Problem> {
+        self.rules.check_query(&request)?;
+        self.rules.negotiate(&mut request)?;
+        let handled = self.endpoint.call(request);
+        let answer = match self.rules.time {
+            None => handled.await,
+            Some(time) => tokio::time::timeout(time, handled).await.map_err(|_| {
+                Unavailable::new(format!("the request took longer than {} s", time.as_secs()))
+            })?,
+        };
+        answer.map_err(|error| {
+            let mut problem = foreign::problem(error);
+            if problem.kind == Kind::UnsupportedMediaType
+                && !problem.has_header(&header::ACCEPT_ENCODING)
+                && let Some((name, types)) = &self.rules.takes
+            {
+                problem.set_header(name.clone(), types.clone());
+            }
+            problem
+        })
+    }
+}
+
+impl Endpoint for Guarded {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        self.answer(request).await.map_err(Into::into)
+    }
+}
+
+/// Whatever an operation does: its parameters can be wrong, the server can fail or be busy.
+fn add_common_responses(operation: &mut MetaOperation) {
+    let mut kinds = vec![Kind::Invalid, Kind::Internal, Kind::Unavailable];
+    if !offers(&operation.responses.responses).is_empty() {
+        kinds.push(Kind::NotAcceptable);
+    }
+    if operation.request.is_some() {
+        kinds.extend([Kind::TooLarge, Kind::UnsupportedMediaType]);
+    }
+    operation.responses.responses.extend(kinds.into_iter().map(problem::meta_response));
+}
+
+/// One entry a status, in their order: representations of the same answer are separate variants in the code.
+fn merge_by_status(responses: Vec<MetaResponse>) -> Vec<MetaResponse> {
+    let mut merged: Vec<MetaResponse> = Vec::new();
+    for response in responses {
+        match merged.iter_mut().find(|present| present.status == response.status) {
+            None => merged.push(response),
+            Some(present) => {
+                for content in response.content {
+                    if !present.content.iter().any(|known| known.content_type == content.content_type) {
+                        present.content.push(content);
+                    }
+                }
+                for header in response.headers {
+                    if !present.headers.iter().any(|known| known.name == header.name) {
+                        present.headers.push(header);
+                    }
+                }
+            }
+        }
+    }
+    merged.sort_by_key(|response| response.status.unwrap_or(StatusCode::OK.as_u16()));
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_the_document_is_a_route() {
+        assert_eq!(route_pattern("/"), "/");
+        assert_eq!(route_pattern("/airports"), "/airports");
+        assert_eq!(route_pattern("/imports/{id}/citizens/{cid}"), "/imports/:param0/citizens/:param1");
+    }
+}
