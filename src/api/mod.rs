@@ -6,11 +6,13 @@
 //! - the rest: resources, named after their paths
 
 mod body;
+mod contract;
 mod docs;
 pub mod document;
 mod foreign;
 mod health;
 mod idempotency;
+mod imports;
 mod middleware;
 mod negotiate;
 mod operations;
@@ -19,6 +21,8 @@ mod precondition;
 mod prefer;
 mod problem;
 mod problems;
+mod upload;
+mod upload_body;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -49,6 +53,8 @@ pub struct Context {
 /// The chapters of the document.
 #[derive(Tags)]
 enum Tag {
+    /// Files in, and what became of them
+    Imports,
     /// The document itself, and what its problems mean
     Documentation,
     /// Running the service
@@ -56,10 +62,17 @@ enum Tag {
 }
 
 /// Every resource there is.
-type Resources = (docs::Docs, problems::Problems, health::Health);
+type Resources = (upload::Upload, imports::Imports, docs::Docs, problems::Problems, health::Health);
 
 fn resources(context: Context) -> Resources {
-    (docs::Docs, problems::Problems, health::Health { context })
+    let own = || context.clone();
+    (
+        upload::Upload { context: own() },
+        imports::Imports { context: own() },
+        docs::Docs,
+        problems::Problems,
+        health::Health { context: own() },
+    )
 }
 
 /// The whole API.

@@ -10,6 +10,7 @@ pub mod finish;
 mod header;
 pub mod load;
 pub mod receive;
+pub mod rejects_csv;
 pub mod split;
 pub mod unpack;
 

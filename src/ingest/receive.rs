@@ -1,6 +1,8 @@
 //! Takes an upload: the bytes go to the archive as they come, digested on the way, and once they are durable an import
 //! row is committed. The request ends there; the work belongs to the import.
 
+use std::io;
+
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
@@ -72,11 +74,14 @@ pub enum ReceiveError {
         /// Bytes.
         limit: u64,
     },
-    /// It ended before it was complete.
-    #[error("the body was cut off after {received} bytes")]
-    CutOff {
+    /// It ended before it was complete, or is not well-formed.
+    #[error("the body cannot be read beyond {received} bytes")]
+    Body {
         /// Bytes.
         received: u64,
+        /// What stopped it.
+        #[source]
+        source: io::Error,
     },
     /// It is not what it is said to be.
     #[error("the body is not {expected}: it begins with the bytes {begin}")]
@@ -104,11 +109,11 @@ pub enum Received {
 }
 
 /// Keeps the bytes of `body` in the archive, in constant memory.
-pub async fn store<E>(
+pub async fn store(
     archive: &Archive,
     packing: Packing,
     limit: u64,
-    body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    body: impl Stream<Item = io::Result<Bytes>> + Unpin,
 ) -> Result<Stored, ReceiveError> {
     let object = format!("uploads/{}", uuid::Uuid::now_v7());
     let mut writer = archive.write(&object).await?;
@@ -127,16 +132,16 @@ pub async fn store<E>(
     }
 }
 
-async fn copy<E>(
+async fn copy(
     writer: &mut Writer,
     packing: Packing,
     limit: u64,
-    mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    mut body: impl Stream<Item = io::Result<Bytes>> + Unpin,
 ) -> Result<([u8; 32], &'static str, bool), ReceiveError> {
     let mut digest = Sha256::new();
     let mut head = Vec::with_capacity(4);
     while let Some(bytes) = body.next().await {
-        let bytes = bytes.map_err(|_| ReceiveError::CutOff { received: writer.bytes() })?;
+        let bytes = bytes.map_err(|source| ReceiveError::Body { received: writer.bytes(), source })?;
         if head.len() < 4 {
             head.extend(bytes.iter().take(4 - head.len()));
         }
