@@ -5,7 +5,11 @@
 //! - `body`, `negotiate`, `page`, `precondition`, `prefer`, `idempotency`: parts that handlers are made of
 //! - the rest: resources, named after their paths
 
+mod airports;
 mod body;
+mod confirm;
+mod create;
+mod delete;
 mod docs;
 pub mod document;
 mod foreign;
@@ -19,6 +23,8 @@ mod precondition;
 mod prefer;
 mod problem;
 mod problems;
+mod schema;
+mod update;
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,6 +45,8 @@ pub struct Context {
 /// The chapters of the document.
 #[derive(Tags)]
 enum Tag {
+    /// Places with coordinates, from OpenFlights' files or one by one
+    Airports,
     /// The document itself, and what its problems mean
     Documentation,
     /// Running the service
@@ -46,17 +54,38 @@ enum Tag {
 }
 
 /// Every resource there is.
-type Resources = (docs::Docs, problems::Problems, health::Health);
+type Resources = (
+    docs::Docs,
+    problems::Problems,
+    health::Health,
+    airports::AirportList,
+    airports::AirportItem,
+    airports::ColumnsAsParameters<create::Create, true>,
+    airports::ColumnsAsParameters<update::Update, false>,
+    delete::Delete,
+    confirm::Confirm,
+);
 
-fn resources(context: Context) -> Resources {
-    (docs::Docs, problems::Problems, health::Health { context })
+fn resources(context: &Context) -> Resources {
+    let context = || context.clone();
+    (
+        docs::Docs,
+        problems::Problems,
+        health::Health { context: context() },
+        airports::AirportList { context: context() },
+        airports::AirportItem { context: context() },
+        airports::ColumnsAsParameters(create::Create { context: context() }),
+        airports::ColumnsAsParameters(update::Update { context: context() }),
+        delete::Delete { context: context() },
+        confirm::Confirm { context: context() },
+    )
 }
 
 /// The whole API.
 pub fn endpoint(context: Context) -> impl Endpoint {
     let config = Arc::clone(&context.config);
     let request_time = Duration::from_secs(config.server.request_seconds);
-    let completed = operations::Completed { resources: resources(context), request_time };
+    let completed = operations::Completed { resources: resources(&context), request_time };
     let allow = operations::Completed::<Resources>::meta()
         .iter()
         .flat_map(|api| &api.paths)

@@ -1,6 +1,9 @@
 //! All SQL: one file an aggregate. SQLSTATEs and constraint names become meaning here and nowhere else.
 
+pub mod airports;
+pub mod entities;
 pub mod idempotency;
+pub mod pending_changes;
 pub mod schema;
 
 use std::time::Duration;

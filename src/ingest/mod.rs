@@ -1,1 +1,3 @@
 //! What happens to a file.
+
+pub mod export;
