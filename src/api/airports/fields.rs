@@ -231,7 +231,7 @@ fn airport_schema() -> MetaSchema {
 
 /// RFC 3339 in UTC.
 pub(in crate::api) fn timestamp(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 impl ToJSON for AirportBody {
