@@ -23,7 +23,6 @@ create table imports (
     sha256        bytea       not null check (length(sha256) = 32),
     -- Raised whenever the import changes hands or is stopped: a worker holding an older one is a zombie.
     epoch         integer     not null default 1,
-    columns       text[],
     chunks_total  bigint,
     rows_read     bigint,
     inserted      bigint,
@@ -56,6 +55,8 @@ create table import_files (
     name      text,
     object    text    not null,
     bytes     bigint  not null,
+    -- The dataset's column of each field, '' for a field that is left out; null until the first record was read.
+    columns   text[],
     primary key (import_id, file_no)
 );
 

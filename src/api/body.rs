@@ -1,10 +1,10 @@
 //! JSON bodies. In: one media type, a size limit while reading, no duplicate names, every violation reported with its
 //! JSON Pointer. Out: `application/json`.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use poem::{
     Body, IntoResponse, Request, RequestBody, Response,
     http::{HeaderName, header},
@@ -52,6 +52,11 @@ impl<T: ToJSON> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         Response::builder().content_type(JSON).body(self.0.to_json_string())
     }
+}
+
+/// An answer that is read and sent piece by piece. A fault on the way ends it early, so that the client sees it is cut off.
+pub(crate) fn streamed(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+    Body::from_bytes_stream(pieces)
 }
 
 /// A body's type: its schema by [`Type`], its rules here.

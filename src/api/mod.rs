@@ -8,6 +8,7 @@
 mod airports;
 mod body;
 mod confirm;
+mod contract;
 mod create;
 mod delete;
 mod docs;
@@ -15,6 +16,7 @@ pub mod document;
 mod foreign;
 mod health;
 mod idempotency;
+mod imports;
 mod middleware;
 mod negotiate;
 mod operations;
@@ -25,13 +27,19 @@ mod problem;
 mod problems;
 mod schema;
 mod update;
+mod upload;
+mod upload_body;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use poem::{Endpoint, EndpointExt, IntoEndpoint};
 use poem_openapi::{OpenApi, Tags};
 
-use crate::{config::Config, db::Db};
+use crate::{
+    archive::Archive,
+    config::Config,
+    db::{Db, notify::Changes},
+};
 
 /// What handlers work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -40,11 +48,19 @@ pub struct Context {
     pub db: Db,
     /// The whole configuration.
     pub config: Arc<Config>,
+    /// Where uploads go.
+    pub archive: Archive,
+    /// Wakes who waits for an import.
+    pub changes: Changes,
+    /// Where the service listens.
+    pub address: SocketAddr,
 }
 
 /// The chapters of the document.
 #[derive(Tags)]
 enum Tag {
+    /// Files in, and what became of them
+    Imports,
     /// Places with coordinates, from OpenFlights' files or one by one
     Airports,
     /// The document itself, and what its problems mean
@@ -55,29 +71,33 @@ enum Tag {
 
 /// Every resource there is.
 type Resources = (
-    docs::Docs,
-    problems::Problems,
-    health::Health,
+    upload::Upload,
+    imports::Imports,
     airports::AirportList,
     airports::AirportItem,
     airports::ColumnsAsParameters<create::Create, true>,
     airports::ColumnsAsParameters<update::Update, false>,
     delete::Delete,
     confirm::Confirm,
+    docs::Docs,
+    problems::Problems,
+    health::Health,
 );
 
-fn resources(context: &Context) -> Resources {
-    let context = || context.clone();
+fn resources(context: Context) -> Resources {
+    let own = || context.clone();
     (
+        upload::Upload { context: own() },
+        imports::Imports { context: own() },
+        airports::AirportList { context: own() },
+        airports::AirportItem { context: own() },
+        airports::ColumnsAsParameters(create::Create { context: own() }),
+        airports::ColumnsAsParameters(update::Update { context: own() }),
+        delete::Delete { context: own() },
+        confirm::Confirm { context: own() },
         docs::Docs,
         problems::Problems,
-        health::Health { context: context() },
-        airports::AirportList { context: context() },
-        airports::AirportItem { context: context() },
-        airports::ColumnsAsParameters(create::Create { context: context() }),
-        airports::ColumnsAsParameters(update::Update { context: context() }),
-        delete::Delete { context: context() },
-        confirm::Confirm { context: context() },
+        health::Health { context: own() },
     )
 }
 
@@ -85,7 +105,7 @@ fn resources(context: &Context) -> Resources {
 pub fn endpoint(context: Context) -> impl Endpoint {
     let config = Arc::clone(&context.config);
     let request_time = Duration::from_secs(config.server.request_seconds);
-    let completed = operations::Completed { resources: resources(&context), request_time };
+    let completed = operations::Completed { resources: resources(context), request_time };
     let allow = operations::Completed::<Resources>::meta()
         .iter()
         .flat_map(|api| &api.paths)

@@ -22,12 +22,14 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let overrides: Vec<_> =
         arguments.address.map(|address| ("server.address", address)).into_iter().collect();
     let config = load_config(file, &overrides)?;
-    app::serve(config, stop_signal()?, |address| tracing::info!(%address, "serving")).await?;
+    app::serve(config, !arguments.no_worker, stop_signal()?, |address| tracing::info!(%address, "serving"))
+        .await?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn run_worker(file: Option<&Path>) -> Result<ExitCode, CommandError> {
-    let _config = load_config(file, &[])?;
+    let config = load_config(file, &[])?;
+    app::work(config, stop_signal()?).await?;
     Ok(ExitCode::SUCCESS)
 }
 

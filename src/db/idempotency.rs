@@ -50,7 +50,7 @@ pub enum Claim {
 const SAVE: &str = "
     update idempotency_keys
     set fingerprint = $4, status = $5, headers = $6, body = $7, expires_at = now() + make_interval(secs => $8)
-    where client = $1 and key = $2 and holder = $3 and status is null";
+    where client = $1 and key = $2 and holder = $3";
 
 /// Holds the key for `lease`, unless somebody else does or it has its answer. Forgets what has expired on the way.
 pub async fn claim(db: &Db, hold: &Hold, lease: Duration) -> Result<Claim, DbError> {
@@ -131,7 +131,7 @@ pub async fn release(db: &Db, hold: &Hold) -> Result<(), DbError> {
 }
 
 /// Keeps the answer, in the transaction that does what is answered; false when the key is not held any more, and then
-/// the transaction must be rolled back.
+/// the transaction must be rolled back. The holder may save again: its last answer counts.
 pub async fn save(
     connection: &mut PgConnection,
     hold: &Hold,

@@ -1,10 +1,19 @@
 //! All SQL: one file an aggregate. SQLSTATEs and constraint names become meaning here and nowhere else.
 
 pub mod airports;
+pub mod chunks;
+pub mod copy;
 pub mod entities;
+pub mod files;
 pub mod idempotency;
+pub mod imports;
+pub mod journal;
+pub mod leases;
+pub mod notify;
 pub mod pending_changes;
+pub mod rejects;
 pub mod schema;
+pub mod staging;
 
 use std::time::Duration;
 
@@ -85,6 +94,14 @@ impl DbError {
     }
 }
 
+/// Commits, naming what was done.
+pub async fn commit(
+    transaction: sqlx::Transaction<'static, sqlx::Postgres>,
+    operation: &'static str,
+) -> Result<(), DbError> {
+    transaction.commit().await.map_err(DbError::during(operation))
+}
+
 fn into_sqlx(error: sea_orm::DbErr) -> sqlx::Error {
     use sea_orm::{DbErr, RuntimeErr};
     match error {
@@ -129,6 +146,11 @@ impl Db {
             .await
             .map(drop)
             .map_err(DbError::during("asking the database for a sign of life"))
+    }
+
+    /// Opens a transaction; dropped without a commit it is rolled back.
+    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, DbError> {
+        self.pool().begin().await.map_err(DbError::during("opening a transaction"))
     }
 
     /// Lets go of every connection.

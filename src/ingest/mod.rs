@@ -1,3 +1,60 @@
-//! What happens to a file.
+//! What happens to a file between its first byte and its last row: [`receive`] keeps the bytes, [`unpack`] makes them
+//! plain CSV, [`split`] cuts them, [`load`] checks and stores a chunk, [`finish`] makes the import visible. [`drive`] leads one
+//! import through them; [`control`] is what a client may do to it meanwhile.
+//!
+//! Nothing here knows a dataset: what is particular to one is data in [`crate::datasets`].
 
+pub mod control;
+pub mod drive;
 pub mod export;
+pub mod finish;
+mod header;
+pub mod load;
+pub mod receive;
+pub mod rejects_csv;
+pub mod split;
+pub mod unpack;
+
+use crate::{
+    archive::ArchiveError,
+    db::{DbError, Failure, imports::ImportError},
+    transport::TransportError,
+};
+
+/// Why a step of an import did not happen, and so what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// Stop: the file is at fault, and the import fails with this.
+    #[error("the import fails: {}", .0.message)]
+    Refused(ImportError),
+    /// Give up quietly: the import was paused, cancelled or taken over.
+    #[error("the import is in other hands")]
+    Fenced,
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The transport.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+}
+
+impl IngestError {
+    /// The file is at fault.
+    pub fn refused(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Refused(ImportError { code, message: message.into() })
+    }
+
+    /// Whether the same may succeed later, by itself.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Fenced => false,
+            Self::Database(error) | Self::Transport(TransportError::Database(error)) => {
+                matches!(error.failure(), Failure::Exhausted | Failure::Passing)
+            }
+            Self::Archive(error) | Self::Transport(TransportError::Archive(error)) => !error.is_missing(),
+        }
+    }
+}

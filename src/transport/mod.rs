@@ -1,1 +1,102 @@
-//! How chunks travel.
+//! How chunks travel from who cuts them to who loads them.
+//!
+//! Delivery is at least once: a chunk that is not acknowledged comes again, maybe elsewhere, maybe twice. The ledger makes
+//! that harmless, so a transport owes nothing but not to lose a chunk that [`Publisher::publish`] has returned for.
+
+pub mod journal;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{archive::ArchiveError, db::DbError};
+
+/// A piece of a plain CSV file: whole records, or one record that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Whose it is.
+    pub import_id: i64,
+    /// The import's epoch when it was published; loading checks it.
+    pub epoch: i32,
+    /// Its place in the import, from 0, through all files.
+    pub chunk_no: i64,
+    /// Which file it is of.
+    pub file_no: i32,
+    /// The archive's object with the file.
+    pub object: String,
+    /// Where in the file it begins.
+    pub byte_offset: u64,
+    /// How long it is.
+    pub byte_len: u64,
+    /// Row of its first record, from 1, through all files.
+    pub first_row: i64,
+    /// Line of its first byte, from 1, in its file.
+    pub first_line: i64,
+    /// Set when the chunk is a single record that is not to be parsed.
+    pub broken: Option<Broken>,
+}
+
+/// Why a record cannot be parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Broken {
+    /// Longer than the limit.
+    TooLong,
+    /// A quote is opened and never closed.
+    UnclosedQuote,
+}
+
+/// A chunk on its way to be loaded.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What it is.
+    pub chunk: Chunk,
+    /// Its bytes; of a broken record the first ones.
+    pub bytes: Bytes,
+    /// Which time it is delivered, from 1.
+    pub attempt: i32,
+}
+
+/// Why a transport did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+/// Who cuts.
+#[async_trait]
+pub trait Publisher: Send + Sync + std::fmt::Debug {
+    /// Returns when the chunk cannot be lost any more. Publishing one again, in the same or a later epoch, is harmless.
+    async fn publish(&self, chunk: &Chunk, bytes: Bytes) -> Result<(), TransportError>;
+}
+
+/// Who loads. Each loader has its own.
+#[async_trait]
+pub trait Subscriber: Send + std::fmt::Debug {
+    /// Waits for the next chunk.
+    async fn receive(&mut self) -> Result<Delivery, TransportError>;
+
+    /// The chunk is dealt with.
+    async fn acknowledge(&mut self, delivery: &Delivery) -> Result<(), TransportError>;
+
+    /// The chunk shall come again after `delay`.
+    async fn retry(&mut self, delivery: &Delivery, delay: Duration) -> Result<(), TransportError>;
+
+    /// Hands back whatever was received and not dealt with: others can have it at once.
+    async fn close(&mut self) -> Result<(), TransportError>;
+}
+
+/// Makes publishers and subscribers: what the configuration chooses.
+pub trait Transport: Send + Sync + std::fmt::Debug {
+    /// A publisher.
+    fn publisher(&self) -> Box<dyn Publisher>;
+    /// A subscriber named `by`, unique among all processes.
+    fn subscriber(&self, by: String) -> Box<dyn Subscriber>;
+}

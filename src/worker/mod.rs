@@ -1,1 +1,55 @@
-//! Who loads.
+//! Who does the work: drivers lead imports, loaders store chunks. Any number of processes may run them; the database says
+//! who has what.
+
+mod driving;
+mod loading;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{archive::Archive, config::Config, db::Db, db::notify::Changes, transport::Transport};
+
+/// How long to wait at most before looking for work again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The first and the longest wait before something that failed in passing is tried again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// What a worker works with.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// The database.
+    pub db: Db,
+    /// Where the bytes are.
+    pub archive: Archive,
+    /// How chunks travel.
+    pub transport: Arc<dyn Transport>,
+    /// Wakes whoever waits for work.
+    pub changes: Changes,
+    /// All settings.
+    pub config: Arc<Config>,
+}
+
+impl Worker {
+    /// Starts drivers and loaders. They end after `stop`: each lets go of what it holds, so that another can go on
+    /// at once.
+    pub fn start(&self, stop: &CancellationToken) -> TaskTracker {
+        let tasks = TaskTracker::new();
+        // Unique among processes and over time: a lease of a process that is gone is nobody else's.
+        let process = uuid::Uuid::now_v7();
+        for number in 0..self.config.worker.loaders {
+            tasks.spawn(loading::run(self.clone(), format!("{process}/loader/{number}"), stop.clone()));
+        }
+        for number in 0..self.config.worker.imports {
+            tasks.spawn(driving::run(self.clone(), format!("{process}/driver/{number}"), stop.clone()));
+        }
+        tasks.close();
+        tasks
+    }
+}
+
+/// How long to wait after the `attempt`th failure, from 1.
+fn backoff(attempt: u32) -> Duration {
+    let (first, longest) = BACKOFF;
+    first.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(longest)
+}

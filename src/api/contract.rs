@@ -1,0 +1,140 @@
+//! The import contract: what a file of a dataset must be like. The body of `OPTIONS` where files are uploaded.
+
+use poem_openapi::{Object, types::Example};
+
+use super::upload_body::{CODINGS, MEDIA_TYPES};
+use crate::{
+    config,
+    datasets::{Column, Dataset, Kind, airport},
+};
+
+/// What a file must be like
+#[derive(Debug, Object)]
+#[oai(example)]
+pub(super) struct ImportContract {
+    /// What it imports.
+    dataset: String,
+    /// The columns, in the order of a file without header. Under a header they may come in any order.
+    columns: Vec<ColumnContract>,
+    /// The media types of an upload.
+    media_types: Vec<String>,
+    /// The content codings of an upload.
+    content_codings: Vec<String>,
+    /// The CSV dialect unless parameters say otherwise.
+    dialect: DialectContract,
+    /// What is refused for its size.
+    limits: LimitContract,
+}
+
+/// A column
+#[derive(Debug, Object)]
+struct ColumnContract {
+    /// Its name in the header.
+    name: String,
+    /// `text`, `integer` or `number`.
+    r#type: String,
+    /// Whether null is refused.
+    required: bool,
+    /// What a value must be.
+    rule: String,
+    /// What it means, and its unit.
+    description: String,
+}
+
+/// How a CSV is written
+#[derive(Debug, Object)]
+struct DialectContract {
+    /// Between fields.
+    delimiter: String,
+    /// Around fields; doubled inside them.
+    quote: String,
+    /// The field that stands for null, beside the empty one.
+    null: String,
+    /// When the first record names the columns.
+    header: String,
+    /// The only encoding that is read.
+    encoding: String,
+}
+
+/// Limits, all of them configurable
+#[derive(Debug, Object)]
+struct LimitContract {
+    /// Longest upload.
+    upload_bytes: u64,
+    /// Longest record; a longer one is a reject.
+    record_bytes: u64,
+    /// Most fields of a record.
+    fields: u64,
+    /// Most files of a ZIP.
+    zip_entries: u64,
+    /// Most bytes a ZIP or gzip may unpack to.
+    unpacked_bytes: u64,
+    /// Most bytes unpacked for each byte packed.
+    unpacked_ratio: u64,
+    /// Rejects kept of one import; the rest are only counted.
+    rejects_kept: i64,
+}
+
+impl ImportContract {
+    pub(super) fn of(dataset: &Dataset, limits: &config::Ingest) -> Self {
+        Self {
+            dataset: dataset.name.to_owned(),
+            columns: dataset.columns.iter().map(ColumnContract::of).collect(),
+            media_types: MEDIA_TYPES.map(ToOwned::to_owned).to_vec(),
+            content_codings: CODINGS.split(", ").map(ToOwned::to_owned).collect(),
+            dialect: DialectContract {
+                delimiter: ",".to_owned(),
+                quote: "\"".to_owned(),
+                null: dataset.null.to_owned(),
+                header: "the first record, when all its fields are names of columns".to_owned(),
+                encoding: "UTF-8".to_owned(),
+            },
+            limits: LimitContract {
+                upload_bytes: limits.upload_bytes,
+                record_bytes: limits.record_bytes as u64,
+                fields: limits.fields as u64,
+                zip_entries: limits.zip_entries as u64,
+                unpacked_bytes: limits.unpacked_bytes,
+                unpacked_ratio: limits.unpacked_ratio,
+                rejects_kept: limits.rejects_kept,
+            },
+        }
+    }
+}
+
+impl ColumnContract {
+    fn of(column: &Column) -> Self {
+        let r#type = match column.kind {
+            Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) => "text",
+            Kind::Integer { .. } => "integer",
+            Kind::Number { .. } => "number",
+        };
+        Self {
+            name: column.name.to_owned(),
+            r#type: r#type.to_owned(),
+            required: column.required,
+            rule: column.rule(),
+            description: column.description.to_owned(),
+        }
+    }
+}
+
+impl Example for ImportContract {
+    fn example() -> Self {
+        let limits = config::Ingest {
+            chunk_rows: 16_384,
+            chunk_bytes: 917_504,
+            chunks_in_flight: 16,
+            upload_bytes: 10_737_418_240,
+            record_bytes: 524_288,
+            fields: 256,
+            zip_entries: 1_000,
+            unpacked_bytes: 53_687_091_200,
+            unpacked_ratio: 200,
+            rejects_kept: 1_000_000,
+        };
+        let mut contract = Self::of(&airport::DATASET, &limits);
+        contract.columns.truncate(2);
+        contract
+    }
+}

@@ -1,0 +1,60 @@
+//! An import's progress as server-sent events.
+
+use std::{pin::Pin, time::Duration};
+
+use futures_util::Stream;
+use poem::web::sse::Event;
+use poem_openapi::{ApiResponse, payload::EventStream, types::ToJSON};
+
+use super::{super::Context, view::ImportView};
+use crate::db::notify::Topic;
+
+/// The shortest and the longest time between two looks at the import.
+const PACE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+/// How often to say that the connection lives when there is nothing else to say.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Views of an import, as it changes.
+pub(super) type Views = Pin<Box<dyn Stream<Item = ImportView> + Send>>;
+
+#[derive(ApiResponse)]
+pub(super) enum EventsAnswer {
+    /// An event `import` whenever it changed; the stream ends with the import
+    #[oai(status = 200)]
+    Events(EventStream<Views>),
+}
+
+/// The import as it is, then after every change, until it has ended.
+pub(super) fn follow(context: Context, first: ImportView) -> Views {
+    Box::pin(async_stream::stream! {
+        let mut watch = context.changes.watch(Topic::Imports);
+        let mut last = first.to_json_string();
+        let mut ended = first.is_final();
+        let id = first.id();
+        yield first;
+        while !ended {
+            // At most so many looks a second, however fast chunks are loaded and however many follow.
+            tokio::time::sleep(PACE.0).await;
+            watch.changed(PACE.1).await;
+            let view = match context.view(id).await {
+                Ok(Some(view)) => view,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(import = id, error = &error as &dyn std::error::Error, "cannot follow an import");
+                    break;
+                }
+            };
+            ended = view.is_final();
+            let json = view.to_json_string();
+            if json != last {
+                last = json;
+                yield view;
+            }
+        }
+    })
+}
+
+/// The events with their name and a sign of life.
+pub(super) fn named(events: EventStream<Views>) -> EventStream<Views> {
+    events.to_event(|view| Event::message(view.to_json_string()).event_type("import")).keep_alive(KEEP_ALIVE)
+}

@@ -1,0 +1,336 @@
+//! `/imports`: what was uploaded, how it goes, and what may be done to it.
+
+mod events;
+pub(super) mod receive;
+mod rejects;
+mod source;
+pub(super) mod view;
+
+use poem::http::Uri;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::{Path, Query},
+    payload::{Binary, EventStream},
+    types::Example,
+};
+
+use self::{
+    events::EventsAnswer,
+    rejects::{CsvAnswer, RejectsAnswer},
+    source::SourceAnswer,
+    view::{ImportState, ImportView},
+};
+use super::{
+    Context, Tag,
+    body::Json,
+    negotiate::Accepted,
+    page,
+    problem::{Conflict, Internal, Invalid, NotFound, Unavailable},
+};
+use crate::{
+    db::imports::{self, Filter, Import, State},
+    ingest::{
+        IngestError,
+        control::{self, Changed, Undone},
+    },
+    refusal,
+};
+
+/// See the module.
+pub(super) struct Imports {
+    /// What it works with.
+    pub(super) context: Context,
+}
+
+/// A page of imports
+#[derive(Debug, Object)]
+#[oai(example)]
+struct ImportList {
+    /// The imports, newest first.
+    data: Vec<ImportView>,
+}
+
+impl Example for ImportList {
+    fn example() -> Self {
+        Self { data: vec![ImportView::example()] }
+    }
+}
+
+/// What an undo did
+#[derive(Debug, Object)]
+#[oai(example)]
+struct UndoneView {
+    /// The import, `undone` now.
+    import: ImportView,
+    /// Rows the import had created, removed now.
+    removed: i64,
+    /// Rows the import had created that were changed since, and stay.
+    kept: i64,
+    /// Rows the import had changed, which stay as it left them.
+    not_reverted: i64,
+}
+
+impl Example for UndoneView {
+    fn example() -> Self {
+        let mut import = ImportView::example();
+        import.state = ImportState::Undone;
+        Self { import, removed: 7_697, kept: 1, not_reverted: 0 }
+    }
+}
+
+#[derive(ApiResponse)]
+enum ListAnswer {
+    /// A page of imports
+    #[oai(status = 200)]
+    Page(
+        Json<ImportList>,
+        /// The next page, when there is one
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum ImportAnswer {
+    /// The import
+    #[oai(status = 200)]
+    Import(Json<ImportView>),
+}
+
+#[derive(ApiResponse)]
+enum UndoAnswer {
+    /// What was removed and what was left
+    #[oai(status = 200)]
+    Undone(Json<UndoneView>),
+}
+
+refusal!(
+    /// Why imports are not listed.
+    ListRefusal: Invalid, Internal
+);
+refusal!(
+    /// Why an import is not read.
+    pub(super) ReadRefusal: NotFound
+);
+refusal!(
+    /// Why a part of an import is not read.
+    pub(super) PartRefusal: NotFound, Invalid, Internal, Unavailable
+);
+refusal!(
+    /// Why an import is not changed.
+    ChangeRefusal: NotFound, Conflict, Internal, Unavailable
+);
+
+impl From<IngestError> for ChangeRefusal {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Database(error) => error.into(),
+            IngestError::Refused(error) => Conflict::new(error.message).into(),
+            IngestError::Fenced => Conflict::new("the import is in other hands").into(),
+            error if error.is_passing() => {
+                tracing::error!(error = &error as &dyn std::error::Error, "an import cannot be changed now");
+                Unavailable::new("the import cannot be changed now").into()
+            }
+            error => Internal::because(error).into(),
+        }
+    }
+}
+
+pub(super) fn unknown(id: i64) -> NotFound {
+    NotFound::new(format!("there is no import {id}"))
+}
+
+fn refused(id: i64, state: State, wish: &str) -> Conflict {
+    let state = format!("{state:?}").to_lowercase();
+    Conflict::new(format!("the import {id} is {state} and cannot be {wish}"))
+}
+
+#[OpenApi(tag = "Tag::Imports")]
+impl Imports {
+    /// List imports
+    #[oai(path = "/imports", method = "get", operation_id = "list_imports")]
+    async fn list_imports(
+        &self,
+        /// Only of this dataset
+        Query(dataset): Query<Option<String>>,
+        /// Only in this state
+        Query(state): Query<Option<ImportState>>,
+        /// Most imports of the page
+        Query(limit): Query<Option<u64>>,
+        /// Where to go on: from the link to the next page
+        Query(cursor): Query<Option<String>>,
+        uri: &Uri,
+    ) -> Result<ListAnswer, ListRefusal> {
+        let limit = page::limit(limit, &self.context.config.server)?;
+        let before = cursor.map(|cursor| page::decode_cursor(&cursor)).transpose()?;
+        let filter = Filter { dataset, state: state.map(Into::into), before };
+        let mut found = imports::list(&self.context.db, &filter, to_i64(limit) + 1).await?;
+        let more = found.len() as u64 > limit;
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        let next = match found.last().filter(|_| more) {
+            Some(last) => {
+                Some(page::next_link(uri, &page::encode_cursor(&last.id).map_err(Internal::because)?))
+            }
+            None => None,
+        };
+        Ok(ListAnswer::Page(Json(ImportList { data: self.context.views(found).await? }), next))
+    }
+
+    /// Read an import: where it stands, and its counts
+    #[oai(path = "/imports/:id", method = "get", operation_id = "get_import")]
+    async fn get_import(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+    ) -> Result<ImportAnswer, ReadRefusal> {
+        let view = self.context.view(id).await?.ok_or_else(|| unknown(id))?;
+        Ok(ImportAnswer::Import(Json(view)))
+    }
+
+    /// Undo an import
+    ///
+    /// Removes the rows it created, but for those that were changed since. What it updated stays.
+    #[oai(path = "/imports/:id", method = "delete", operation_id = "undo_import")]
+    async fn undo_import(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+    ) -> Result<UndoAnswer, ChangeRefusal> {
+        let Undone { removed, kept, not_reverted } = match control::undo(&self.context.db, id).await? {
+            Changed::Done(undone) => undone,
+            Changed::Refused(state) if !state.is_final() => {
+                let conflict = format!("the import {id} is still running: cancel it first");
+                return Err(Conflict::new(conflict).into());
+            }
+            Changed::Refused(state) => return Err(refused(id, state, "undone").into()),
+            Changed::Unknown => return Err(unknown(id).into()),
+        };
+        let import = self.context.view(id).await?.ok_or_else(|| unknown(id))?;
+        Ok(UndoAnswer::Undone(Json(UndoneView { import, removed, kept, not_reverted })))
+    }
+
+    /// Cancel an import: nothing of it becomes visible
+    #[oai(path = "/imports/:id/cancel", method = "post", operation_id = "cancel_import")]
+    async fn cancel_import(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+    ) -> Result<ImportAnswer, ChangeRefusal> {
+        let changed = control::cancel(&self.context.db, &self.context.archive, id).await?;
+        self.changed(id, changed, "cancelled").await
+    }
+
+    /// Pause an import
+    #[oai(path = "/imports/:id/pause", method = "post", operation_id = "pause_import")]
+    async fn pause_import(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+    ) -> Result<ImportAnswer, ChangeRefusal> {
+        let changed = control::pause(&self.context.db, id).await?;
+        self.changed(id, changed, "paused").await
+    }
+
+    /// Go on with a paused import
+    #[oai(path = "/imports/:id/resume", method = "post", operation_id = "resume_import")]
+    async fn resume_import(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+    ) -> Result<ImportAnswer, ChangeRefusal> {
+        let changed = control::resume(&self.context.db, id).await?;
+        self.changed(id, changed, "resumed").await
+    }
+
+    /// Follow an import: an event whenever it changed, the last one when it has ended
+    #[oai(path = "/imports/:id/events", method = "get", operation_id = "follow_import")]
+    async fn follow_import(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+    ) -> Result<EventsAnswer, ReadRefusal> {
+        let first = self.context.view(id).await?.ok_or_else(|| unknown(id))?;
+        let events = EventStream::new(events::follow(self.context.clone(), first));
+        Ok(EventsAnswer::Events(events::named(events)))
+    }
+
+    /// The rejects of an import: rows that break a rule, each with its place and what is wrong
+    ///
+    /// As CSV: the original columns first, then row, line, column, code and message. Correct the original columns and post
+    /// the file back as it is.
+    #[oai(path = "/imports/:id/rejects", method = "get", operation_id = "list_rejects")]
+    async fn list_rejects(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+        /// Most rejects of the page; a CSV has all of them unless given
+        Query(limit): Query<Option<u64>>,
+        /// Where to go on: from the link to the next page
+        Query(cursor): Query<Option<String>>,
+        accepted: Accepted,
+        uri: &Uri,
+    ) -> Result<RejectsAnswer, PartRefusal> {
+        let after = cursor.map(|cursor| page::decode_cursor(&cursor)).transpose()?.unwrap_or(0);
+        if accepted.0 == "text/csv" {
+            let rows =
+                limit.map(|limit| page::limit(Some(limit), &self.context.config.server)).transpose()?;
+            let csv = rejects::csv(&self.context, self.import(id).await?, after, rows).await?;
+            return Ok(RejectsAnswer::Csv(Binary(csv)));
+        }
+        let limit = page::limit(limit, &self.context.config.server)?;
+        let (list, next) = rejects::page(&self.context, self.import(id).await?, after, limit).await?;
+        let next = match next {
+            Some(row) => Some(page::next_link(uri, &page::encode_cursor(&row).map_err(Internal::because)?)),
+            None => None,
+        };
+        Ok(RejectsAnswer::Page(Json(list), next))
+    }
+
+    /// The rejects of an import as a CSV file
+    #[oai(path = "/imports/:id/rejects.csv", method = "get", operation_id = "download_rejects")]
+    async fn download_rejects(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+    ) -> Result<CsvAnswer, PartRefusal> {
+        let csv = rejects::csv(&self.context, self.import(id).await?, 0, None).await?;
+        let disposition = format!("attachment; filename=\"import-{id}-rejects.csv\"");
+        Ok(CsvAnswer::Csv(Binary(csv), disposition))
+    }
+
+    /// The bytes as they were uploaded
+    #[oai(path = "/imports/:id/source", method = "get", operation_id = "download_source")]
+    async fn download_source(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+    ) -> Result<SourceAnswer, PartRefusal> {
+        source::answer(&self.context, self.import(id).await?).await
+    }
+}
+
+impl Imports {
+    async fn import(&self, id: i64) -> Result<Import, PartRefusal> {
+        Ok(imports::get(&self.context.db, id).await?.ok_or_else(|| unknown(id))?)
+    }
+
+    async fn changed(
+        &self,
+        id: i64,
+        changed: Changed<Import>,
+        wish: &str,
+    ) -> Result<ImportAnswer, ChangeRefusal> {
+        match changed {
+            Changed::Done(_) => {
+                let view = self.context.view(id).await?.ok_or_else(|| unknown(id))?;
+                Ok(ImportAnswer::Import(Json(view)))
+            }
+            Changed::Refused(state) => Err(refused(id, state, wish).into()),
+            Changed::Unknown => Err(unknown(id).into()),
+        }
+    }
+}
+
+fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,293 @@
+//! What every upload has in common, whatever it imports: parameters, the idempotency key, the wait.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use poem_openapi::{ApiResponse, Enum};
+
+use super::view::{ImportMode, ImportView};
+use crate::{
+    api::{
+        Context,
+        body::Json,
+        idempotency::{self, ClaimRefusal, Decision, Idempotency, Replayable, SaveRefusal},
+        prefer::preference,
+        problem::{Internal, Invalid, KeyReused, Problem, TooLarge, Unavailable},
+        upload_body::UploadBody,
+    },
+    datasets::Dataset,
+    db::{
+        self, DbError, chunks,
+        imports::{self, Dialect},
+        notify::Topic,
+    },
+    ingest::receive::{self, Options, ReceiveError, Received, Stored},
+    refusal,
+};
+
+/// How long to wait at most before looking at an import again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Whether the first record names the columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+pub(crate) enum HeaderParameter {
+    /// It does.
+    Present,
+    /// It is data.
+    Absent,
+}
+
+/// The parameters of an upload.
+pub(crate) struct UploadParameters {
+    pub(crate) mode: Option<ImportMode>,
+    pub(crate) max_rejects: Option<i64>,
+    pub(crate) dry_run: bool,
+    pub(crate) force: bool,
+    pub(crate) delimiter: Option<String>,
+    pub(crate) quote: Option<String>,
+    pub(crate) null: Option<String>,
+    pub(crate) header: Option<HeaderParameter>,
+    pub(crate) filename: Option<String>,
+    pub(crate) prefer: Option<String>,
+}
+
+/// What an upload is answered.
+#[derive(ApiResponse)]
+pub(crate) enum UploadAnswer {
+    /// The import has ended: within the time of `Prefer: wait`, or because the same file was imported before
+    #[oai(status = 200)]
+    Finished(
+        Json<ImportView>,
+        /// The import
+        #[oai(header = "Location")]
+        String,
+        /// What of `Prefer` was honoured
+        #[oai(header = "Preference-Applied")]
+        Option<String>,
+    ),
+    /// The bytes are safe; the import goes on by itself
+    #[oai(status = 202)]
+    Accepted(
+        Json<ImportView>,
+        /// The import
+        #[oai(header = "Location")]
+        String,
+        /// What of `Prefer` was honoured
+        #[oai(header = "Preference-Applied")]
+        Option<String>,
+    ),
+}
+
+refusal!(
+    /// Why an upload is refused.
+    pub(crate) UploadRefusal: Invalid, TooLarge, KeyReused, ClaimRefusal, SaveRefusal, Internal, Unavailable
+);
+
+impl From<ReceiveError> for UploadRefusal {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::TooLarge { .. } => TooLarge::new(error.to_string()).into(),
+            ReceiveError::Archive(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the archive does not take an upload"
+                );
+                Unavailable::new("the upload cannot be kept now").into()
+            }
+            ReceiveError::Body { received, source } => match source.downcast::<Problem>() {
+                Ok(problem) => Self(problem),
+                Err(error) => {
+                    Invalid::new(format!("the body cannot be read beyond {received} bytes: {error}")).into()
+                }
+            },
+            _ => Invalid::new(error.to_string()).into(),
+        }
+    }
+}
+
+impl Context {
+    /// Receives an upload for a dataset.
+    pub(in crate::api) async fn upload(
+        &self,
+        dataset: &'static Dataset,
+        parameters: UploadParameters,
+        key: Idempotency,
+        body: UploadBody,
+    ) -> Result<Replayable<UploadAnswer>, UploadRefusal> {
+        let wait = wait(parameters.prefer.as_deref(), self.config.server.wait_seconds);
+        let mode = mode(&parameters)?;
+        let options = Options {
+            dataset: dataset.name,
+            mode: mode.value,
+            max_rejects: parameters.max_rejects,
+            dry_run: parameters.dry_run,
+            dialect: dialect(dataset, &parameters, body.header)?,
+            filename: parameters.filename.or(body.filename).map(|name| name.replace('\0', "\u{fffd}")),
+            force: parameters.force,
+        };
+        let claim = key.claim(&self.db).await?;
+        let limit = self.config.ingest.upload_bytes;
+        let stored = receive::store(&self.archive, body.packing, limit, body.bytes).await?;
+        let first = match claim.decide(&stored.sha256()) {
+            Ok(Decision::First(first)) => first,
+            Ok(Decision::Repeated(answer)) => {
+                stored.discard(&self.archive).await;
+                return Ok(Replayable::again(answer));
+            }
+            Err(error) => {
+                stored.discard(&self.archive).await;
+                return Err(error.into());
+            }
+        };
+        let keep = Duration::from_secs(self.config.server.idempotency_seconds);
+        let (view, answer) = match self.register(&stored, options, &mode, &first, keep).await {
+            Ok((Received::New(_), view, answer)) => (view, answer),
+            Ok((Received::Same(_), view, answer)) => {
+                stored.discard(&self.archive).await;
+                (view, answer)
+            }
+            Err(error) => {
+                stored.discard(&self.archive).await;
+                return Err(error);
+            }
+        };
+        let Some(wait) = wait.filter(|_| !view.is_final()) else { return Ok(Replayable::first(answer)) };
+        let view = self.wait_for(view.id(), wait).await?.unwrap_or(view);
+        if !view.is_final() {
+            return Ok(Replayable::first(answer));
+        }
+        let answer = idempotency::render(mode.answer(view, Some(wait))).await?;
+        let mut connection = self.db.begin().await?;
+        first.save(&mut connection, &answer, keep).await?;
+        db::commit(connection, "keeping an answer").await?;
+        Ok(Replayable::first(answer))
+    }
+
+    /// Makes the import and keeps the answer, in one transaction.
+    async fn register(
+        &self,
+        stored: &Stored,
+        options: Options,
+        mode: &Mode,
+        first: &idempotency::First,
+        keep: Duration,
+    ) -> Result<(Received, ImportView, db::idempotency::Answer), UploadRefusal> {
+        let mut transaction = self.db.begin().await?;
+        let received = receive::register(&mut transaction, stored, options).await?;
+        let (Received::New(import) | Received::Same(import)) = received.clone();
+        let progress = chunks::progress(&mut transaction, import.id).await?;
+        let view = ImportView::new(import, &progress, Utc::now());
+        let answer = idempotency::render(mode.answer(view.clone(), None)).await?;
+        first.save(&mut transaction, &answer, keep).await?;
+        db::commit(transaction, "receiving an upload").await?;
+        Ok((received, view, answer))
+    }
+
+    /// The import of that id as it is now.
+    pub(crate) async fn view(&self, id: i64) -> Result<Option<ImportView>, DbError> {
+        let Some(import) = imports::get(&self.db, id).await? else { return Ok(None) };
+        Ok(self.views(vec![import]).await?.pop())
+    }
+
+    /// Imports with what the ledger says of them.
+    pub(crate) async fn views(&self, imports: Vec<imports::Import>) -> Result<Vec<ImportView>, DbError> {
+        let progress = chunks::progress_of(&self.db, &imports).await?;
+        let now = Utc::now();
+        Ok(imports
+            .into_iter()
+            .zip(&progress)
+            .map(|(import, progress)| ImportView::new(import, progress, now))
+            .collect())
+    }
+
+    /// The import once it has ended, or as it is after `wait`.
+    async fn wait_for(&self, id: i64, wait: Duration) -> Result<Option<ImportView>, DbError> {
+        let mut watch = self.changes.watch(Topic::Imports);
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let ended = imports::get(&self.db, id).await?.is_none_or(|import| import.state.is_final());
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            if ended || left.is_zero() {
+                return self.view(id).await;
+            }
+            watch.changed(left.min(LOOK_AGAIN)).await;
+        }
+    }
+}
+
+/// The mode of an import, and whether `Prefer` chose it.
+struct Mode {
+    value: imports::Mode,
+    preferred: Option<&'static str>,
+}
+
+impl Mode {
+    fn answer(&self, view: ImportView, waited: Option<Duration>) -> UploadAnswer {
+        let waited = waited.map(|wait| format!("wait={}", wait.as_secs()));
+        let applied: Vec<_> = self.preferred.map(ToOwned::to_owned).into_iter().chain(waited).collect();
+        let applied = (!applied.is_empty()).then(|| applied.join(", "));
+        let location = view.location();
+        if view.is_final() {
+            UploadAnswer::Finished(Json(view), location, applied)
+        } else {
+            UploadAnswer::Accepted(Json(view), location, applied)
+        }
+    }
+}
+
+/// The parameter, else the preference, else lenient.
+fn mode(parameters: &UploadParameters) -> Result<Mode, Invalid> {
+    if let Some(mode) = parameters.mode {
+        return Ok(Mode { value: mode.into(), preferred: None });
+    }
+    Ok(match preference(parameters.prefer.as_deref(), "handling") {
+        Some("strict") => Mode { value: imports::Mode::Strict, preferred: Some("handling=strict") },
+        Some("lenient") => Mode { value: imports::Mode::Lenient, preferred: Some("handling=lenient") },
+        _ => Mode { value: imports::Mode::Lenient, preferred: None },
+    })
+}
+
+/// How long to wait for the end: as preferred, at most as configured; `respond-async` says not to.
+fn wait(prefer: Option<&str>, at_most_seconds: u64) -> Option<Duration> {
+    if preference(prefer, "respond-async").is_some() && preference(prefer, "wait").is_none() {
+        return None;
+    }
+    let seconds: u64 = preference(prefer, "wait")?.parse().ok()?;
+    Some(Duration::from_secs(seconds.min(at_most_seconds))).filter(|wait| !wait.is_zero())
+}
+
+fn dialect(
+    dataset: &Dataset,
+    parameters: &UploadParameters,
+    header: Option<bool>,
+) -> Result<Dialect, Invalid> {
+    let delimiter = one_byte("delimiter", parameters.delimiter.as_deref(), b',')?;
+    let quote = one_byte("quote", parameters.quote.as_deref(), b'"')?;
+    if delimiter == quote {
+        return Err(Invalid::parameter("quote", "not_allowed", "quote and delimiter must differ"));
+    }
+    let stated = parameters.header.map(|header| header == HeaderParameter::Present);
+    let header = match (stated, header) {
+        (Some(stated), Some(typed)) if stated != typed => {
+            let message = "header contradicts the header of the media type";
+            return Err(Invalid::parameter("header", "contradiction", message));
+        }
+        (stated, typed) => stated.or(typed),
+    };
+    let null = parameters.null.clone().unwrap_or_else(|| dataset.null.to_owned());
+    Ok(Dialect { delimiter, quote, null, header })
+}
+
+/// A character that can stand between or around fields: one byte, so that it is never a part of another character.
+fn one_byte(name: &str, value: Option<&str>, default: u8) -> Result<u8, Invalid> {
+    match value.map(str::as_bytes) {
+        None => Ok(default),
+        Some(br"\t") => Ok(b'\t'),
+        Some([byte]) if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Ok(*byte),
+        Some(_) => {
+            let message = format!("{name} must be one ASCII character, no line break");
+            Err(Invalid::parameter(name, "not_allowed", message))
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The bytes as they were uploaded.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use poem::Body;
+use poem_openapi::{ApiResponse, payload::Binary};
+
+use super::{
+    super::{Context, body::streamed, problem::Unavailable},
+    PartRefusal,
+};
+use crate::db::imports::Import;
+
+/// Bytes read from the archive at once.
+const BLOCK_BYTES: u64 = 1 << 20;
+
+#[derive(ApiResponse)]
+pub(super) enum SourceAnswer {
+    /// The bytes
+    #[oai(status = 200, content_type = "application/octet-stream")]
+    Bytes(
+        Binary<Body>,
+        /// SHA-256 of the bytes (RFC 9530)
+        #[oai(header = "Repr-Digest")]
+        String,
+        /// The name of the file
+        #[oai(header = "Content-Disposition")]
+        String,
+        /// How many bytes
+        #[oai(header = "Content-Length")]
+        i64,
+    ),
+}
+
+pub(super) async fn answer(context: &Context, import: Import) -> Result<SourceAnswer, PartRefusal> {
+    let digest = format!("sha-256=:{}:", STANDARD.encode(&import.sha256));
+    let name = import.filename.as_deref().unwrap_or("upload");
+    let disposition = format!("attachment; filename*=UTF-8''{}", percent_encode(name));
+    let total = import.bytes.unsigned_abs();
+    let archive = context.archive.clone();
+    // Before the first byte is sent an absent object can still be told.
+    let unavailable = |error| {
+        tracing::error!(
+            import = import.id,
+            error = &error as &dyn std::error::Error,
+            "cannot read an upload"
+        );
+        Unavailable::new("the upload cannot be read now")
+    };
+    let first = archive.read(&import.source, 0..total.min(BLOCK_BYTES)).await.map_err(unavailable)?;
+    let source = import.source.clone();
+    let body = streamed(async_stream::try_stream! {
+        let mut position = first.len() as u64;
+        yield first;
+        while position < total {
+            let end = total.min(position + BLOCK_BYTES);
+            let bytes = archive.read(&source, position..end).await.map_err(std::io::Error::other)?;
+            position = end;
+            yield bytes;
+        }
+    });
+    Ok(SourceAnswer::Bytes(Binary(body), digest, disposition, import.bytes))
+}
+
+/// As RFC 8187 has it: every byte but the unreserved ones.
+fn percent_encode(name: &str) -> String {
+    name.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,317 @@
+//! An import as clients see it.
+
+use chrono::{DateTime, Utc};
+use poem_openapi::{Enum, Object, types::Example};
+
+use crate::db::{
+    chunks::Progress,
+    imports::{self, Import},
+};
+
+/// Where an import stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+pub(crate) enum ImportState {
+    /// The bytes are safe; the work has not begun.
+    Received,
+    /// Being loaded.
+    Running,
+    /// Stopped on request; goes on when resumed.
+    Paused,
+    /// All of it is visible.
+    Complete,
+    /// None of it is visible; `error` says why.
+    Failed,
+    /// Stopped on request for good; none of it is visible.
+    Cancelled,
+    /// Was complete; what it created was removed.
+    Undone,
+}
+
+/// What happens to an import with rejects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+pub(crate) enum ImportMode {
+    /// Good rows go in, the others are reported.
+    Lenient,
+    /// One reject fails the import.
+    Strict,
+}
+
+/// What became of the rows: `accepted + rejected = rows_read`, and
+/// `accepted = inserted + updated + unchanged + deleted`. Until the import has ended, accepted rows that were not matched
+/// yet count as inserted. An import that failed, was cancelled or is a dry run stored nothing: its counts say what was
+/// decided about its rows
+#[derive(Debug, Clone, Copy, Object)]
+#[oai(rename = "ImportCounts")]
+pub(crate) struct CountsView {
+    /// Data records read so far.
+    rows_read: i64,
+    /// Rows that obey every rule.
+    accepted: i64,
+    /// New rows.
+    inserted: i64,
+    /// Rows that changed one that was there.
+    updated: i64,
+    /// Rows equal to one that was there.
+    unchanged: i64,
+    /// Rows of something that is deleted and stays so.
+    deleted: i64,
+    /// Rows that break a rule; `links.rejects` says which and how.
+    rejected: i64,
+    /// Bytes loaded so far, unpacked.
+    bytes: i64,
+    /// Chunks loaded so far.
+    chunks: i64,
+}
+
+/// Why an import failed
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "ImportFailure")]
+pub(crate) struct ErrorView {
+    /// Stable and for machines.
+    code: String,
+    /// For people, with the place of the fault.
+    message: String,
+}
+
+/// Paths that belong to an import
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "ImportLinks")]
+pub(crate) struct LinksView {
+    /// The import.
+    #[oai(rename = "self")]
+    import: String,
+    /// Its progress as server-sent events.
+    events: String,
+    /// Its rejects.
+    rejects: String,
+    /// Its rejects as CSV, to be corrected and posted back.
+    rejects_csv: String,
+    /// The bytes as they were uploaded.
+    source: String,
+}
+
+/// An import: one uploaded file and what became of it
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "Import", example)]
+pub(crate) struct ImportView {
+    /// Its number.
+    id: i64,
+    /// What it imports.
+    dataset: String,
+    /// Where it stands.
+    pub(crate) state: ImportState,
+    /// What happens with rejects.
+    mode: ImportMode,
+    /// More rejects than this fail the import.
+    max_rejects: Option<i64>,
+    /// Whether it validates and decides, and stores nothing.
+    dry_run: bool,
+    /// The file as its client named it.
+    filename: Option<String>,
+    /// `text/csv` or `application/zip`.
+    media_type: String,
+    /// Length of the upload, bytes.
+    bytes: i64,
+    /// SHA-256 of the upload, hexadecimal.
+    sha256: String,
+    /// What became of its rows.
+    counts: CountsView,
+    /// Rows read a second, on average.
+    rows_per_second: Option<f64>,
+    /// Seconds left at this rate, while it runs and once a rate is known.
+    seconds_left: Option<f64>,
+    /// Why it failed.
+    error: Option<ErrorView>,
+    /// Where to go on.
+    links: LinksView,
+    /// When the bytes were safe.
+    created_at: DateTime<Utc>,
+    /// When the work began.
+    started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl From<imports::State> for ImportState {
+    fn from(state: imports::State) -> Self {
+        match state {
+            imports::State::Received => Self::Received,
+            imports::State::Running => Self::Running,
+            imports::State::Paused => Self::Paused,
+            imports::State::Complete => Self::Complete,
+            imports::State::Failed => Self::Failed,
+            imports::State::Cancelled => Self::Cancelled,
+            imports::State::Undone => Self::Undone,
+        }
+    }
+}
+
+impl From<ImportState> for imports::State {
+    fn from(state: ImportState) -> Self {
+        match state {
+            ImportState::Received => Self::Received,
+            ImportState::Running => Self::Running,
+            ImportState::Paused => Self::Paused,
+            ImportState::Complete => Self::Complete,
+            ImportState::Failed => Self::Failed,
+            ImportState::Cancelled => Self::Cancelled,
+            ImportState::Undone => Self::Undone,
+        }
+    }
+}
+
+impl From<ImportMode> for imports::Mode {
+    fn from(mode: ImportMode) -> Self {
+        match mode {
+            ImportMode::Lenient => Self::Lenient,
+            ImportMode::Strict => Self::Strict,
+        }
+    }
+}
+
+impl From<imports::Mode> for ImportMode {
+    fn from(mode: imports::Mode) -> Self {
+        match mode {
+            imports::Mode::Lenient => Self::Lenient,
+            imports::Mode::Strict => Self::Strict,
+        }
+    }
+}
+
+impl ImportView {
+    /// The import as it stands at `now`, with what the ledger says of it.
+    pub(crate) fn new(import: Import, progress: &Progress, now: DateTime<Utc>) -> Self {
+        let counts = counts(&import, progress);
+        let elapsed = import.started_at.map(|started| {
+            let end = import.finished_at.unwrap_or(now);
+            (end - started).as_seconds_f64().max(0.001)
+        });
+        let rate = elapsed.filter(|_| counts.rows_read > 0).map(|elapsed| counts.rows_read as f64 / elapsed);
+        let seconds_left = elapsed
+            .filter(|_| import.state == imports::State::Running && progress.bytes > 0)
+            .map(|elapsed| (progress.bytes_total - progress.bytes) as f64 * elapsed / progress.bytes as f64);
+        let error = import.error_code.zip(import.error_message);
+        Self {
+            id: import.id,
+            dataset: import.dataset,
+            state: import.state.into(),
+            mode: import.mode.into(),
+            max_rejects: import.max_rejects,
+            dry_run: import.dry_run,
+            filename: import.filename,
+            media_type: import.media_type,
+            bytes: import.bytes,
+            sha256: hex::encode(import.sha256),
+            counts,
+            rows_per_second: rate.map(round),
+            seconds_left: seconds_left.map(round),
+            error: error.map(|(code, message)| ErrorView { code, message }),
+            links: LinksView::of(import.id),
+            created_at: import.created_at,
+            started_at: import.started_at,
+            finished_at: import.finished_at,
+        }
+    }
+
+    /// Whether nothing will happen to it any more without a request.
+    pub(crate) fn is_final(&self) -> bool {
+        imports::State::from(self.state).is_final()
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> i64 {
+        self.id
+    }
+
+    /// Its path.
+    pub(crate) fn location(&self) -> String {
+        self.links.import.clone()
+    }
+}
+
+impl LinksView {
+    fn of(id: i64) -> Self {
+        let import = format!("/imports/{id}");
+        Self {
+            events: format!("{import}/events"),
+            rejects: format!("{import}/rejects"),
+            rejects_csv: format!("{import}/rejects.csv"),
+            source: format!("{import}/source"),
+            import,
+        }
+    }
+}
+
+fn counts(import: &Import, progress: &Progress) -> CountsView {
+    let (bytes, chunks) = (progress.bytes, progress.chunks);
+    let decided = (|| {
+        Some(CountsView {
+            rows_read: import.rows_read?,
+            accepted: import.inserted? + import.updated? + import.unchanged? + import.deleted?,
+            inserted: import.inserted?,
+            updated: import.updated?,
+            unchanged: import.unchanged?,
+            deleted: import.deleted?,
+            rejected: import.rejected?,
+            bytes,
+            chunks,
+        })
+    })();
+    decided.unwrap_or_else(|| {
+        let accepted = progress.rows_read - progress.rejected;
+        CountsView {
+            rows_read: progress.rows_read,
+            accepted,
+            inserted: accepted,
+            updated: 0,
+            unchanged: 0,
+            deleted: 0,
+            rejected: progress.rejected,
+            bytes,
+            chunks,
+        }
+    })
+}
+
+/// One decimal is as much as a rate is worth.
+fn round(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
+impl Example for ImportView {
+    fn example() -> Self {
+        let at = |second: i64| DateTime::from_timestamp(1_795_000_000 + second, 0).unwrap_or_default();
+        Self {
+            id: 1,
+            dataset: "airports".to_owned(),
+            state: ImportState::Complete,
+            mode: ImportMode::Lenient,
+            max_rejects: None,
+            dry_run: false,
+            filename: Some("airports.dat".to_owned()),
+            media_type: "text/csv".to_owned(),
+            bytes: 1_127_225,
+            sha256: "53a79e5e1c2e0f0f0e9a1c4e8f0c3a1de1cbb4c5c2e8a7d1a1b2c3d4e5f60718".to_owned(),
+            counts: CountsView {
+                rows_read: 7_698,
+                accepted: 7_698,
+                inserted: 7_698,
+                updated: 0,
+                unchanged: 0,
+                deleted: 0,
+                rejected: 0,
+                bytes: 1_127_225,
+                chunks: 2,
+            },
+            rows_per_second: Some(38_490.0),
+            seconds_left: None,
+            error: None,
+            links: LinksView::of(1),
+            created_at: at(0),
+            started_at: Some(at(0)),
+            finished_at: Some(at(1)),
+        }
+    }
+}

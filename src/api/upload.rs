@@ -1,0 +1,93 @@
+//! `/upload`: airports from a file.
+
+use poem_openapi::{
+    ApiResponse, OpenApi,
+    param::{Header, Query},
+};
+
+use super::{
+    Context, Tag,
+    body::Json,
+    contract::ImportContract,
+    idempotency::{Idempotency, Replayable},
+    imports::receive::{HeaderParameter, UploadAnswer, UploadParameters, UploadRefusal},
+    imports::view::ImportMode,
+    upload_body::UploadBody,
+};
+use crate::datasets::airport::DATASET;
+
+/// See the module.
+pub(super) struct Upload {
+    /// What it works with.
+    pub(super) context: Context,
+}
+
+#[derive(ApiResponse)]
+enum Contract {
+    /// What a file must be like
+    #[oai(status = 200)]
+    Contract(Json<ImportContract>),
+}
+
+#[OpenApi(tag = "Tag::Imports")]
+impl Upload {
+    /// Upload airports
+    ///
+    /// A CSV as OpenFlights publishes it, or a ZIP with one or more. Good rows go in, the others are reported; rows that
+    /// are there already are updated. The request ends when the bytes are safe: ask the import how it goes on, or wait a
+    /// while for its end with `Prefer: wait=10`.
+    #[oai(path = "/upload", method = "post", operation_id = "upload_airports")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
+    async fn upload_airports(
+        &self,
+        /// What happens with rejects; `lenient` unless `Prefer: handling=strict` says otherwise
+        Query(mode): Query<Option<ImportMode>>,
+        /// More rejects than this fail the import
+        #[oai(validator(minimum(value = "0")))]
+        Query(max_rejects): Query<Option<i64>>,
+        /// Validate and decide, and store nothing
+        #[oai(default)]
+        Query(dry_run): Query<bool>,
+        /// Import the file even if it was imported before
+        #[oai(default)]
+        Query(force): Query<bool>,
+        /// What stands between fields: one ASCII character, or `\t`
+        Query(delimiter): Query<Option<String>>,
+        /// What stands around fields: one ASCII character
+        Query(quote): Query<Option<String>>,
+        /// The field that stands for null, beside the empty one; `\N` unless given
+        Query(null): Query<Option<String>>,
+        /// Whether the first record names the columns; unless given, it does when all its fields are names of columns
+        Query(header): Query<Option<HeaderParameter>>,
+        /// What the file is called, for people
+        #[oai(validator(max_length = 255))]
+        Query(filename): Query<Option<String>>,
+        /// `wait=N` waits up to N seconds for the end; `handling=strict` or `handling=lenient`; `respond-async`
+        #[oai(name = "Prefer")]
+        Header(prefer): Header<Option<String>>,
+        /// The same key with the same request gets the first answer again
+        #[oai(name = "Idempotency-Key")]
+        key: Idempotency,
+        body: UploadBody,
+    ) -> Result<Replayable<UploadAnswer>, UploadRefusal> {
+        let parameters = UploadParameters {
+            mode,
+            max_rejects,
+            dry_run,
+            force,
+            delimiter,
+            quote,
+            null,
+            header,
+            filename,
+            prefer,
+        };
+        self.context.upload(&DATASET, parameters, key, body).await
+    }
+
+    /// The import contract for airports
+    #[oai(path = "/upload", method = "options", operation_id = "get_upload_contract")]
+    async fn get_upload_contract(&self) -> Contract {
+        Contract::Contract(Json(ImportContract::of(&DATASET, &self.context.config.ingest)))
+    }
+}

@@ -1,0 +1,141 @@
+//! The ledger: a chunk is in it exactly when its rows are in the database.
+
+use sqlx::{FromRow, PgConnection};
+
+use super::{Db, DbError};
+use crate::db::imports::Import;
+
+/// One loaded chunk.
+#[derive(Debug, Clone, FromRow)]
+#[expect(missing_docs, reason = "the columns, explained in DESIGN and the migration")]
+pub struct Entry {
+    pub import_id: i64,
+    pub chunk_no: i64,
+    pub file_no: i32,
+    pub first_row: i64,
+    pub first_line: i64,
+    pub byte_offset: i64,
+    pub byte_len: i64,
+    pub rows_read: i64,
+    pub rejected: i64,
+}
+
+/// How far an import has come.
+#[derive(Debug, Clone, Copy, Default, FromRow)]
+pub struct Progress {
+    /// Chunks loaded.
+    pub chunks: i64,
+    /// Records in them.
+    pub rows_read: i64,
+    /// Records rejected while loading; the merge may reject more.
+    pub rejected: i64,
+    /// Bytes in them.
+    pub bytes: i64,
+    /// Bytes of all files of the import, 0 until it is unpacked.
+    pub bytes_total: i64,
+}
+
+/// Enters a chunk. `false`: it is there already.
+pub async fn insert(connection: &mut PgConnection, entry: &Entry) -> Result<bool, DbError> {
+    sqlx::query(
+        "insert into import_chunks
+             (import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
+    )
+    .bind(entry.import_id)
+    .bind(entry.chunk_no)
+    .bind(entry.file_no)
+    .bind(entry.first_row)
+    .bind(entry.first_line)
+    .bind(entry.byte_offset)
+    .bind(entry.byte_len)
+    .bind(entry.rows_read)
+    .bind(entry.rejected)
+    .execute(connection)
+    .await
+    .map(|done| done.rows_affected() > 0)
+    .map_err(DbError::during("entering a chunk in the ledger"))
+}
+
+/// Whether the chunk is loaded.
+pub async fn contains(db: &Db, import_id: i64, chunk_no: i64) -> Result<bool, DbError> {
+    sqlx::query_scalar("select exists (select from import_chunks where import_id = $1 and chunk_no = $2)")
+        .bind(import_id)
+        .bind(chunk_no)
+        .fetch_one(db.pool())
+        .await
+        .map_err(DbError::during("looking for a chunk in the ledger"))
+}
+
+/// Numbers of the chunks that are loaded, in order.
+pub async fn loaded(db: &Db, import_id: i64) -> Result<Vec<i64>, DbError> {
+    sqlx::query_scalar("select chunk_no from import_chunks where import_id = $1 order by chunk_no")
+        .bind(import_id)
+        .fetch_all(db.pool())
+        .await
+        .map_err(DbError::during("reading the ledger"))
+}
+
+/// How far the import has come.
+pub async fn progress(connection: &mut PgConnection, import_id: i64) -> Result<Progress, DbError> {
+    sqlx::query_as(
+        "select count(*) as chunks, coalesce(sum(rows_read), 0)::bigint as rows_read,
+             coalesce(sum(rejected), 0)::bigint as rejected, coalesce(sum(byte_len), 0)::bigint as bytes,
+             (select coalesce(sum(bytes), 0)::bigint from import_files where import_id = $1) as bytes_total
+         from import_chunks where import_id = $1",
+    )
+    .bind(import_id)
+    .fetch_one(connection)
+    .await
+    .map_err(DbError::during("reading the progress of an import"))
+}
+
+/// [`progress`] of several imports, in their order.
+pub async fn progress_of(db: &Db, imports: &[Import]) -> Result<Vec<Progress>, DbError> {
+    let ids: Vec<i64> = imports.iter().map(|import| import.id).collect();
+    sqlx::query_as(
+        "select count(c.chunk_no) as chunks, coalesce(sum(c.rows_read), 0)::bigint as rows_read,
+             coalesce(sum(c.rejected), 0)::bigint as rejected, coalesce(sum(c.byte_len), 0)::bigint as bytes,
+             (select coalesce(sum(bytes), 0)::bigint from import_files f where f.import_id = i.id) as bytes_total
+         from unnest($1::bigint[]) with ordinality as i (id, place)
+         left join import_chunks c on c.import_id = i.id
+         group by i.id, i.place order by i.place",
+    )
+    .bind(&ids)
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::during("reading the progress of imports"))
+}
+
+/// The chunk that holds a row.
+pub async fn holding_row(
+    connection: &mut PgConnection,
+    import_id: i64,
+    row: i64,
+) -> Result<Option<Entry>, DbError> {
+    sqlx::query_as(
+        "select import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected
+         from import_chunks where import_id = $1 and first_row <= $2 and first_row + rows_read > $2",
+    )
+    .bind(import_id)
+    .bind(row)
+    .fetch_optional(connection)
+    .await
+    .map_err(DbError::during("finding the chunk of a row"))
+}
+
+/// Rows rejected in the chunks before one; what it says of chunks not loaded yet is nothing.
+pub async fn rejected_before(
+    connection: &mut PgConnection,
+    import_id: i64,
+    chunk_no: i64,
+) -> Result<i64, DbError> {
+    sqlx::query_scalar(
+        "select coalesce(sum(rejected), 0)::bigint from import_chunks where import_id = $1 and chunk_no < $2",
+    )
+    .bind(import_id)
+    .bind(chunk_no)
+    .fetch_one(connection)
+    .await
+    .map_err(DbError::during("counting rejects"))
+}

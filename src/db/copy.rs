@@ -1,0 +1,105 @@
+//! Rows in PostgreSQL's binary COPY format
+//! (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format"), built in one growing buffer.
+
+use sqlx::PgConnection;
+
+use super::DbError;
+
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+const NULL: i32 = -1;
+const END: i16 = -1;
+
+/// Rows on their way into one table. Every row must get exactly the columns it was opened for.
+#[derive(Debug)]
+pub struct CopyBuffer {
+    bytes: Vec<u8>,
+    columns: i16,
+    rows: u64,
+    row_start: usize,
+}
+
+impl CopyBuffer {
+    /// An empty buffer for rows of `columns` columns.
+    pub fn new(columns: i16, capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity + 32);
+        bytes.extend_from_slice(SIGNATURE);
+        bytes.extend_from_slice(&0_i32.to_be_bytes()); // flags
+        bytes.extend_from_slice(&0_i32.to_be_bytes()); // length of the header's extension
+        Self { row_start: bytes.len(), bytes, columns, rows: 0 }
+    }
+
+    /// Complete rows so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Opens a row; one that is open is thrown away.
+    pub fn begin_row(&mut self) {
+        self.bytes.truncate(self.row_start);
+        self.bytes.extend_from_slice(&self.columns.to_be_bytes());
+    }
+
+    /// Keeps the open row.
+    pub fn end_row(&mut self) {
+        self.row_start = self.bytes.len();
+        self.rows += 1;
+    }
+
+    /// A null of any type.
+    pub fn put_null(&mut self) {
+        self.bytes.extend_from_slice(&NULL.to_be_bytes());
+    }
+
+    /// A `bytea`; `text` has the same form.
+    pub fn put_bytes(&mut self, value: &[u8]) {
+        // Values come from records, and a record is at most a few MiB by configuration.
+        let length = i32::try_from(value.len()).unwrap_or(i32::MAX);
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(&value[..length as usize]);
+    }
+
+    /// A `text`.
+    pub fn put_text(&mut self, value: &str) {
+        self.put_bytes(value.as_bytes());
+    }
+
+    /// A `jsonb`: version 1, then the text.
+    pub fn put_jsonb(&mut self, value: &serde_json::Value) {
+        let mut bytes = vec![1];
+        bytes.extend_from_slice(value.to_string().as_bytes());
+        self.put_bytes(&bytes);
+    }
+
+    /// A `bigint`.
+    pub fn put_i64(&mut self, value: i64) {
+        self.bytes.extend_from_slice(&8_i32.to_be_bytes());
+        self.bytes.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// An `integer`.
+    pub fn put_i32(&mut self, value: i32) {
+        self.bytes.extend_from_slice(&4_i32.to_be_bytes());
+        self.bytes.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// A `double precision`.
+    pub fn put_f64(&mut self, value: f64) {
+        self.bytes.extend_from_slice(&8_i32.to_be_bytes());
+        self.bytes.extend_from_slice(&value.to_be_bytes());
+    }
+
+    /// Sends the complete rows; `target` is a table with its columns, `airports (id, name)`.
+    pub async fn send(mut self, connection: &mut PgConnection, target: &str) -> Result<(), DbError> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        self.bytes.truncate(self.row_start);
+        self.bytes.extend_from_slice(&END.to_be_bytes());
+        let failed = || DbError::during("copying rows");
+        let statement = format!("copy {target} from stdin (format binary)");
+        let mut copy = connection.copy_in_raw(&statement).await.map_err(failed())?;
+        copy.send(self.bytes).await.map_err(failed())?;
+        copy.finish().await.map_err(failed())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! The plain CSV files of an import.
+
+use sqlx::{FromRow, PgConnection};
+
+use super::{Db, DbError};
+
+/// One plain CSV file.
+#[derive(Debug, Clone, FromRow)]
+pub struct File {
+    /// Its place in the import, from 0.
+    pub file_no: i32,
+    /// Its name in the archive it came from; `None` when the upload itself is the file.
+    pub name: Option<String>,
+    /// Where its bytes are.
+    pub object: String,
+    /// Its length.
+    pub bytes: i64,
+    /// The dataset's column of each field, empty for a field that is left out.
+    pub columns: Option<Vec<String>>,
+}
+
+/// Adds the files of an import.
+pub async fn insert(connection: &mut PgConnection, import_id: i64, files: &[File]) -> Result<(), DbError> {
+    for file in files {
+        sqlx::query(
+            "insert into import_files (import_id, file_no, name, object, bytes) values ($1, $2, $3, $4, $5)",
+        )
+        .bind(import_id)
+        .bind(file.file_no)
+        .bind(&file.name)
+        .bind(&file.object)
+        .bind(file.bytes)
+        .execute(&mut *connection)
+        .await
+        .map_err(DbError::during("adding the files of an import"))?;
+    }
+    Ok(())
+}
+
+/// All files of an import, in order.
+pub async fn list(db: &Db, import_id: i64) -> Result<Vec<File>, DbError> {
+    sqlx::query_as(
+        "select file_no, name, object, bytes, columns from import_files where import_id = $1 order by file_no",
+    )
+    .bind(import_id)
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::during("reading the files of an import"))
+}
+
+/// What the fields of a file are; none before they are known.
+pub async fn columns(db: &Db, import_id: i64, file_no: i32) -> Result<Vec<String>, DbError> {
+    let columns: Option<Option<Vec<String>>> =
+        sqlx::query_scalar("select columns from import_files where import_id = $1 and file_no = $2")
+            .bind(import_id)
+            .bind(file_no)
+            .fetch_optional(db.pool())
+            .await
+            .map_err(DbError::during("reading the columns of a file"))?;
+    Ok(columns.flatten().unwrap_or_default())
+}
+
+/// Keeps what the fields of a file are.
+pub async fn set_columns(db: &Db, import_id: i64, file_no: i32, columns: &[String]) -> Result<(), DbError> {
+    sqlx::query("update import_files set columns = $3 where import_id = $1 and file_no = $2")
+        .bind(import_id)
+        .bind(file_no)
+        .bind(columns)
+        .execute(db.pool())
+        .await
+        .map(drop)
+        .map_err(DbError::during("keeping the columns of a file"))
+}

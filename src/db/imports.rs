@@ -1,0 +1,309 @@
+//! The imports: one row each, and the only place where its state changes.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::{FromRow, PgConnection};
+
+use super::{Db, DbError, notify};
+
+/// Where an import stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum State {
+    /// The bytes are safe; nobody works on it yet.
+    Received,
+    /// Being loaded.
+    Running,
+    /// Stopped on request; goes on when resumed.
+    Paused,
+    /// All of it is visible.
+    Complete,
+    /// None of it is visible; the error says why.
+    Failed,
+    /// Stopped on request for good; none of it is visible.
+    Cancelled,
+    /// Was complete; what it created was removed.
+    Undone,
+}
+
+impl State {
+    /// Whether nothing will happen any more without a request.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Received | Self::Running | Self::Paused)
+    }
+}
+
+/// What happens to an import with rejects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Mode {
+    /// Good rows go in, the others are reported.
+    Lenient,
+    /// One reject fails the import.
+    Strict,
+}
+
+/// How the CSV is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dialect {
+    /// Between fields; one ASCII byte.
+    pub delimiter: u8,
+    /// Around fields; one ASCII byte.
+    pub quote: u8,
+    /// The field that stands for null, beside the empty one.
+    pub null: String,
+    /// Whether the first record of a file names the columns; `None`: it does when all its fields are names of columns.
+    pub header: Option<bool>,
+}
+
+/// What was uploaded.
+#[derive(Debug, Clone)]
+pub struct NewImport {
+    /// Name of the dataset.
+    pub dataset: &'static str,
+    /// What happens with rejects.
+    pub mode: Mode,
+    /// More rejects than this fail the import.
+    pub max_rejects: Option<i64>,
+    /// Validates and decides, stores nothing.
+    pub dry_run: bool,
+    /// How the CSV is written.
+    pub dialect: Dialect,
+    /// As the client names the file.
+    pub filename: Option<String>,
+    /// `text/csv` or `application/zip`.
+    pub media_type: &'static str,
+    /// Whether the bytes are gzip around that.
+    pub gzipped: bool,
+    /// The object in the archive.
+    pub source: String,
+    /// Length of the object.
+    pub bytes: i64,
+    /// Digest of the object.
+    pub sha256: [u8; 32],
+}
+
+/// One import.
+#[derive(Debug, Clone, FromRow)]
+#[expect(missing_docs, reason = "the columns, explained in the migration")]
+pub struct Import {
+    pub id: i64,
+    pub dataset: String,
+    pub state: State,
+    pub mode: Mode,
+    pub max_rejects: Option<i64>,
+    pub dry_run: bool,
+    #[sqlx(json)]
+    pub dialect: Dialect,
+    pub filename: Option<String>,
+    pub media_type: String,
+    pub gzipped: bool,
+    pub source: String,
+    pub bytes: i64,
+    pub sha256: Vec<u8>,
+    pub epoch: i32,
+    pub chunks_total: Option<i64>,
+    pub rows_read: Option<i64>,
+    pub inserted: Option<i64>,
+    pub updated: Option<i64>,
+    pub unchanged: Option<i64>,
+    pub deleted: Option<i64>,
+    pub rejected: Option<i64>,
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// What became of the rows: `rows_read = inserted + updated + unchanged + deleted + rejected`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each counts the rows with that outcome")]
+pub struct Counts {
+    pub rows_read: i64,
+    pub inserted: i64,
+    pub updated: i64,
+    pub unchanged: i64,
+    pub deleted: i64,
+    pub rejected: i64,
+}
+
+/// Why an import failed; shown to its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportError {
+    /// Stable and for machines.
+    pub code: &'static str,
+    /// For people, with the place of the fault.
+    pub message: String,
+}
+
+/// What a request to change an import's state came to.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// It is in the new state now.
+    Done(Import),
+    /// It is in a state from which this cannot be.
+    Refused(State),
+}
+
+/// Adds an import. Nobody sees it before the transaction commits.
+pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Import, DbError> {
+    let import = sqlx::query_as("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning *")
+    .bind(new.dataset)
+    .bind(new.mode)
+    .bind(new.max_rejects)
+    .bind(new.dry_run)
+    .bind(sqlx::types::Json(&new.dialect))
+    .bind(&new.filename)
+    .bind(new.media_type)
+    .bind(new.gzipped)
+    .bind(&new.source)
+    .bind(new.bytes)
+    .bind(new.sha256.as_slice())
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(DbError::during("adding an import"))?;
+    notify::notify(connection, notify::Topic::Imports).await?;
+    Ok(import)
+}
+
+/// The first import of the same bytes with the same settings that is complete or on its way there.
+///
+/// Two uploads of one file at once take turns here until their transactions end, so that the second finds the first.
+pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result<Option<Import>, DbError> {
+    let failed = || DbError::during("looking for the same file");
+    let lock = i64::from_be_bytes(new.sha256[..8].try_into().unwrap_or_default());
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(lock)
+        .execute(&mut *connection)
+        .await
+        .map_err(failed())?;
+    sqlx::query_as("select * from imports
+         where sha256 = $1 and dataset = $2 and dialect = $3 and mode = $4 and max_rejects is not distinct from $5
+             and dry_run = $6 and state in ('received', 'running', 'paused', 'complete')
+         order by id limit 1")
+    .bind(new.sha256.as_slice())
+    .bind(new.dataset)
+    .bind(sqlx::types::Json(&new.dialect))
+    .bind(new.mode)
+    .bind(new.max_rejects)
+    .bind(new.dry_run)
+    .fetch_optional(connection)
+    .await
+    .map_err(failed())
+}
+
+/// The import of that id.
+pub async fn get(db: &Db, id: i64) -> Result<Option<Import>, DbError> {
+    sqlx::query_as("select * from imports where id = $1")
+        .bind(id)
+        .fetch_optional(db.pool())
+        .await
+        .map_err(DbError::during("reading an import"))
+}
+
+/// Which imports a list holds.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this dataset.
+    pub dataset: Option<String>,
+    /// Only in this state.
+    pub state: Option<State>,
+    /// Only older than this one: where the page before ended.
+    pub before: Option<i64>,
+}
+
+/// Imports, newest first.
+pub async fn list(db: &Db, filter: &Filter, limit: i64) -> Result<Vec<Import>, DbError> {
+    sqlx::query_as("select * from imports
+         where ($1::text is null or dataset = $1) and ($2::text is null or state = $2) and ($3::bigint is null or id < $3)
+         order by id desc limit $4")
+    .bind(&filter.dataset)
+    .bind(filter.state)
+    .bind(filter.before)
+    .bind(limit)
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::during("listing imports"))
+}
+
+/// Reads the import and keeps its state from changing until the transaction ends; others may do the same at once.
+pub async fn share(connection: &mut PgConnection, id: i64) -> Result<Option<(State, i32)>, DbError> {
+    sqlx::query_as("select state, epoch from imports where id = $1 for share")
+        .bind(id)
+        .fetch_optional(connection)
+        .await
+        .map_err(DbError::during("fencing an import"))
+}
+
+/// Reads the import and keeps everybody else from it until the transaction ends.
+pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<Import>, DbError> {
+    sqlx::query_as("select * from imports where id = $1 for update")
+        .bind(id)
+        .fetch_optional(connection)
+        .await
+        .map_err(DbError::during("locking an import"))
+}
+
+/// Moves an import that the caller has locked. Leaving `running` for good raises the epoch: what is still under way is
+/// from a zombie.
+pub async fn set_state(connection: &mut PgConnection, id: i64, state: State) -> Result<Import, DbError> {
+    let import = sqlx::query_as(
+        "update imports set state = $2,
+             epoch = epoch + case when $2 in ('failed', 'cancelled') then 1 else 0 end,
+             finished_at = case when $2 in ('complete', 'failed', 'cancelled') then now() else finished_at end
+         where id = $1 returning *",
+    )
+    .bind(id)
+    .bind(state)
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(DbError::during("moving an import to another state"))?;
+    notify::notify(connection, notify::Topic::Imports).await?;
+    Ok(import)
+}
+
+/// Says why an import failed.
+pub async fn set_error(connection: &mut PgConnection, id: i64, error: &ImportError) -> Result<(), DbError> {
+    sqlx::query("update imports set error_code = $2, error_message = $3 where id = $1")
+        .bind(id)
+        .bind(error.code)
+        .bind(&error.message)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("keeping why an import failed"))
+}
+
+/// Keeps the final counts.
+pub async fn set_counts(connection: &mut PgConnection, id: i64, counts: &Counts) -> Result<(), DbError> {
+    sqlx::query(
+        "update imports set rows_read = $2, inserted = $3, updated = $4, unchanged = $5, deleted = $6, rejected = $7
+         where id = $1",
+    )
+    .bind(id)
+    .bind(counts.rows_read)
+    .bind(counts.inserted)
+    .bind(counts.updated)
+    .bind(counts.unchanged)
+    .bind(counts.deleted)
+    .bind(counts.rejected)
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(DbError::during("keeping the counts of an import"))
+}
+
+/// Says how many chunks the import has, once all are published.
+pub async fn set_chunks_total(connection: &mut PgConnection, id: i64, chunks: i64) -> Result<(), DbError> {
+    sqlx::query("update imports set chunks_total = $2 where id = $1")
+        .bind(id)
+        .bind(chunks)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("keeping the number of chunks"))
+}

@@ -1,0 +1,115 @@
+//! The table behind the embedded transport: chunks that are published and not yet acknowledged.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, types::Json};
+
+use super::{Db, DbError, notify};
+
+/// Adds a chunk, or renews it for a new epoch. One that the ledger holds is not added again.
+pub async fn publish<C: serde::Serialize + Sync>(
+    db: &Db,
+    import_id: i64,
+    chunk_no: i64,
+    epoch: i32,
+    chunk: &C,
+) -> Result<(), DbError> {
+    let failed = || DbError::during("publishing a chunk");
+    let mut transaction = db.begin().await?;
+    sqlx::query(
+        "insert into journal (import_id, chunk_no, epoch, chunk)
+         select $1, $2, $3, $4
+         where not exists (select from import_chunks where import_id = $1 and chunk_no = $2)
+         on conflict (import_id, chunk_no) do update
+             set epoch = excluded.epoch, chunk = excluded.chunk, claimed_by = null, visible_at = now()
+             where journal.epoch < excluded.epoch",
+    )
+    .bind(import_id)
+    .bind(chunk_no)
+    .bind(epoch)
+    .bind(Json(chunk))
+    .execute(&mut *transaction)
+    .await
+    .map_err(failed())?;
+    notify::notify(&mut transaction, notify::Topic::Journal).await?;
+    transaction.commit().await.map_err(failed())
+}
+
+/// Claims the oldest chunk of a running import for `claim`; afterwards, unacknowledged, it is anybody's again.
+/// Comes with how often it has been claimed.
+pub async fn claim<C>(db: &Db, by: &str, claim: Duration) -> Result<Option<(C, i32)>, DbError>
+where
+    C: Send + Unpin + for<'a> serde::Deserialize<'a> + 'static,
+{
+    let claimed: Option<(Json<C>, i32)> = sqlx::query_as(
+        "update journal j set claimed_by = $1, visible_at = now() + $2, attempts = j.attempts + 1
+         from (
+             select c.import_id, c.chunk_no from journal c
+             join imports i on i.id = c.import_id and i.state = 'running' and i.epoch = c.epoch
+             where c.visible_at <= now()
+             order by c.import_id, c.chunk_no limit 1 for update of c skip locked
+         ) next
+         where j.import_id = next.import_id and j.chunk_no = next.chunk_no
+         returning j.chunk, j.attempts",
+    )
+    .bind(by)
+    .bind(claim)
+    .fetch_optional(db.pool())
+    .await
+    .map_err(DbError::during("claiming a chunk"))?;
+    Ok(claimed.map(|(chunk, attempts)| (chunk.0, attempts)))
+}
+
+/// Forgets a chunk that `by` holds.
+pub async fn acknowledge(db: &Db, import_id: i64, chunk_no: i64, by: &str) -> Result<(), DbError> {
+    sqlx::query("delete from journal where import_id = $1 and chunk_no = $2 and claimed_by = $3")
+        .bind(import_id)
+        .bind(chunk_no)
+        .bind(by)
+        .execute(db.pool())
+        .await
+        .map(drop)
+        .map_err(DbError::during("acknowledging a chunk"))
+}
+
+/// Gives a chunk back, for anybody after `delay`.
+pub async fn give_back(
+    db: &Db,
+    import_id: i64,
+    chunk_no: i64,
+    by: &str,
+    delay: Duration,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "update journal set claimed_by = null, visible_at = now() + $4
+         where import_id = $1 and chunk_no = $2 and claimed_by = $3",
+    )
+    .bind(import_id)
+    .bind(chunk_no)
+    .bind(by)
+    .bind(delay)
+    .execute(db.pool())
+    .await
+    .map(drop)
+    .map_err(DbError::during("giving a chunk back"))
+}
+
+/// Gives back every chunk that `by` holds.
+pub async fn give_all_back(db: &Db, by: &str) -> Result<(), DbError> {
+    sqlx::query("update journal set claimed_by = null, visible_at = now() where claimed_by = $1")
+        .bind(by)
+        .execute(db.pool())
+        .await
+        .map(drop)
+        .map_err(DbError::during("giving chunks back"))
+}
+
+/// Forgets every chunk of an import.
+pub async fn clear(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
+    sqlx::query("delete from journal where import_id = $1")
+        .bind(import_id)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("clearing the journal"))
+}

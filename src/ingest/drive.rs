@@ -1,0 +1,249 @@
+//! Leads one import from its bytes to its end: unpack, split and publish, wait until the ledger is full, finish.
+//!
+//! Every step may be done again from its beginning, by anyone: unpacking and splitting give the same again, what the
+//! ledger holds is not published again, and finishing is one transaction.
+
+use std::{collections::HashSet, time::Duration};
+
+use super::{
+    IngestError, finish, header,
+    load::unknown_dataset,
+    split::{Cut, Head, Limits, SplitError, Splitter},
+    unpack,
+};
+use crate::{
+    archive::Archive,
+    config,
+    datasets::{self, Dataset},
+    db::{
+        Db, chunks, commit, files,
+        files::File,
+        imports::{self, Import, State},
+        notify::{Changes, Topic},
+        staging,
+    },
+    transport::{Chunk, Publisher},
+};
+
+/// Bytes read from the archive at once.
+const BLOCK_BYTES: u64 = 4 << 20;
+/// How long to wait at most before looking at the ledger again: bounds what a lost notification costs.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What leading an import takes.
+#[derive(Debug)]
+pub struct Driver {
+    /// The database.
+    pub db: Db,
+    /// Where the bytes are.
+    pub archive: Archive,
+    /// Where chunks go.
+    pub publisher: Box<dyn Publisher>,
+    /// Wakes the driver when a chunk was loaded.
+    pub changes: Changes,
+    /// Limits and sizes.
+    pub limits: config::Ingest,
+}
+
+impl Driver {
+    /// Leads the import to its end, or says why that must wait, go elsewhere, or cannot be.
+    pub async fn drive(&self, import: &Import) -> Result<(), IngestError> {
+        let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+        let files = self.files(import).await?;
+        self.make_staging(dataset, import).await?;
+        let mut publishing = Publishing {
+            driver: self,
+            import,
+            loaded: chunks::loaded(&self.db, import.id).await?.into_iter().collect(),
+            next_chunk: 0,
+        };
+        let mut columns: Option<Vec<String>> = None;
+        let mut next_row = 1;
+        for file in &files {
+            next_row = self.split(dataset, file, next_row, &mut columns, &mut publishing).await?;
+        }
+        let chunks_total = publishing.next_chunk;
+        let mut transaction = self.fence(import).await?;
+        imports::set_chunks_total(&mut transaction, import.id, chunks_total).await?;
+        commit(transaction, "keeping the number of chunks").await?;
+        self.wait_until_in_flight(import, chunks_total, 1).await?;
+        finish::finish(&self.db, &self.archive, self.limits.rejects_kept, import.id, import.epoch).await
+    }
+
+    /// The plain files, unpacked unless that was done before.
+    async fn files(&self, import: &Import) -> Result<Vec<File>, IngestError> {
+        let known = files::list(&self.db, import.id).await?;
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        let files = unpack::unpack(&self.archive, &self.limits, import).await?;
+        let mut transaction = self.fence(import).await?;
+        files::insert(&mut transaction, import.id, &files).await?;
+        commit(transaction, "adding the files of an import").await?;
+        Ok(files)
+    }
+
+    async fn make_staging(&self, dataset: &Dataset, import: &Import) -> Result<(), IngestError> {
+        let mut transaction = self.fence(import).await?;
+        staging::create(&mut transaction, dataset, import.id).await?;
+        Ok(commit(transaction, "making a staging table").await?)
+    }
+
+    /// A transaction during which the import stays as it is.
+    async fn fence(
+        &self,
+        import: &Import,
+    ) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, IngestError> {
+        let mut transaction = self.db.begin().await?;
+        match imports::share(&mut transaction, import.id).await? {
+            Some((State::Running, epoch)) if epoch == import.epoch => Ok(transaction),
+            _ => Err(IngestError::Fenced),
+        }
+    }
+
+    /// Cuts one file and publishes its chunks; returns the row after its last.
+    async fn split(
+        &self,
+        dataset: &Dataset,
+        file: &File,
+        first_row: i64,
+        columns: &mut Option<Vec<String>>,
+        publishing: &mut Publishing<'_>,
+    ) -> Result<i64, IngestError> {
+        let dialect = &publishing.import.dialect;
+        let limits = Limits {
+            chunk_rows: self.limits.chunk_rows,
+            chunk_bytes: self.limits.chunk_bytes,
+            record_bytes: self.limits.record_bytes,
+        };
+        let mut splitter = Splitter::new(dialect.delimiter, dialect.quote, limits, first_row);
+        let refused = |error: SplitError| {
+            let code = match error {
+                SplitError::Utf16 => "not_utf8",
+                SplitError::UnclosedQuotes { .. } => "unclosed_quotes",
+            };
+            IngestError::refused(code, format!("{}{error}", place(file)))
+        };
+        let mut has_columns = false;
+        let mut offset = 0;
+        let bytes_total = file.bytes as u64;
+        loop {
+            if !has_columns {
+                let first = match splitter.head().map_err(refused)? {
+                    Head::Incomplete => None,
+                    Head::None | Head::Broken => Some(None),
+                    Head::Record(record) => Some(Some(record)),
+                };
+                if let Some(first) = first {
+                    let place = format!("{}line 1", place(file));
+                    let header = header::read(dataset, dialect, &place, first.as_deref())?;
+                    if header.columns.len() > self.limits.fields {
+                        return Err(IngestError::refused("too_many_fields", place));
+                    }
+                    if header.is_record {
+                        splitter.skip_head();
+                    }
+                    require_same_columns(file, columns, &header.columns, first.is_some())?;
+                    files::set_columns(&self.db, publishing.import.id, file.file_no, &header.columns).await?;
+                    has_columns = true;
+                }
+            }
+            if has_columns {
+                while let Some(cut) = splitter.next().map_err(refused)? {
+                    publishing.publish(file, cut).await?;
+                }
+            }
+            // Once the file has ended its head is known, so the columns are too.
+            if offset == bytes_total {
+                return Ok(splitter.next_row());
+            }
+            let end = bytes_total.min(offset + BLOCK_BYTES);
+            splitter.push(&self.archive.read(&file.object, offset..end).await?);
+            offset = end;
+            if offset == bytes_total {
+                splitter.end();
+            }
+        }
+    }
+
+    /// Waits until fewer than `at_most` of the `published` chunks are not loaded yet.
+    async fn wait_until_in_flight(
+        &self,
+        import: &Import,
+        published: i64,
+        at_most: i64,
+    ) -> Result<(), IngestError> {
+        let mut watch = self.changes.watch(Topic::Imports);
+        loop {
+            let mut transaction = self.fence(import).await?;
+            let loaded = chunks::progress(&mut transaction, import.id).await?.chunks;
+            drop(transaction);
+            if published - loaded < at_most {
+                return Ok(());
+            }
+            watch.changed(LOOK_AGAIN).await;
+        }
+    }
+}
+
+/// The publishing side of one import.
+struct Publishing<'a> {
+    driver: &'a Driver,
+    import: &'a Import,
+    /// What an earlier attempt got loaded.
+    loaded: HashSet<i64>,
+    next_chunk: i64,
+}
+
+impl Publishing<'_> {
+    async fn publish(&mut self, file: &File, cut: Cut) -> Result<(), IngestError> {
+        let chunk_no = self.next_chunk;
+        self.next_chunk += 1;
+        if self.loaded.contains(&chunk_no) {
+            return Ok(());
+        }
+        let limit = i64::try_from(self.driver.limits.chunks_in_flight).unwrap_or(i64::MAX);
+        if chunk_no >= limit {
+            self.driver.wait_until_in_flight(self.import, chunk_no, limit).await?;
+        }
+        let chunk = Chunk {
+            import_id: self.import.id,
+            epoch: self.import.epoch,
+            chunk_no,
+            file_no: file.file_no,
+            object: file.object.clone(),
+            byte_offset: cut.byte_offset,
+            byte_len: cut.byte_len,
+            first_row: cut.first_row,
+            first_line: cut.first_line,
+            broken: cut.broken,
+        };
+        Ok(self.driver.publisher.publish(&chunk, cut.bytes).await?)
+    }
+}
+
+/// One merge works on one set of columns; their order may differ from file to file. A file without records has none.
+fn require_same_columns(
+    file: &File,
+    known: &mut Option<Vec<String>>,
+    columns: &[String],
+    has_records: bool,
+) -> Result<(), IngestError> {
+    let mut names: Vec<_> = columns.iter().filter(|name| !name.is_empty()).cloned().collect();
+    names.sort_unstable();
+    match known {
+        Some(known) if has_records && *known != names => Err(IngestError::refused(
+            "columns_differ",
+            format!("{}the columns are not those of the files before; upload it by itself", place(file)),
+        )),
+        None if has_records => {
+            *known = Some(names);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn place(file: &File) -> String {
+    file.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default()
+}

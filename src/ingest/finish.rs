@@ -1,0 +1,207 @@
+//! Ends an import, well or badly, in one transaction: nobody sees a part of it.
+
+use sqlx::PgConnection;
+
+use super::{
+    IngestError,
+    load::{Lines, Records, unknown_dataset},
+    unpack,
+};
+use crate::{
+    archive::Archive,
+    datasets,
+    db::{
+        Db, chunks, commit, files,
+        imports::{self, Counts, Import, ImportError, Mode, State},
+        journal,
+        rejects::{self, Reject},
+        staging,
+    },
+};
+
+/// Rejects of the merge that are completed and stored at once.
+const BATCH: i64 = 10_000;
+
+/// Merges what is loaded and makes it visible, once the ledger holds every chunk.
+pub async fn finish(
+    db: &Db,
+    archive: &Archive,
+    rejects_kept: i64,
+    import_id: i64,
+    epoch: i32,
+) -> Result<(), IngestError> {
+    let files = files::list(db, import_id).await?;
+    let columns = present_columns(&files);
+    let mut transaction = db.begin().await?;
+    let import = match imports::lock(&mut transaction, import_id).await? {
+        Some(import) if import.state == State::Running && import.epoch == epoch => import,
+        _ => return Err(IngestError::Fenced),
+    };
+    let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+    staging::analyze(&mut transaction, import_id).await?;
+    staging::decide(&mut transaction, dataset, import_id, &columns).await?;
+    let merged = staging::counts(&mut transaction, import_id).await?;
+    let progress = chunks::progress(&mut transaction, import_id).await?;
+    let counts =
+        Counts { rows_read: progress.rows_read, rejected: merged.rejected + progress.rejected, ..merged };
+    if merged.rejected > 0 {
+        let late = LateRejects { archive, files: &files, import: &import };
+        late.store(&mut transaction, rejects_kept).await?;
+    }
+    if counts.rejected > rejects_kept {
+        rejects::trim(&mut transaction, import_id, rejects_kept).await?;
+    }
+    imports::set_counts(&mut transaction, import_id, &counts).await?;
+    match verdict(&import, &counts) {
+        Some(error) => {
+            imports::set_error(&mut transaction, import_id, &error).await?;
+            close(&mut transaction, import_id, State::Failed).await?;
+            tracing::info!(import = import_id, code = error.code, "import failed");
+        }
+        None => {
+            if !import.dry_run {
+                staging::write(&mut transaction, dataset, import_id, &columns).await?;
+            }
+            close(&mut transaction, import_id, State::Complete).await?;
+            tracing::info!(
+                import = import_id,
+                rows = counts.rows_read,
+                rejected = counts.rejected,
+                "import complete"
+            );
+        }
+    }
+    commit(transaction, "finishing an import").await?;
+    unpack::remove_unpacked(archive, &import, &files).await;
+    Ok(())
+}
+
+/// Ends an import that cannot go on; nothing of it becomes visible. Quiet when it has ended otherwise meanwhile.
+pub async fn fail(
+    db: &Db,
+    archive: &Archive,
+    import_id: i64,
+    epoch: i32,
+    error: &ImportError,
+) -> Result<(), IngestError> {
+    let files = files::list(db, import_id).await?;
+    let mut transaction = db.begin().await?;
+    let import = match imports::lock(&mut transaction, import_id).await? {
+        Some(import) if import.state == State::Running && import.epoch == epoch => import,
+        _ => return Ok(()),
+    };
+    imports::set_error(&mut transaction, import_id, error).await?;
+    keep_progress(&mut transaction, import_id).await?;
+    close(&mut transaction, import_id, State::Failed).await?;
+    commit(transaction, "failing an import").await?;
+    tracing::info!(import = import_id, code = error.code, "import failed");
+    unpack::remove_unpacked(archive, &import, &files).await;
+    Ok(())
+}
+
+/// Moves an import to its last state and removes what only a running one needs.
+pub(super) async fn close(
+    connection: &mut PgConnection,
+    import_id: i64,
+    state: State,
+) -> Result<Import, IngestError> {
+    staging::drop_table(connection, import_id).await?;
+    journal::clear(connection, import_id).await?;
+    Ok(imports::set_state(connection, import_id, state).await?)
+}
+
+/// Keeps, as the final counts, what the ledger says of an import that ends early.
+pub(super) async fn keep_progress(connection: &mut PgConnection, import_id: i64) -> Result<(), IngestError> {
+    let progress = chunks::progress(connection, import_id).await?;
+    let counts = Counts {
+        rows_read: progress.rows_read,
+        inserted: progress.rows_read - progress.rejected,
+        rejected: progress.rejected,
+        ..Counts::default()
+    };
+    Ok(imports::set_counts(connection, import_id, &counts).await?)
+}
+
+fn verdict(import: &Import, counts: &Counts) -> Option<ImportError> {
+    let Counts { rows_read, rejected, .. } = counts;
+    if import.mode == Mode::Strict && *rejected > 0 {
+        let message = format!("{rejected} of {rows_read} rows are rejected, and a strict import allows none");
+        return Some(ImportError { code: "rejects_in_strict_mode", message });
+    }
+    let allowed = import.max_rejects.filter(|allowed| rejected > allowed)?;
+    let message = format!("{rejected} of {rows_read} rows are rejected, {allowed} are allowed");
+    Some(ImportError { code: "too_many_rejects", message })
+}
+
+/// The columns that the files have; [`super::drive`] sees to it that all have the same.
+fn present_columns(files: &[files::File]) -> Vec<String> {
+    let columns = files.iter().find_map(|file| file.columns.clone()).unwrap_or_default();
+    columns.into_iter().filter(|name| !name.is_empty()).collect()
+}
+
+/// The merge knows rows; line and record are still in the file.
+struct LateRejects<'a> {
+    archive: &'a Archive,
+    files: &'a [files::File],
+    import: &'a Import,
+}
+
+impl LateRejects<'_> {
+    async fn store(&self, connection: &mut PgConnection, keep: i64) -> Result<(), IngestError> {
+        staging::collect_late_rejects(connection, self.import.id).await?;
+        let (mut after, mut stored) = (0, 0);
+        while stored < keep {
+            let batch = staging::late_rejects(connection, after, BATCH.min(keep - stored)).await?;
+            let Some(last) = batch.last() else { break };
+            after = last.row;
+            stored += batch.len() as i64;
+            let rejects = self.complete(connection, batch).await?;
+            rejects::insert(connection, self.import.id, &rejects).await?;
+        }
+        Ok(())
+    }
+
+    async fn complete(
+        &self,
+        connection: &mut PgConnection,
+        batch: Vec<staging::LateReject>,
+    ) -> Result<Vec<Reject>, IngestError> {
+        let mut rejects = Vec::with_capacity(batch.len());
+        let mut rest = batch.into_iter().peekable();
+        while let Some(first) = rest.peek() {
+            let Some(chunk) = chunks::holding_row(connection, self.import.id, first.row).await? else {
+                break;
+            };
+            let Some(file) = self.files.iter().find(|file| file.file_no == chunk.file_no) else { break };
+            let place = chunk.byte_offset as u64..(chunk.byte_offset + chunk.byte_len) as u64;
+            let bytes = self.archive.read(&file.object, place).await?;
+            let mut records = Records::new(&self.import.dialect, &bytes);
+            let mut lines = Lines::new(chunk.first_line);
+            let mut row = chunk.first_row;
+            while let Some((_, place)) = records.next() {
+                if let Some(late) = rest.next_if(|late| late.row == row) {
+                    let line = lines.at(&bytes, place.start);
+                    rejects.push(with_place(late, line, chunk.file_no, &bytes[place]));
+                }
+                row += 1;
+            }
+        }
+        Ok(rejects)
+    }
+}
+
+fn with_place(late: staging::LateReject, line: i64, file_no: i32, raw: &[u8]) -> Reject {
+    let staging::LateReject { row, column, code, message, value } = late;
+    Reject {
+        row,
+        line: Some(line),
+        file_no: Some(file_no),
+        column,
+        code,
+        message,
+        value,
+        byte_offset: None,
+        more: Vec::new(),
+        raw: Some(raw.to_vec()),
+    }
+}

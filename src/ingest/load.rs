@@ -1,0 +1,398 @@
+//! Checks the records of a chunk and stores them: the ledger's entry, the rows and the rejects in one transaction.
+
+use std::ops::Range;
+
+use sqlx::PgConnection;
+
+use super::{IngestError, split::line_breaks};
+use crate::{
+    datasets::{self, Dataset, Fault, Value},
+    db::{
+        Db, chunks, commit,
+        copy::CopyBuffer,
+        files,
+        imports::{self, Dialect, State},
+        notify,
+        rejects::{self, MoreFault, Reject},
+        staging,
+    },
+    transport::{Broken, Chunk},
+};
+
+/// What of a wrong value a reject keeps, characters.
+const VALUE_CHARS: usize = 256;
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loaded {
+    /// Its rows are in.
+    Now,
+    /// Its rows were in already.
+    Before,
+    /// Its import waits; so must the chunk.
+    Paused,
+    /// Its import was stopped or changed hands: the chunk is nobody's.
+    Fenced,
+}
+
+/// How the records of a file become rows of a dataset.
+#[derive(Debug, Clone)]
+pub struct Format {
+    dataset: &'static Dataset,
+    dialect: Dialect,
+    /// For each of the dataset's columns, the field that holds it.
+    fields: Vec<Option<usize>>,
+    /// How many fields a record has.
+    width: usize,
+}
+
+/// A checked chunk.
+#[derive(Debug)]
+pub struct Checked {
+    copy: CopyBuffer,
+    rejects: Vec<Reject>,
+    rows_read: i64,
+}
+
+/// A parser for records of this dialect.
+pub(super) fn parser<'a>(dialect: &Dialect, bytes: &'a [u8]) -> csv::Reader<&'a [u8]> {
+    csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(dialect.delimiter)
+        .quote(dialect.quote)
+        .buffer_capacity(1 << 16)
+        .from_reader(bytes)
+}
+
+impl Format {
+    /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them.
+    pub fn new(dataset: &'static Dataset, dialect: Dialect, columns: &[String]) -> Self {
+        let fields = dataset
+            .columns
+            .iter()
+            .map(|column| columns.iter().position(|name| name == column.name))
+            .collect();
+        Self { dataset, dialect, fields, width: columns.len() }
+    }
+
+    /// Checks every record of the chunk. Takes CPU time and nothing else.
+    pub fn check(&self, chunk: &Chunk, bytes: &[u8]) -> Checked {
+        // One more column than the dataset has: the row.
+        let columns = i16::try_from(self.dataset.columns.len() + 1).unwrap_or(i16::MAX);
+        let mut checked = Checked {
+            copy: CopyBuffer::new(columns, bytes.len() * 3 / 2),
+            rejects: Vec::new(),
+            rows_read: 0,
+        };
+        if let Some(broken) = chunk.broken {
+            checked.rows_read = 1;
+            checked.rejects.push(broken_record(chunk, bytes, broken));
+            return checked;
+        }
+        let mut lines = Lines::new(chunk.first_line);
+        let mut records = Records::new(&self.dialect, bytes);
+        let mut faults = Vec::new();
+        while let Some((record, place)) = records.next() {
+            let row = chunk.first_row + checked.rows_read;
+            checked.rows_read += 1;
+            checked.copy.begin_row();
+            checked.copy.put_i64(row);
+            self.check_record(record, &mut checked.copy, &mut faults);
+            let mut found = faults.drain(..);
+            let Some(first) = found.next() else {
+                checked.copy.end_row();
+                continue;
+            };
+            let raw = &bytes[place.clone()];
+            let byte_offset = std::str::from_utf8(raw)
+                .err()
+                .map(|error| chunk.byte_offset as i64 + (place.start + error.valid_up_to()) as i64);
+            checked.rejects.push(reject(
+                row,
+                lines.at(bytes, place.start),
+                chunk.file_no,
+                byte_offset,
+                raw,
+                first,
+                found.collect(),
+            ));
+        }
+        checked
+    }
+
+    /// Puts the record's values into the open row, unless there are faults.
+    fn check_record(&self, record: &csv::ByteRecord, copy: &mut CopyBuffer, faults: &mut Vec<ColumnFault>) {
+        if record.len() != self.width {
+            let message = format!("the record has {} fields, {} are expected", record.len(), self.width);
+            faults.push(ColumnFault { column: None, fault: Fault::new("field_count", message), value: None });
+            return;
+        }
+        for (column, field) in self.dataset.columns.iter().zip(&self.fields) {
+            let Some(field) = field.and_then(|field| record.get(field)) else {
+                copy.put_null();
+                continue;
+            };
+            let value = match std::str::from_utf8(field) {
+                Ok(text) => column.parse(text, &self.dialect.null),
+                Err(_) => Err(Fault::new("invalid_utf8", format!("{} is not UTF-8", column.name))),
+            };
+            match value {
+                Ok(value) => encode(copy, &value),
+                Err(fault) => {
+                    faults.push(ColumnFault { column: Some(column.name), fault, value: Some(shorten(field)) })
+                }
+            }
+        }
+    }
+}
+
+/// A fault with its place in the record.
+struct ColumnFault {
+    column: Option<&'static str>,
+    fault: Fault,
+    value: Option<String>,
+}
+
+fn encode(copy: &mut CopyBuffer, value: &Value<'_>) {
+    match value {
+        Value::Null => copy.put_null(),
+        Value::Text(text) => copy.put_text(text),
+        Value::Integer(number) => copy.put_i64(*number),
+        Value::Number(number) => copy.put_f64(*number),
+    }
+}
+
+fn reject(
+    row: i64,
+    line: i64,
+    file_no: i32,
+    byte_offset: Option<i64>,
+    raw: &[u8],
+    first: ColumnFault,
+    more: Vec<ColumnFault>,
+) -> Reject {
+    let more = more.into_iter().map(|ColumnFault { column, fault, value }| MoreFault {
+        column: column.map(ToOwned::to_owned),
+        code: fault.code.to_owned(),
+        message: fault.message,
+        value,
+    });
+    Reject {
+        row,
+        line: Some(line),
+        file_no: Some(file_no),
+        column: first.column.map(ToOwned::to_owned),
+        code: first.fault.code.to_owned(),
+        message: first.fault.message,
+        value: first.value,
+        byte_offset,
+        more: more.collect(),
+        raw: Some(raw.to_vec()),
+    }
+}
+
+fn broken_record(chunk: &Chunk, bytes: &[u8], broken: Broken) -> Reject {
+    let fault = match broken {
+        Broken::TooLong => Fault::new(
+            "record_too_long",
+            format!("the record is longer than allowed ({} bytes up to its line break)", chunk.byte_len),
+        ),
+        Broken::UnclosedQuote => {
+            Fault::new("unclosed_quote", "a quote is opened and never closed".to_owned())
+        }
+    };
+    let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
+    let fault = ColumnFault { column: None, fault, value: None };
+    reject(chunk.first_row, chunk.first_line, chunk.file_no, None, &bytes[..end], fault, Vec::new())
+}
+
+/// What PostgreSQL's text can hold of the bytes: no NUL, no broken UTF-8, and not too much.
+fn shorten(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}").chars().take(VALUE_CHARS).collect()
+}
+
+/// The records of a chunk with their places in it.
+pub(super) struct Records<'a> {
+    parser: csv::Reader<&'a [u8]>,
+    bytes: &'a [u8],
+    record: csv::ByteRecord,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(dialect: &Dialect, bytes: &'a [u8]) -> Self {
+        Self { parser: parser(dialect, bytes), bytes, record: csv::ByteRecord::new() }
+    }
+
+    /// The next record, and where it is without its line break.
+    pub(super) fn next(&mut self) -> Option<(&csv::ByteRecord, Range<usize>)> {
+        let start = self.parser.position().byte() as usize;
+        // Records of any width, read from memory, cannot fail.
+        if !self.parser.read_byte_record(&mut self.record).unwrap_or(false) {
+            return None;
+        }
+        let end = self.parser.position().byte() as usize;
+        let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let leading = self.bytes[start..end].iter().take_while(|byte| is_break(byte)).count();
+        let trailing = self.bytes[start..end].iter().rev().take_while(|byte| is_break(byte)).count();
+        Some((&self.record, start + leading..end - trailing))
+    }
+}
+
+/// Tells the line of a place, counting on from the place before.
+pub(super) struct Lines {
+    line: i64,
+    counted: usize,
+}
+
+impl Lines {
+    pub(super) fn new(first_line: i64) -> Self {
+        Self { line: first_line, counted: 0 }
+    }
+
+    /// The line of the byte at `place`; places come in order.
+    pub(super) fn at(&mut self, bytes: &[u8], place: usize) -> i64 {
+        self.line += line_breaks(&bytes[self.counted..place]);
+        self.counted = place;
+        self.line
+    }
+}
+
+/// Checks a chunk and stores what came of it, unless the ledger has it.
+pub async fn load(
+    db: &Db,
+    rejects_kept: i64,
+    chunk: &Chunk,
+    bytes: bytes::Bytes,
+) -> Result<Loaded, IngestError> {
+    if chunks::contains(db, chunk.import_id, chunk.chunk_no).await? {
+        return Ok(Loaded::Before);
+    }
+    let Some(import) = imports::get(db, chunk.import_id).await? else { return Ok(Loaded::Fenced) };
+    let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+    let columns = files::columns(db, chunk.import_id, chunk.file_no).await?;
+    let format = Format::new(dataset, import.dialect, &columns);
+    let work = chunk.clone();
+    let checked = match tokio::task::spawn_blocking(move || format.check(&work, &bytes)).await {
+        Ok(checked) => checked,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    let mut transaction = db.begin().await?;
+    let loaded = store(&mut transaction, dataset, rejects_kept, chunk, checked).await?;
+    if loaded == Loaded::Now {
+        commit(transaction, "storing a chunk").await?;
+    }
+    Ok(loaded)
+}
+
+/// The dataset of an import is from a version of Tarmac that knows it; this one does not.
+pub(super) fn unknown_dataset(name: &str) -> IngestError {
+    IngestError::refused("unknown_dataset", format!("this version does not know the dataset {name}"))
+}
+
+async fn store(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    rejects_kept: i64,
+    chunk: &Chunk,
+    checked: Checked,
+) -> Result<Loaded, IngestError> {
+    let import_id = chunk.import_id;
+    // Held until the commit: neither a cancel nor a new owner can slip in between.
+    match imports::share(connection, import_id).await? {
+        Some((State::Running, epoch)) if epoch == chunk.epoch => {}
+        Some((State::Paused, _)) => return Ok(Loaded::Paused),
+        _ => return Ok(Loaded::Fenced),
+    }
+    let Checked { copy, rejects, rows_read } = checked;
+    let entry = chunks::Entry {
+        import_id,
+        chunk_no: chunk.chunk_no,
+        file_no: chunk.file_no,
+        first_row: chunk.first_row,
+        first_line: chunk.first_line,
+        byte_offset: chunk.byte_offset as i64,
+        byte_len: chunk.byte_len as i64,
+        rows_read,
+        rejected: rejects.len() as i64,
+    };
+    if !chunks::insert(connection, &entry).await? {
+        return Ok(Loaded::Before);
+    }
+    copy.send(connection, &staging::copy_target(dataset, import_id)).await?;
+    // With as many rejects before it, none of this chunk's would be kept in the end.
+    if !rejects.is_empty()
+        && chunks::rejected_before(connection, import_id, chunk.chunk_no).await? < rejects_kept
+    {
+        rejects::insert(connection, import_id, &rejects).await?;
+    }
+    notify::notify(connection, notify::Topic::Imports).await?;
+    Ok(Loaded::Now)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::datasets::airport::DATASET;
+
+    fn chunk() -> Chunk {
+        Chunk {
+            import_id: 1,
+            epoch: 1,
+            chunk_no: 0,
+            file_no: 0,
+            object: String::new(),
+            byte_offset: 100,
+            byte_len: 0,
+            first_row: 11,
+            first_line: 21,
+            broken: None,
+        }
+    }
+
+    fn format(columns: &[&str]) -> Format {
+        let dialect = Dialect { delimiter: b',', quote: b'"', null: r"\N".to_owned(), header: None };
+        let columns: Vec<_> = columns.iter().map(|&name| name.to_owned()).collect();
+        Format::new(&DATASET, dialect, &columns)
+    }
+
+    #[test]
+    fn a_reject_names_row_line_column_code_and_value() {
+        let format = format(&["name", "country", "latitude", "longitude"]);
+        let file = b"A,X,1,2\n\n\"B\nb\",X,91,abc\nC,X,1\nD\xff,X,1,2\n";
+        let checked = format.check(&chunk(), file);
+        assert_eq!((checked.rows_read, checked.copy.rows()), (4, 1));
+        let seen: Vec<_> = checked
+            .rejects
+            .iter()
+            .map(|reject| (reject.row, reject.line, reject.column.as_deref(), reject.code.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (12, Some(23), Some("latitude"), "out_of_range"),
+                (13, Some(25), None, "field_count"),
+                (14, Some(26), Some("name"), "invalid_utf8"),
+            ]
+        );
+        let both = &checked.rejects[0];
+        assert_eq!(both.value.as_deref(), Some("91"));
+        assert_eq!(both.more[0].column.as_deref(), Some("longitude"));
+        assert_eq!(both.raw.as_deref(), Some(b"\"B\nb\",X,91,abc".as_ref()));
+        assert_eq!(checked.rejects[2].byte_offset, Some(100 + 31));
+    }
+
+    proptest! {
+        #[test]
+        fn accepted_and_rejected_are_all_rows_read(file in "([ab1,\"\n\r .-]|\\\\N){0,300}") {
+            let format = format(&["name", "country", "latitude", "longitude"]);
+            let checked = format.check(&chunk(), file.as_bytes());
+            let rows = csv::ReaderBuilder::new().has_headers(false).flexible(true)
+                .from_reader(file.as_bytes()).byte_records().count() as i64;
+            prop_assert_eq!(checked.rows_read, rows);
+            prop_assert_eq!(checked.copy.rows() as i64 + checked.rejects.len() as i64, rows);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Takes an upload: the bytes go to the archive as they come, digested on the way, and once they are durable an import
+//! row is committed. The request ends there; the work belongs to the import.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+
+use crate::{
+    archive::{Archive, ArchiveError, Writer},
+    db::{
+        DbError,
+        imports::{self, Dialect, Import, Mode, NewImport},
+    },
+};
+
+/// What the bytes are said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Nothing: the first bytes decide.
+    Unstated,
+    /// One CSV file.
+    Csv {
+        /// Inside gzip.
+        gzipped: bool,
+    },
+    /// A ZIP with CSV files.
+    Zip {
+        /// Inside gzip.
+        gzipped: bool,
+    },
+}
+
+/// How an upload is to be imported.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Name of the dataset.
+    pub dataset: &'static str,
+    /// What happens with rejects.
+    pub mode: Mode,
+    /// More rejects than this fail the import.
+    pub max_rejects: Option<i64>,
+    /// Stores nothing.
+    pub dry_run: bool,
+    /// How the CSV is written.
+    pub dialect: Dialect,
+    /// As the client names the file.
+    pub filename: Option<String>,
+    /// Imports a file that was imported before once more.
+    pub force: bool,
+}
+
+/// An upload whose bytes are safe.
+#[derive(Debug)]
+pub struct Stored {
+    object: String,
+    bytes: u64,
+    sha256: [u8; 32],
+    media_type: &'static str,
+    gzipped: bool,
+}
+
+/// Why an upload is refused. Nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// There is nothing in it.
+    #[error("the file is empty")]
+    Empty,
+    /// It is longer than allowed.
+    #[error("the upload is longer than {limit} bytes")]
+    TooLarge {
+        /// Bytes.
+        limit: u64,
+    },
+    /// It ended before it was complete, or is not well-formed.
+    #[error("the body cannot be read beyond {received} bytes")]
+    Body {
+        /// Bytes.
+        received: u64,
+        /// What stopped it.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not what it is said to be.
+    #[error("the body is not {expected}: it begins with the bytes {begin}")]
+    Mislabelled {
+        /// What it is said to be.
+        expected: &'static str,
+        /// Its first bytes, in hexadecimal.
+        begin: String,
+    },
+    /// It is text in another encoding.
+    #[error("the file is UTF-16; only UTF-8 is read")]
+    Utf16,
+    /// It cannot be kept.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+}
+
+/// What an upload became.
+#[derive(Debug, Clone)]
+pub enum Received {
+    /// A new import.
+    New(Import),
+    /// The same file was imported before: this is that import.
+    Same(Import),
+}
+
+/// Keeps the bytes of `body` in the archive, in constant memory.
+pub async fn store(
+    archive: &Archive,
+    packing: Packing,
+    limit: u64,
+    body: impl Stream<Item = io::Result<Bytes>> + Unpin,
+) -> Result<Stored, ReceiveError> {
+    let object = format!("uploads/{}", uuid::Uuid::now_v7());
+    let mut writer = archive.write(&object).await?;
+    match copy(&mut writer, packing, limit, body).await {
+        Ok((sha256, media_type, gzipped)) => {
+            let bytes = writer.bytes();
+            writer.finish().await?;
+            Ok(Stored { object, bytes, sha256, media_type, gzipped })
+        }
+        Err(error) => {
+            if let Err(error) = writer.abort().await {
+                tracing::warn!(%error, "could not throw away a refused upload");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn copy(
+    writer: &mut Writer,
+    packing: Packing,
+    limit: u64,
+    mut body: impl Stream<Item = io::Result<Bytes>> + Unpin,
+) -> Result<([u8; 32], &'static str, bool), ReceiveError> {
+    let mut digest = Sha256::new();
+    let mut head = Vec::with_capacity(4);
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|source| ReceiveError::Body { received: writer.bytes(), source })?;
+        if head.len() < 4 {
+            head.extend(bytes.iter().take(4 - head.len()));
+        }
+        if writer.bytes() + bytes.len() as u64 > limit {
+            return Err(ReceiveError::TooLarge { limit });
+        }
+        digest.update(&bytes);
+        writer.write(bytes).await?;
+    }
+    if head.is_empty() {
+        return Err(ReceiveError::Empty);
+    }
+    let (media_type, gzipped) = recognize(packing, &head)?;
+    Ok((digest.finalize().into(), media_type, gzipped))
+}
+
+const CSV: &str = "text/csv";
+const ZIP: &str = "application/zip";
+
+/// Holds what the bytes are said to be against how they begin.
+fn recognize(packing: Packing, head: &[u8]) -> Result<(&'static str, bool), ReceiveError> {
+    let is_zip = head.starts_with(b"PK");
+    let is_gzip = head.starts_with(&[0x1f, 0x8b]);
+    let mislabelled = |expected| Err(ReceiveError::Mislabelled { expected, begin: hex::encode(head) });
+    match packing {
+        Packing::Csv { gzipped: true } if !is_gzip => mislabelled("gzip"),
+        Packing::Zip { gzipped: true } if !is_gzip => mislabelled("gzip"),
+        Packing::Csv { gzipped: true } => Ok((CSV, true)),
+        Packing::Zip { gzipped: true } => Ok((ZIP, true)),
+        Packing::Zip { gzipped: false } if !is_zip => mislabelled("a ZIP archive"),
+        Packing::Zip { gzipped: false } => Ok((ZIP, false)),
+        Packing::Csv { gzipped: false } if head.starts_with(b"PK\x03\x04") || is_gzip => mislabelled("CSV"),
+        Packing::Csv { gzipped: false } | Packing::Unstated
+            if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") =>
+        {
+            Err(ReceiveError::Utf16)
+        }
+        Packing::Csv { gzipped: false } => Ok((CSV, false)),
+        Packing::Unstated if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") => {
+            Ok((ZIP, false))
+        }
+        Packing::Unstated => Ok((CSV, is_gzip)),
+    }
+}
+
+impl Stored {
+    /// SHA-256 of the bytes.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
+
+    /// Gives the bytes up: no import came of them.
+    pub async fn discard(self, archive: &Archive) {
+        if let Err(error) = archive.remove(&self.object).await {
+            tracing::warn!(%error, "could not throw away an upload that became no import");
+        }
+    }
+}
+
+/// Makes an import of the upload, or finds the one that the same file became. Counts once the transaction commits.
+pub async fn register(
+    connection: &mut PgConnection,
+    stored: &Stored,
+    options: Options,
+) -> Result<Received, DbError> {
+    let Options { dataset, mode, max_rejects, dry_run, dialect, filename, force } = options;
+    let new = NewImport {
+        dataset,
+        mode,
+        max_rejects,
+        dry_run,
+        dialect,
+        filename,
+        media_type: stored.media_type,
+        gzipped: stored.gzipped,
+        source: stored.object.clone(),
+        // The limit on uploads is far below 2^63.
+        bytes: i64::try_from(stored.bytes).unwrap_or(i64::MAX),
+        sha256: stored.sha256,
+    };
+    if !force && let Some(same) = imports::find_same(connection, &new).await? {
+        return Ok(Received::Same(same));
+    }
+    Ok(Received::New(imports::insert(connection, &new).await?))
+}

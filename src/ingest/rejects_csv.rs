@@ -1,0 +1,91 @@
+//! Rejects as CSV, in the dialect of the import: the original columns as they were, then the five of
+//! [`REJECT_COLUMNS`]. Posted back under its header, such a file is read like any other.
+
+use super::{header::REJECT_COLUMNS, load::Records};
+use crate::db::{
+    files::File,
+    imports::{Dialect, Import},
+    rejects::Reject,
+};
+
+/// Writes rejects of one import.
+#[derive(Debug)]
+pub struct RejectWriter {
+    dialect: Dialect,
+    /// The original columns, in the order of the first file.
+    columns: Vec<String>,
+    /// The columns of each file.
+    files: Vec<(i32, Vec<String>)>,
+}
+
+impl RejectWriter {
+    /// A writer for the rejects of an import with these files.
+    pub fn new(import: &Import, files: &[File]) -> Self {
+        let files: Vec<_> =
+            files.iter().map(|file| (file.file_no, file.columns.clone().unwrap_or_default())).collect();
+        let columns = files.iter().map(|(_, columns)| columns).find(|columns| !columns.is_empty());
+        let columns = columns.into_iter().flatten().filter(|name| !name.is_empty()).cloned().collect();
+        Self { dialect: import.dialect.clone(), columns, files }
+    }
+
+    /// The first line.
+    pub fn header(&self) -> Vec<u8> {
+        let names = self.columns.iter().map(String::as_str).chain(REJECT_COLUMNS);
+        self.write(|csv| csv.write_record(names))
+    }
+
+    /// A line for each reject.
+    pub fn rows(&self, rejects: &[Reject]) -> Vec<u8> {
+        self.write(|csv| {
+            for reject in rejects {
+                let mut record = self.original(reject);
+                record.push(reject.row.to_string());
+                record.push(reject.line.map(|line| line.to_string()).unwrap_or_default());
+                record.push(reject.column.clone().unwrap_or_default());
+                record.push(reject.code.clone());
+                let messages = reject.more.iter().map(|fault| &fault.message);
+                let messages: Vec<_> =
+                    [&reject.message].into_iter().chain(messages).map(String::as_str).collect();
+                record.push(messages.join("; "));
+                csv.write_record(&record)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The original fields in the order of [`Self::columns`]. Fields beyond the columns stay with the last one, so that
+    /// nothing is lost and what follows keeps its place.
+    fn original(&self, reject: &Reject) -> Vec<String> {
+        let raw = reject.raw.as_deref().unwrap_or_default();
+        let mut fields: Vec<String> = match Records::new(&self.dialect, raw).next() {
+            Some((record, _)) => {
+                record.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect()
+            }
+            None => Vec::new(),
+        };
+        let names = self.files.iter().find(|(number, _)| Some(*number) == reject.file_no);
+        let names = names.map_or(&[][..], |(_, names)| names);
+        if !names.is_empty() && fields.len() > names.len() {
+            let beyond = fields.split_off(names.len() - 1);
+            fields.push(beyond.join(&char::from(self.dialect.delimiter).to_string()));
+        }
+        self.columns
+            .iter()
+            .map(|column| {
+                let place = names.iter().position(|name| name == column);
+                place.and_then(|place| fields.get(place)).cloned().unwrap_or_default()
+            })
+            .collect()
+    }
+
+    fn write(&self, write: impl FnOnce(&mut csv::Writer<Vec<u8>>) -> csv::Result<()>) -> Vec<u8> {
+        let mut csv = csv::WriterBuilder::new()
+            .delimiter(self.dialect.delimiter)
+            .quote(self.dialect.quote)
+            .from_writer(Vec::new());
+        // Records of one width, written to memory, cannot fail.
+        let written = write(&mut csv);
+        debug_assert!(written.is_ok());
+        csv.into_inner().unwrap_or_default()
+    }
+}

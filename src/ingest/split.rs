@@ -1,0 +1,560 @@
+//! Cuts a CSV file into chunks of whole records.
+//!
+//! The same bytes with the same settings always give the same chunks, however they arrive: a crash, a retry or another
+//! machine cuts where the first one did. Records end where the `csv` crate ends them; a property test holds the two
+//! together. A record that is longer than the limit, or whose quote is never closed, becomes a chunk of its own that
+//! ends at its first line break: one bad record costs one row, not the rest of the file.
+
+use bytes::{Bytes, BytesMut};
+use memchr::{memchr, memchr_iter, memchr2, memchr3};
+
+use crate::transport::Broken;
+
+/// A file with more unclosed quotes than this is not what its dialect says.
+const UNCLOSED_QUOTES: u32 = 1_000;
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// How large a chunk may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most records.
+    pub chunk_rows: u64,
+    /// Most bytes, unless a single record has more.
+    pub chunk_bytes: usize,
+    /// Longest record, bytes.
+    pub record_bytes: usize,
+}
+
+/// One chunk, as it was cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Where in the file it begins.
+    pub byte_offset: u64,
+    /// How long it is.
+    pub byte_len: u64,
+    /// Row of its first record, from 1.
+    pub first_row: i64,
+    /// Records in it.
+    pub rows: i64,
+    /// Line of its first byte, from 1.
+    pub first_line: i64,
+    /// Set when it is a single record that cannot be parsed.
+    pub broken: Option<Broken>,
+    /// Its bytes; of a broken record the first ones.
+    pub bytes: Bytes,
+}
+
+/// Why a file cannot be cut at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SplitError {
+    /// It begins with the byte order mark of UTF-16.
+    #[error("the file is UTF-16; only UTF-8 is read")]
+    Utf16,
+    /// Most likely the quote character is another.
+    #[error(
+        "more than {UNCLOSED_QUOTES} quotes are never closed, the last one in line {line}: is the quote character right?"
+    )]
+    UnclosedQuotes {
+        /// Of the last one.
+        line: i64,
+    },
+}
+
+/// The first record of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Head {
+    /// Not enough bytes yet.
+    Incomplete,
+    /// The file has no record.
+    None,
+    /// Its bytes.
+    Record(Bytes),
+    /// It cannot be parsed, so it names no columns.
+    Broken,
+}
+
+/// Where the scan of one record ended.
+enum Scan {
+    /// The record's last byte is before `content`, the next record begins at `next`.
+    Complete { content: usize, next: usize },
+    /// The bytes end first.
+    Incomplete { in_quotes: bool },
+}
+
+/// A record that is thrown away up to its line break because it does not fit in memory.
+#[derive(Debug)]
+struct Skip {
+    offset: u64,
+    length: u64,
+    line: i64,
+    sample: Bytes,
+}
+
+/// Cuts one file. Feed it with [`push`](Self::push) and [`end`](Self::end), take chunks with
+/// [`next`](Self::next) until there is none.
+#[derive(Debug)]
+pub struct Splitter {
+    delimiter: u8,
+    quote: u8,
+    limits: Limits,
+    /// Bytes from the chunk's start on.
+    bytes: BytesMut,
+    /// The place of `bytes[0]` in the file.
+    offset: u64,
+    ended: bool,
+    begun: bool,
+    /// Records of the chunk so far end here.
+    position: usize,
+    /// Records of the chunk so far.
+    rows: i64,
+    /// No quote lies between `position` and here.
+    clear_to: usize,
+    next_row: i64,
+    next_line: i64,
+    skip: Option<Skip>,
+    unclosed_quotes: u32,
+}
+
+impl Splitter {
+    /// A splitter for a file whose first record is row `first_row`.
+    pub fn new(delimiter: u8, quote: u8, limits: Limits, first_row: i64) -> Self {
+        Self {
+            delimiter,
+            quote,
+            limits,
+            bytes: BytesMut::new(),
+            offset: 0,
+            ended: false,
+            begun: false,
+            position: 0,
+            rows: 0,
+            clear_to: 0,
+            next_row: first_row,
+            next_line: 1,
+            skip: None,
+            unclosed_quotes: 0,
+        }
+    }
+
+    /// Appends bytes of the file.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// There are no more bytes.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// The row the next record will be.
+    pub fn next_row(&self) -> i64 {
+        self.next_row
+    }
+
+    /// The first record, which stays in place; before anything else is taken.
+    pub fn head(&mut self) -> Result<Head, SplitError> {
+        if !self.begin()? {
+            return Ok(Head::Incomplete);
+        }
+        let start = self.skip_line_breaks(0);
+        if start == self.bytes.len() {
+            return Ok(if self.ended { Head::None } else { Head::Incomplete });
+        }
+        Ok(match self.scan(start) {
+            Scan::Complete { content, .. } if content - start > self.limits.record_bytes => Head::Broken,
+            Scan::Complete { content, .. } => {
+                Head::Record(Bytes::copy_from_slice(&self.bytes[start..content]))
+            }
+            Scan::Incomplete { .. } if self.ended || self.bytes.len() - start > self.limits.record_bytes => {
+                Head::Broken
+            }
+            Scan::Incomplete { .. } => Head::Incomplete,
+        })
+    }
+
+    /// Leaves the first record out of the chunks: it is the header.
+    pub fn skip_head(&mut self) {
+        let start = self.skip_line_breaks(0);
+        if let Scan::Complete { next, .. } = self.scan(start) {
+            self.consume(next);
+        }
+    }
+
+    /// The next chunk; `None` asks for more bytes, or is the end of a file that was ended.
+    pub fn next(&mut self) -> Result<Option<Cut>, SplitError> {
+        if !self.begin()? {
+            return Ok(None);
+        }
+        if self.skip.is_some() {
+            return Ok(self.finish_skip());
+        }
+        loop {
+            let start = self.skip_line_breaks(self.position);
+            if start == self.bytes.len() {
+                return Ok(if self.ended { self.cut() } else { None });
+            }
+            match self.scan(start) {
+                Scan::Complete { content, .. } if content - start > self.limits.record_bytes => {
+                    return self.broken(start, Broken::TooLong);
+                }
+                Scan::Complete { next, .. } => {
+                    if self.rows > 0 && next > self.limits.chunk_bytes {
+                        return Ok(self.cut());
+                    }
+                    self.position = next;
+                    self.rows += 1;
+                    if self.rows as u64 == self.limits.chunk_rows || next >= self.limits.chunk_bytes {
+                        return Ok(self.cut());
+                    }
+                }
+                Scan::Incomplete { in_quotes } => {
+                    if self.bytes.len() - start > self.limits.record_bytes {
+                        let broken = if in_quotes { Broken::UnclosedQuote } else { Broken::TooLong };
+                        return self.broken(start, broken);
+                    }
+                    if self.ended {
+                        return self.broken(start, Broken::UnclosedQuote);
+                    }
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Drops a byte order mark. `false`: too few bytes to tell.
+    fn begin(&mut self) -> Result<bool, SplitError> {
+        if self.begun {
+            return Ok(true);
+        }
+        if self.bytes.len() < BOM.len() && !self.ended {
+            return Ok(false);
+        }
+        if self.bytes.starts_with(b"\xff\xfe") || self.bytes.starts_with(b"\xfe\xff") {
+            return Err(SplitError::Utf16);
+        }
+        if self.bytes.starts_with(BOM) {
+            self.consume(BOM.len());
+        }
+        self.begun = true;
+        Ok(true)
+    }
+
+    fn skip_line_breaks(&self, from: usize) -> usize {
+        let breaks = self.bytes[from..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        from + breaks
+    }
+
+    fn scan(&mut self, start: usize) -> Scan {
+        // Most records have no quote before their line break: they end there.
+        if let Some(length) = memchr2(b'\n', b'\r', &self.bytes[start..]) {
+            let content = start + length;
+            if self.is_clear(start, content) {
+                return self.complete(content);
+            }
+        }
+        let mut at = start;
+        loop {
+            if self.bytes.get(at) == Some(&self.quote) {
+                at += 1;
+                loop {
+                    let Some(length) = memchr(self.quote, &self.bytes[at..]) else {
+                        return Scan::Incomplete { in_quotes: true };
+                    };
+                    at += length + 1;
+                    match self.bytes.get(at) {
+                        Some(&byte) if byte == self.quote => at += 1,
+                        // The next byte decides whether this quote closes the field or is half of an escaped one.
+                        None if !self.ended => return Scan::Incomplete { in_quotes: true },
+                        _ => break,
+                    }
+                }
+            }
+            match memchr3(self.delimiter, b'\n', b'\r', &self.bytes[at..]) {
+                Some(length) if self.bytes[at + length] == self.delimiter => at += length + 1,
+                Some(length) => return self.complete(at + length),
+                None if self.ended => {
+                    let end = self.bytes.len();
+                    return Scan::Complete { content: end, next: end };
+                }
+                None => return Scan::Incomplete { in_quotes: false },
+            }
+        }
+    }
+
+    fn is_clear(&mut self, start: usize, end: usize) -> bool {
+        self.clear_to = self.clear_to.max(start);
+        if self.clear_to < end {
+            self.clear_to = match memchr(self.quote, &self.bytes[self.clear_to..]) {
+                Some(length) => self.clear_to + length,
+                None => self.bytes.len(),
+            };
+        }
+        self.clear_to >= end
+    }
+
+    fn complete(&self, content: usize) -> Scan {
+        let next = content + 1;
+        if self.bytes[content] == b'\r' {
+            match self.bytes.get(next) {
+                Some(b'\n') => return Scan::Complete { content, next: next + 1 },
+                // A line feed that follows belongs to this line break.
+                None if !self.ended => return Scan::Incomplete { in_quotes: false },
+                _ => {}
+            }
+        }
+        Scan::Complete { content, next }
+    }
+
+    /// The records so far as a chunk; `None` when there are none.
+    fn cut(&mut self) -> Option<Cut> {
+        if self.rows == 0 {
+            return None;
+        }
+        let rows = std::mem::take(&mut self.rows);
+        let (byte_offset, first_line, first_row) = (self.offset, self.next_line, self.next_row);
+        let bytes = self.consume(self.position);
+        self.next_row += rows;
+        Some(Cut {
+            byte_offset,
+            byte_len: bytes.len() as u64,
+            first_row,
+            rows,
+            first_line,
+            broken: None,
+            bytes,
+        })
+    }
+
+    /// The record at `start` as a chunk of its own, after what comes before it.
+    fn broken(&mut self, start: usize, broken: Broken) -> Result<Option<Cut>, SplitError> {
+        if self.rows > 0 {
+            return Ok(self.cut());
+        }
+        self.consume(start);
+        if broken == Broken::UnclosedQuote {
+            self.unclosed_quotes += 1;
+            if self.unclosed_quotes > UNCLOSED_QUOTES {
+                return Err(SplitError::UnclosedQuotes { line: self.next_line });
+            }
+        }
+        match memchr2(b'\n', b'\r', &self.bytes) {
+            Some(content) if content + 1 < self.bytes.len() || self.ended => {
+                let next = match self.complete(content) {
+                    Scan::Complete { next, .. } => next,
+                    Scan::Incomplete { .. } => content + 1,
+                };
+                Ok(Some(self.cut_broken(next, broken)))
+            }
+            _ if self.ended => Ok(Some(self.cut_broken(self.bytes.len(), broken))),
+            _ => {
+                let (offset, line) = (self.offset, self.next_line);
+                let sample =
+                    Bytes::copy_from_slice(&self.bytes[..self.limits.record_bytes.min(self.bytes.len())]);
+                self.skip = Some(Skip { offset, length: 0, line, sample });
+                Ok(self.finish_skip())
+            }
+        }
+    }
+
+    fn cut_broken(&mut self, next: usize, broken: Broken) -> Cut {
+        let (byte_offset, first_line, first_row) = (self.offset, self.next_line, self.next_row);
+        let mut bytes = self.consume(next);
+        self.next_row += 1;
+        let byte_len = bytes.len() as u64;
+        bytes.truncate(self.limits.record_bytes);
+        Cut { byte_offset, byte_len, first_row, rows: 1, first_line, broken: Some(broken), bytes }
+    }
+
+    fn finish_skip(&mut self) -> Option<Cut> {
+        let next = match memchr2(b'\n', b'\r', &self.bytes) {
+            Some(content) => match self.complete(content) {
+                Scan::Complete { next, .. } => Some(next),
+                // Keeps the carriage return until the byte after it is known.
+                Scan::Incomplete { .. } => {
+                    let skipped = self.consume(content).len() as u64;
+                    if let Some(skip) = &mut self.skip {
+                        skip.length += skipped;
+                    }
+                    return None;
+                }
+            },
+            None if self.ended => Some(self.bytes.len()),
+            None => None,
+        };
+        let skipped = self.consume(next.unwrap_or(self.bytes.len())).len() as u64;
+        let skip = self.skip.as_mut()?;
+        skip.length += skipped;
+        next?;
+        let skip = self.skip.take()?;
+        let first_row = self.next_row;
+        self.next_row += 1;
+        Some(Cut {
+            byte_offset: skip.offset,
+            byte_len: skip.length,
+            first_row,
+            rows: 1,
+            first_line: skip.line,
+            broken: Some(Broken::TooLong),
+            bytes: skip.sample,
+        })
+    }
+
+    /// Takes bytes from the front, counting their lines.
+    fn consume(&mut self, length: usize) -> Bytes {
+        let bytes = self.bytes.split_to(length).freeze();
+        self.next_line += line_breaks(&bytes);
+        self.offset += length as u64;
+        self.position = 0;
+        self.clear_to = self.clear_to.saturating_sub(length);
+        bytes
+    }
+}
+
+/// Line breaks in `bytes`: CR LF, LF or CR, each one.
+pub fn line_breaks(bytes: &[u8]) -> i64 {
+    let line_feeds = memchr_iter(b'\n', bytes).count();
+    let lone_returns = memchr_iter(b'\r', bytes).filter(|&at| bytes.get(at + 1) != Some(&b'\n')).count();
+    (line_feeds + lone_returns) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { chunk_rows: 3, chunk_bytes: 24, record_bytes: 64 };
+
+    fn split(file: &[u8], limits: Limits, steps: &[usize]) -> Result<Vec<Cut>, SplitError> {
+        let mut splitter = Splitter::new(b',', b'"', limits, 1);
+        let mut cuts = Vec::new();
+        let mut rest = file;
+        let mut steps = steps.iter().copied().cycle();
+        while !rest.is_empty() {
+            let step = steps.next().unwrap_or(usize::MAX).clamp(1, rest.len());
+            splitter.push(&rest[..step]);
+            rest = &rest[step..];
+            while let Some(cut) = splitter.next()? {
+                cuts.push(cut);
+            }
+        }
+        splitter.end();
+        while let Some(cut) = splitter.next()? {
+            cuts.push(cut);
+        }
+        Ok(cuts)
+    }
+
+    fn records(bytes: &[u8]) -> Vec<csv::ByteRecord> {
+        csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(bytes)
+            .byte_records()
+            .collect::<Result<_, _>>()
+            .expect("flexible records of a slice cannot fail")
+    }
+
+    #[test]
+    fn a_quoted_line_break_does_not_end_a_record() {
+        let cuts = split(b"a,\"b\nc\"\nd,e\n", Limits { chunk_rows: 1, ..LIMITS }, &[1]).expect("cuts");
+        let texts: Vec<&[u8]> = cuts.iter().map(|cut| cut.bytes.as_ref()).collect();
+        assert_eq!(texts, [b"a,\"b\nc\"\n".as_ref(), b"d,e\n"]);
+        assert_eq!((cuts[1].first_row, cuts[1].first_line, cuts[1].byte_offset), (2, 3, 8));
+    }
+
+    #[test]
+    fn an_unclosed_quote_costs_one_row() {
+        let cuts = split(b"a\n\"b\nc\nd\n", LIMITS, &[2]).expect("cuts");
+        let seen: Vec<_> = cuts.iter().map(|cut| (cut.bytes.as_ref(), cut.rows, cut.broken)).collect();
+        assert_eq!(
+            seen,
+            [
+                (b"a\n".as_ref(), 1, None),
+                (b"\"b\n".as_ref(), 1, Some(Broken::UnclosedQuote)),
+                (b"c\nd\n".as_ref(), 2, None),
+            ]
+        );
+        assert_eq!(cuts[2].first_row, 3);
+        assert_eq!(cuts[2].first_line, 3);
+    }
+
+    #[test]
+    fn a_record_beyond_the_limit_costs_one_row() {
+        let mut file = b"a\n".to_vec();
+        file.extend(std::iter::repeat_n(b'x', 1_000));
+        file.extend(b"\r\nb\n");
+        for steps in [&[1][..], &[7], &[2_000]] {
+            let cuts = split(&file, LIMITS, steps).expect("cuts");
+            let seen: Vec<_> = cuts.iter().map(|cut| (cut.byte_offset, cut.byte_len, cut.broken)).collect();
+            assert_eq!(seen, [(0, 2, None), (2, 1_002, Some(Broken::TooLong)), (1_004, 2, None)]);
+            assert_eq!(cuts[1].bytes.len(), LIMITS.record_bytes);
+            assert_eq!((cuts[2].first_row, cuts[2].first_line), (3, 3));
+        }
+    }
+
+    #[test]
+    fn a_file_whose_quotes_are_all_wrong_is_refused() {
+        let file = "\"\n".repeat(2 * UNCLOSED_QUOTES as usize + 1) + &"x\"y,\"z\n".repeat(9_000);
+        let limits = Limits { record_bytes: 10, ..LIMITS };
+        assert!(matches!(split(file.as_bytes(), limits, &[4_096]), Err(SplitError::UnclosedQuotes { .. })));
+    }
+
+    #[test]
+    fn marks_of_encodings_are_dropped_or_refused() {
+        let cuts = split(b"\xef\xbb\xbfa\n", LIMITS, &[1]).expect("cuts");
+        assert_eq!((cuts[0].byte_offset, cuts[0].bytes.as_ref()), (3, b"a\n".as_ref()));
+        assert_eq!(split(b"\xff\xfea\0\n\0", LIMITS, &[1]), Err(SplitError::Utf16));
+    }
+
+    #[test]
+    fn the_head_stays_in_place_until_it_is_skipped() {
+        let mut splitter = Splitter::new(b',', b'"', LIMITS, 1);
+        splitter.push(b"\r\nname,\"ci");
+        assert_eq!(splitter.head(), Ok(Head::Incomplete));
+        splitter.push(b"ty\"\r\nx,y");
+        assert_eq!(splitter.head(), Ok(Head::Record(Bytes::from_static(b"name,\"city\""))));
+        splitter.skip_head();
+        splitter.end();
+        let cut = splitter.next().expect("cuts").expect("one chunk");
+        assert_eq!((cut.bytes.as_ref(), cut.first_row, cut.first_line), (b"x,y".as_ref(), 1, 3));
+        assert_eq!(splitter.next(), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn splitting_is_deterministic_and_never_cuts_a_record(
+            file in "[ab,\"\n\r ]{0,200}",
+            rows in 1_u64..5,
+            bytes in 1_usize..60,
+            steps in prop::collection::vec(1_usize..40, 1..8),
+        ) {
+            let limits = Limits { chunk_rows: rows, chunk_bytes: bytes, record_bytes: 1_000 };
+            let whole = split(file.as_bytes(), limits, &[usize::MAX]).expect("cuts");
+            let pieces = split(file.as_bytes(), limits, &steps).expect("cuts");
+            prop_assert_eq!(&whole, &pieces);
+
+            let mut next = 0;
+            let mut row = 1;
+            let mut found = Vec::new();
+            for cut in &whole {
+                let at = cut.byte_offset as usize;
+                prop_assert!(at >= next);
+                prop_assert!(file.as_bytes()[next..at].iter().all(|byte| matches!(byte, b'\n' | b'\r')));
+                prop_assert_eq!(cut.first_line, line_breaks(&file.as_bytes()[..at]) + 1);
+                prop_assert_eq!(cut.first_row, row);
+                let own = records(&cut.bytes);
+                if cut.broken.is_none() {
+                    prop_assert_eq!(own.len() as i64, cut.rows);
+                }
+                found.extend(own);
+                next = at + cut.byte_len as usize;
+                row += cut.rows;
+            }
+            prop_assert!(file.as_bytes()[next..].iter().all(|byte| matches!(byte, b'\n' | b'\r')));
+            if whole.iter().all(|cut| cut.broken.is_none()) {
+                prop_assert_eq!(found, records(file.as_bytes()));
+            }
+        }
+    }
+}

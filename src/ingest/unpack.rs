@@ -1,0 +1,298 @@
+//! Makes plain CSV files of an upload. A plain upload is its own file. A gzip or ZIP is unpacked whole before the first row
+//! is loaded: an archive that ends early, lies about itself or is a bomb fails the import with nothing loaded.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use zip::{ZipArchive, result::ZipError};
+
+use super::IngestError;
+use crate::{
+    archive::{Archive, ArchiveError},
+    config,
+    db::{files::File, imports::Import},
+};
+
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// The plain files of the import. What is unpacked is written to the archive beside the upload.
+pub async fn unpack(
+    archive: &Archive,
+    limits: &config::Ingest,
+    import: &Import,
+) -> Result<Vec<File>, IngestError> {
+    if !import.gzipped && import.media_type != "application/zip" {
+        return Ok(vec![File {
+            file_no: 0,
+            name: None,
+            object: import.source.clone(),
+            bytes: import.bytes,
+            columns: None,
+        }]);
+    }
+    let unpacker = Unpacker {
+        archive: archive.clone(),
+        limits: limits.clone(),
+        import: import.clone(),
+        runtime: Handle::current(),
+    };
+    match tokio::task::spawn_blocking(move || unpacker.run()).await {
+        Ok(files) => files,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Removes what was unpacked; the upload itself stays.
+pub async fn remove_unpacked(archive: &Archive, import: &Import, files: &[File]) {
+    for file in files.iter().filter(|file| file.object != import.source) {
+        if let Err(error) = archive.remove(&file.object).await {
+            tracing::warn!(import = import.id, %error, "could not remove an unpacked file");
+        }
+    }
+}
+
+/// Runs where blocking is allowed, because gzip and zip readers block.
+struct Unpacker {
+    archive: Archive,
+    limits: config::Ingest,
+    import: Import,
+    runtime: Handle,
+}
+
+impl Unpacker {
+    fn run(&self) -> Result<Vec<File>, IngestError> {
+        let packed = self.import.bytes as u64;
+        let source = self.open(&self.import.source, packed);
+        if !self.import.gzipped {
+            return self.unzip(source, packed);
+        }
+        let is_zip = self.import.media_type == "application/zip";
+        let object = self.object(if is_zip { "zip" } else { "0" });
+        let unpacked = self
+            .copy(&mut flate2::read::MultiGzDecoder::new(source), &object, packed, 0)
+            .map_err(|error| error.explain(gzip_error))?;
+        if unpacked == 0 {
+            return Err(empty_file());
+        }
+        if is_zip {
+            let files = self.unzip(self.open(&object, unpacked), packed);
+            self.runtime.block_on(self.archive.remove(&object))?;
+            return files;
+        }
+        Ok(vec![File { file_no: 0, name: None, object, bytes: to_i64(unpacked), columns: None }])
+    }
+
+    /// Where something unpacked from the upload is kept.
+    fn object(&self, name: &str) -> String {
+        format!("unpacked/{}/{name}", self.import.id)
+    }
+
+    fn open(&self, object: &str, bytes: u64) -> BufReader<ObjectReader<'_>> {
+        let reader = ObjectReader { unpacker: self, object: object.to_owned(), bytes, position: 0 };
+        BufReader::with_capacity(BLOCK_BYTES, reader)
+    }
+
+    fn unzip(&self, source: impl Read + Seek, packed: u64) -> Result<Vec<File>, IngestError> {
+        let mut zip = ZipArchive::new(source).map_err(zip_error)?;
+        if zip.len() > self.limits.zip_entries {
+            return Err(IngestError::refused(
+                "too_many_files",
+                format!("the archive has {} files, {} are allowed", zip.len(), self.limits.zip_entries),
+            ));
+        }
+        let mut files: Vec<File> = Vec::new();
+        let mut unpacked = 0_u64;
+        for index in 0..zip.len() {
+            let mut entry = zip.by_index(index).map_err(zip_error)?;
+            let name = entry.name().map_err(zip_error)?.into_owned();
+            if entry.is_dir() || is_litter(&name) {
+                continue;
+            }
+            self.check_entry(&name, entry.enclosed_name().is_some())?;
+            let file_no = i32::try_from(files.len()).unwrap_or(i32::MAX);
+            let object = self.object(&file_no.to_string());
+            let bytes = self
+                .copy(&mut entry, &object, packed, unpacked)
+                .map_err(|error| error.explain(|error| entry_error(&name, error)))?;
+            unpacked += bytes;
+            files.push(File { file_no, name: Some(name), object, bytes: to_i64(bytes), columns: None });
+        }
+        if files.is_empty() {
+            return Err(IngestError::refused("empty_archive", "the archive holds no file"));
+        }
+        if unpacked == 0 {
+            return Err(empty_file());
+        }
+        Ok(files)
+    }
+
+    fn check_entry(&self, name: &str, enclosed: bool) -> Result<(), IngestError> {
+        if !enclosed {
+            return Err(IngestError::refused(
+                "unsafe_name",
+                format!("{name:?} in the archive leads out of it"),
+            ));
+        }
+        let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+        match extension.as_deref() {
+            Some("zip" | "gz" | "tgz" | "7z" | "rar" | "bz2" | "xz" | "zst" | "tar") => {
+                Err(IngestError::refused(
+                    "nested_archive",
+                    format!("{name:?} in the archive is an archive itself; put the CSV files in directly"),
+                ))
+            }
+            Some("csv" | "dat" | "txt" | "tsv") | None => Ok(()),
+            Some(_) => Err(IngestError::refused(
+                "not_a_csv",
+                format!("{name:?} in the archive is not named like a CSV file (.csv, .dat, .txt, .tsv)"),
+            )),
+        }
+    }
+
+    /// Copies what `reader` gives into the archive, within the limits on what `packed` bytes may become together.
+    fn copy(
+        &self,
+        reader: &mut impl Read,
+        object: &str,
+        packed: u64,
+        unpacked_before: u64,
+    ) -> Result<u64, Copying> {
+        let mut writer = self.runtime.block_on(self.archive.write(object))?;
+        let copied = (|| -> Result<(), Copying> {
+            let mut block = vec![0; BLOCK_BYTES];
+            loop {
+                let length = match reader.read(&mut block) {
+                    Ok(0) => return Ok(()),
+                    Ok(length) => length,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(Copying::Read(error)),
+                };
+                self.check_size(packed, unpacked_before + writer.bytes() + length as u64)?;
+                self.runtime.block_on(writer.write(Bytes::copy_from_slice(&block[..length])))?;
+            }
+        })();
+        match copied {
+            Ok(()) => {
+                let bytes = writer.bytes();
+                self.runtime.block_on(writer.finish())?;
+                Ok(bytes)
+            }
+            Err(error) => {
+                self.runtime.block_on(writer.abort())?;
+                Err(error)
+            }
+        }
+    }
+
+    fn check_size(&self, packed: u64, unpacked: u64) -> Result<(), IngestError> {
+        let by_ratio = packed.saturating_mul(self.limits.unpacked_ratio).max(BLOCK_BYTES as u64);
+        let limit = by_ratio.min(self.limits.unpacked_bytes);
+        if unpacked <= limit {
+            return Ok(());
+        }
+        Err(IngestError::refused(
+            "unpacks_too_large",
+            format!("{packed} bytes unpack to more than the {limit} allowed for them"),
+        ))
+    }
+}
+
+/// What the tools of operating systems add by themselves.
+fn is_litter(name: &str) -> bool {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    name.starts_with("__MACOSX/") || base == ".DS_Store" || base.starts_with("._") || base == "Thumbs.db"
+}
+
+fn empty_file() -> IngestError {
+    IngestError::refused("empty_file", "the file is empty")
+}
+
+fn gzip_error(error: &io::Error) -> IngestError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            IngestError::refused("truncated_gzip", "the gzip stream ends before it is complete")
+        }
+        _ => IngestError::refused("bad_gzip", format!("the gzip stream cannot be read: {error}")),
+    }
+}
+
+fn entry_error(name: &str, error: &io::Error) -> IngestError {
+    IngestError::refused("bad_zip", format!("{name:?} in the archive cannot be read: {error}"))
+}
+
+fn zip_error(error: ZipError) -> IngestError {
+    match error {
+        ZipError::Io(error) => Copying::Read(error)
+            .explain(|error| IngestError::refused("bad_zip", format!("the archive cannot be read: {error}"))),
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
+            IngestError::refused("encrypted_zip", "the archive is encrypted")
+        }
+        error => IngestError::refused("bad_zip", format!("the archive cannot be read: {error}")),
+    }
+}
+
+/// The limits keep every length far below 2^63.
+fn to_i64(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// What went wrong while copying: the reader's own fault is told apart, because only the caller knows what it means.
+enum Copying {
+    Read(io::Error),
+    Other(IngestError),
+}
+
+impl Copying {
+    /// A reader reads from the archive: what went wrong there is no fault of the file.
+    fn explain(self, refuse: impl FnOnce(&io::Error) -> IngestError) -> IngestError {
+        match self {
+            Self::Read(error) => match error.downcast::<ArchiveError>() {
+                Ok(error) => error.into(),
+                Err(error) => refuse(&error),
+            },
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl<E: Into<IngestError>> From<E> for Copying {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// An object of the archive as a file.
+struct ObjectReader<'a> {
+    unpacker: &'a Unpacker,
+    object: String,
+    bytes: u64,
+    position: u64,
+}
+
+impl Read for ObjectReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let end = self.bytes.min(self.position + buffer.len() as u64);
+        let range = self.position.min(end)..end;
+        let bytes = self
+            .unpacker
+            .runtime
+            .block_on(self.unpacker.archive.read(&self.object, range))
+            .map_err(io::Error::other)?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        self.position += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+}
+
+impl Seek for ObjectReader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(distance) => self.bytes.checked_add_signed(distance),
+            SeekFrom::Current(distance) => self.position.checked_add_signed(distance),
+        };
+        self.position = position.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.position)
+    }
+}

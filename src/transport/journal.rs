@@ -1,0 +1,97 @@
+//! The embedded transport: a table in the database that is there anyway. The bytes stay in the archive.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Chunk, Delivery, Publisher, Subscriber, Transport, TransportError};
+use crate::{
+    archive::Archive,
+    db::{
+        Db, journal,
+        notify::{Changes, Topic, Watch},
+    },
+};
+
+/// How long a subscriber may take for a chunk before it is given to another.
+const CLAIM: Duration = Duration::from_secs(60);
+/// How long to sleep at most when nothing is announced: bounds what a lost notification costs.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The journal.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    db: Db,
+    archive: Archive,
+    changes: Changes,
+    sample_bytes: u64,
+}
+
+impl Journal {
+    /// A journal in `db` whose chunks are read from `archive`; of a broken record only `sample_bytes` are.
+    pub fn new(db: Db, archive: Archive, changes: Changes, sample_bytes: u64) -> Self {
+        Self { db, archive, changes, sample_bytes }
+    }
+}
+
+impl Transport for Journal {
+    fn publisher(&self) -> Box<dyn Publisher> {
+        Box::new(self.clone())
+    }
+
+    fn subscriber(&self, by: String) -> Box<dyn Subscriber> {
+        Box::new(JournalSubscriber { journal: self.clone(), watch: self.changes.watch(Topic::Journal), by })
+    }
+}
+
+#[async_trait]
+impl Publisher for Journal {
+    async fn publish(&self, chunk: &Chunk, _bytes: Bytes) -> Result<(), TransportError> {
+        journal::publish(&self.db, chunk.import_id, chunk.chunk_no, chunk.epoch, chunk).await?;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct JournalSubscriber {
+    journal: Journal,
+    watch: Watch,
+    by: String,
+}
+
+#[async_trait]
+impl Subscriber for JournalSubscriber {
+    async fn receive(&mut self) -> Result<Delivery, TransportError> {
+        loop {
+            if let Some((chunk, attempt)) = journal::claim::<Chunk>(&self.journal.db, &self.by, CLAIM).await?
+            {
+                let length = match chunk.broken {
+                    Some(_) => chunk.byte_len.min(self.journal.sample_bytes),
+                    None => chunk.byte_len,
+                };
+                let range = chunk.byte_offset..chunk.byte_offset + length;
+                let bytes = self.journal.archive.read(&chunk.object, range).await?;
+                return Ok(Delivery { chunk, bytes, attempt });
+            }
+            self.watch.changed(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn acknowledge(&mut self, delivery: &Delivery) -> Result<(), TransportError> {
+        let Chunk { import_id, chunk_no, .. } = delivery.chunk;
+        journal::acknowledge(&self.journal.db, import_id, chunk_no, &self.by).await?;
+        Ok(())
+    }
+
+    async fn retry(&mut self, delivery: &Delivery, delay: Duration) -> Result<(), TransportError> {
+        let Chunk { import_id, chunk_no, .. } = delivery.chunk;
+        journal::give_back(&self.journal.db, import_id, chunk_no, &self.by, delay).await?;
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), TransportError> {
+        journal::give_all_back(&self.journal.db, &self.by).await?;
+        Ok(())
+    }
+}

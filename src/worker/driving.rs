@@ -1,0 +1,129 @@
+//! A driver: takes an import nobody leads, leads it to its end, takes the next.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{LOOK_AGAIN, Worker, backoff};
+use crate::{
+    db::{
+        imports::{self, Import, ImportError},
+        leases,
+        notify::Topic,
+    },
+    ingest::{IngestError, drive::Driver, finish},
+};
+
+pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) {
+    let lease = Duration::from_millis(worker.config.worker.lease_ms);
+    let driver = Driver {
+        db: worker.db.clone(),
+        archive: worker.archive.clone(),
+        publisher: worker.transport.publisher(),
+        changes: worker.changes.clone(),
+        limits: worker.config.ingest.clone(),
+    };
+    let mut watch = worker.changes.watch(Topic::Imports);
+    while !stop.is_cancelled() {
+        let claimed = match leases::claim(&worker.db, &owner, lease).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not look for imports");
+                None
+            }
+        };
+        let Some(id) = claimed else {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = watch.changed(LOOK_AGAIN) => {}
+            }
+            continue;
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = keep_lease(&worker, id, &owner, lease) => {
+                tracing::warn!(import = id, "lost the lease: another worker goes on");
+            }
+            () = lead(&driver, id) => {}
+        }
+        if let Err(error) = leases::release(&worker.db, id, &owner).await {
+            tracing::warn!(
+                import = id,
+                error = &error as &dyn std::error::Error,
+                "could not release an import"
+            );
+        }
+    }
+}
+
+/// Returns when the lease is lost.
+async fn keep_lease(worker: &Worker, id: i64, owner: &str, lease: Duration) {
+    loop {
+        tokio::time::sleep(lease / 3).await;
+        match leases::renew(&worker.db, id, owner, lease).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            // The lease may run out meanwhile; the epoch protects the import then.
+            Err(error) => {
+                tracing::warn!(
+                    import = id,
+                    error = &error as &dyn std::error::Error,
+                    "could not renew a lease"
+                );
+            }
+        }
+    }
+}
+
+/// Leads the import until it has ended or is somebody else's.
+async fn lead(driver: &Driver, id: i64) {
+    let mut attempt = 0;
+    loop {
+        let import = match imports::get(&driver.db, id).await {
+            Ok(Some(import)) => import,
+            Ok(None) => return,
+            Err(error) => {
+                attempt += 1;
+                tracing::warn!(
+                    import = id,
+                    error = &error as &dyn std::error::Error,
+                    "could not read an import"
+                );
+                tokio::time::sleep(backoff(attempt)).await;
+                continue;
+            }
+        };
+        let error = match driver.drive(&import).await {
+            Ok(()) | Err(IngestError::Fenced) => return,
+            Err(error) => error,
+        };
+        attempt += 1;
+        if error.is_passing() {
+            tracing::warn!(import = id, error = &error as &dyn std::error::Error, "an import must wait");
+        } else if let Err(error) = fail(driver, &import, error).await {
+            tracing::warn!(import = id, error = &error as &dyn std::error::Error, "could not fail an import");
+        } else {
+            return;
+        }
+        tokio::time::sleep(backoff(attempt)).await;
+    }
+}
+
+async fn fail(driver: &Driver, import: &Import, error: IngestError) -> Result<(), IngestError> {
+    let error = explain(import.id, error);
+    finish::fail(&driver.db, &driver.archive, import.id, import.epoch, &error).await
+}
+
+/// What the import's owner is told of a failure that is not the file's: nothing of what is inside.
+pub(super) fn explain(import_id: i64, error: IngestError) -> ImportError {
+    match error {
+        IngestError::Refused(error) => error,
+        error => {
+            tracing::error!(import = import_id, error = &error as &dyn std::error::Error, "an import fails");
+            ImportError {
+                code: "internal",
+                message: "the service could not load the file; its log has the reason".to_owned(),
+            }
+        }
+    }
+}
