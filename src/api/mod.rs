@@ -5,8 +5,12 @@
 //! - `body`, `negotiate`, `page`, `precondition`, `prefer`, `idempotency`: parts that handlers are made of
 //! - the rest: resources, named after their paths
 
+mod airports;
 mod body;
+mod confirm;
 mod contract;
+mod create;
+mod delete;
 mod docs;
 pub mod document;
 mod foreign;
@@ -21,6 +25,8 @@ mod precondition;
 mod prefer;
 mod problem;
 mod problems;
+mod schema;
+mod update;
 mod upload;
 mod upload_body;
 
@@ -55,6 +61,8 @@ pub struct Context {
 enum Tag {
     /// Files in, and what became of them
     Imports,
+    /// Places with coordinates, from OpenFlights' files or one by one
+    Airports,
     /// The document itself, and what its problems mean
     Documentation,
     /// Running the service
@@ -62,13 +70,31 @@ enum Tag {
 }
 
 /// Every resource there is.
-type Resources = (upload::Upload, imports::Imports, docs::Docs, problems::Problems, health::Health);
+type Resources = (
+    upload::Upload,
+    imports::Imports,
+    airports::AirportList,
+    airports::AirportItem,
+    airports::ColumnsAsParameters<create::Create, true>,
+    airports::ColumnsAsParameters<update::Update, false>,
+    delete::Delete,
+    confirm::Confirm,
+    docs::Docs,
+    problems::Problems,
+    health::Health,
+);
 
 fn resources(context: Context) -> Resources {
     let own = || context.clone();
     (
         upload::Upload { context: own() },
         imports::Imports { context: own() },
+        airports::AirportList { context: own() },
+        airports::AirportItem { context: own() },
+        airports::ColumnsAsParameters(create::Create { context: own() }),
+        airports::ColumnsAsParameters(update::Update { context: own() }),
+        delete::Delete { context: own() },
+        confirm::Confirm { context: own() },
         docs::Docs,
         problems::Problems,
         health::Health { context: own() },
