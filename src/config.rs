@@ -262,7 +262,9 @@ mod tests {
 
     #[test]
     fn a_variable_of_a_flag_or_of_the_tests_is_no_key() {
-        for name in ["TARMAC_UPLOAD_SERVER", "TARMAC_CONFIG_FILE", "TARMAC_TEST_DATABASE_URL", "TARMAC_DEV_PORT"] {
+        for name in
+            ["TARMAC_UPLOAD_SERVER", "TARMAC_CONFIG_FILE", "TARMAC_TEST_DATABASE_URL", "TARMAC_DEV_PORT"]
+        {
             assert_eq!(section_key(name), None, "{name}");
         }
     }
