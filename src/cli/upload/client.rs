@@ -69,7 +69,8 @@ pub(super) enum UploadError {
 
 impl UploadError {
     /// The network's last word; what lies above it repeats that a request failed.
-    fn unreachable(url: Url, error: reqwest::Error) -> Self {
+    fn unreachable(mut url: Url, error: reqwest::Error) -> Self {
+        url.set_query(None);
         let mut source: Box<dyn Error + Send + Sync> = error.to_string().into();
         let mut cause = error.source();
         while let Some(error) = cause {

@@ -104,8 +104,13 @@ struct Violation {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.detail.as_deref().unwrap_or(&self.title))?;
+        let detail = self.detail.as_deref().unwrap_or(&self.title);
+        f.write_str(detail)?;
         for Violation { parameter, code, message } in &self.errors {
+            // The detail of a single violation is its message.
+            if message == detail {
+                continue;
+            }
             f.write_str("\n  ")?;
             if let Some(parameter) = parameter {
                 write!(f, "{parameter}: ")?;

@@ -75,7 +75,7 @@ pub(super) struct Arguments {
     /// The field that stands for null, beside the empty one.
     #[arg(long, value_name = "TEXT")]
     null: Option<String>,
-    /// Whether the first record names the columns; found out unless given.
+    /// Whether the first record names the columns; unless given, it does when all its fields are names of columns.
     #[arg(long)]
     header: Option<Header>,
     /// How often to try again when the server cannot be reached or is busy. The pause doubles from one second, or is as
@@ -102,9 +102,9 @@ impl DatasetName {
 /// Whether the first record names the columns.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Header {
-    /// It does.
+    /// The first record is the header.
     Present,
-    /// It is data.
+    /// The first record is data.
     Absent,
 }
 
