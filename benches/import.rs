@@ -22,8 +22,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-const COLUMNS: &str =
-    "openflights_id, name, city, country, iata, icao, latitude, longitude, altitude, timezone, dst, tz, type, source";
+const COLUMNS: &str = "openflights_id, name, city, country, iata, icao, latitude, longitude, altitude, timezone, dst, tz, type, source";
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 #[tokio::main(flavor = "current_thread")]
@@ -44,17 +43,14 @@ async fn main() -> Outcome<()> {
     println!("{:<16}{:>10}{:>10}{:>10}", "round", "tarmac", "copy", "ratio");
     let mut ratios = Vec::new();
     for round in 1..=options.rounds {
-        run(&mut sql, "truncate airports; truncate contender; truncate contender_staging; checkpoint").await?;
+        run(&mut sql, "truncate airports; truncate contender; truncate contender_staging; checkpoint")
+            .await?;
         let ours = tarmac.upload(&file, options.rows).await?;
         run(&mut sql, "checkpoint").await?;
         let theirs = copy_and_upsert(&database.url, &file)?;
         expect_same_rows(&mut sql, options.rows).await?;
         let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
-        println!(
-            "{round:<16}{:>10.2}{:>10.2}{ratio:>10.2}",
-            ours.as_secs_f64(),
-            theirs.as_secs_f64()
-        );
+        println!("{round:<16}{:>10.2}{:>10.2}{ratio:>10.2}", ours.as_secs_f64(), theirs.as_secs_f64());
         ratios.push(ratio);
     }
     ratios.sort_by(f64::total_cmp);
@@ -137,7 +133,9 @@ impl Database {
     async fn create(server_url: &str) -> Outcome<Self> {
         const NAME: &str = "tarmac_bench";
         let mut sql = PgConnection::connect(server_url).await?;
-        for statement in [format!("drop database if exists {NAME} with (force)"), format!("create database {NAME}")] {
+        for statement in
+            [format!("drop database if exists {NAME} with (force)"), format!("create database {NAME}")]
+        {
             run(&mut sql, &statement).await?;
         }
         let (server, _) = server_url.rsplit_once('/').ok_or("the URL names no database")?;
@@ -258,8 +256,13 @@ fn copy_and_upsert(database_url: &str, file: &Path) -> Outcome<Duration> {
 }
 
 fn psql() -> Outcome<PathBuf> {
-    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
-    on_path.map(|folder| folder.join("psql")).find(|psql| psql.is_file()).ok_or_else(|| "psql is not on the PATH".into())
+    let on_path = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    on_path
+        .map(|folder| folder.join("psql"))
+        .find(|psql| psql.is_file())
+        .ok_or_else(|| "psql is not on the PATH".into())
 }
 
 async fn expect_same_rows(sql: &mut PgConnection, rows: u64) -> Outcome<()> {

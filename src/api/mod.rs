@@ -5,8 +5,12 @@
 //! - `body`, `negotiate`, `page`, `precondition`, `prefer`, `idempotency`: parts that handlers are made of
 //! - the rest: resources, named after their paths
 
+mod airports;
 mod body;
+mod confirm;
 mod contract;
+mod create;
+mod delete;
 mod docs;
 pub mod document;
 mod foreign;
@@ -21,6 +25,8 @@ mod precondition;
 mod prefer;
 mod problem;
 mod problems;
+mod schema;
+mod update;
 mod upload;
 mod upload_body;
 
@@ -53,6 +59,8 @@ pub struct Context {
 /// The chapters of the document.
 #[derive(Tags)]
 enum Tag {
+    /// Places with coordinates, from OpenFlights' files or one by one
+    Airports,
     /// Files in, and what became of them
     Imports,
     /// The document itself, and what its problems mean
@@ -62,16 +70,34 @@ enum Tag {
 }
 
 /// Every resource there is.
-type Resources = (upload::Upload, imports::Imports, docs::Docs, problems::Problems, health::Health);
+type Resources = (
+    upload::Upload,
+    imports::Imports,
+    docs::Docs,
+    problems::Problems,
+    health::Health,
+    airports::AirportList,
+    airports::AirportItem,
+    airports::ColumnsAsParameters<create::Create, true>,
+    airports::ColumnsAsParameters<update::Update, false>,
+    delete::Delete,
+    confirm::Confirm,
+);
 
-fn resources(context: Context) -> Resources {
-    let own = || context.clone();
+fn resources(context: &Context) -> Resources {
+    let context = || context.clone();
     (
-        upload::Upload { context: own() },
-        imports::Imports { context: own() },
+        upload::Upload { context: context() },
+        imports::Imports { context: context() },
         docs::Docs,
         problems::Problems,
-        health::Health { context: own() },
+        health::Health { context: context() },
+        airports::AirportList { context: context() },
+        airports::AirportItem { context: context() },
+        airports::ColumnsAsParameters(create::Create { context: context() }),
+        airports::ColumnsAsParameters(update::Update { context: context() }),
+        delete::Delete { context: context() },
+        confirm::Confirm { context: context() },
     )
 }
 
@@ -79,7 +105,7 @@ fn resources(context: Context) -> Resources {
 pub fn endpoint(context: Context) -> impl Endpoint {
     let config = Arc::clone(&context.config);
     let request_time = Duration::from_secs(config.server.request_seconds);
-    let completed = operations::Completed { resources: resources(context), request_time };
+    let completed = operations::Completed { resources: resources(&context), request_time };
     let allow = operations::Completed::<Resources>::meta()
         .iter()
         .flat_map(|api| &api.paths)

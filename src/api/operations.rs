@@ -137,7 +137,7 @@ fn complete_path(
 struct Rules {
     /// Name, and whether it may come more than once.
     query: Vec<(String, bool)>,
-    /// The media types of success, the preferred one first.
+    /// The media types of success (a redirection is one), the preferred one first.
     offers: Vec<&'static str>,
     /// The media types a body may have, for `Accept` or `Accept-Patch`.
     takes: Option<(header::HeaderName, HeaderValue)>,
@@ -180,6 +180,9 @@ impl Rules {
         let mut seen = BTreeSet::new();
         let mut faults = Vec::new();
         for (name, _) in &given {
+            if faults.iter().any(|fault: &Violation| fault.parameter.as_ref() == Some(name)) {
+                continue;
+            }
             match self.query.iter().find(|(known, _)| known == name) {
                 None => faults.push(Violation::parameter(
                     name,
@@ -210,7 +213,7 @@ impl Rules {
 
 fn offers(responses: &[MetaResponse]) -> Vec<&'static str> {
     let mut offers = Vec::new();
-    let successes = responses.iter().filter(|response| matches!(response.status, Some(200..=299)));
+    let successes = responses.iter().filter(|response| matches!(response.status, Some(200..=399)));
     for content in successes.flat_map(|response| &response.content) {
         if !offers.contains(&content.content_type) {
             offers.push(content.content_type);

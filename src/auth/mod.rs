@@ -1,1 +1,3 @@
-//! Signed confirmation links.
+//! Who may do what: by now, who holds a confirmation link.
+
+pub mod links;

@@ -1,13 +1,16 @@
 //! All SQL: one file an aggregate. SQLSTATEs and constraint names become meaning here and nowhere else.
 
+pub mod airports;
 pub mod chunks;
 pub mod copy;
+pub mod entities;
 pub mod files;
 pub mod idempotency;
 pub mod imports;
 pub mod journal;
 pub mod leases;
 pub mod notify;
+pub mod pending_changes;
 pub mod rejects;
 pub mod schema;
 pub mod staging;

@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod drive;
+pub mod export;
 pub mod finish;
 mod header;
 pub mod load;

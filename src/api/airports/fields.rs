@@ -1,0 +1,428 @@
+//! An airport in JSON and in query parameters, checked by the rules of the dataset's columns.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use poem::{FromRequest, Request, RequestBody, endpoint::BoxEndpoint, http::Method};
+use poem_openapi::{
+    OpenApi,
+    registry::{MetaApi, MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
+    types::ToJSON,
+};
+use serde_json::{Map, Value as Json, json};
+
+use crate::{
+    api::{
+        body::{self, FromJson},
+        problem::{Invalid, Violation},
+        schema,
+    },
+    datasets::{Column, Value, airport::DATASET},
+    db::airports::{Airport, Fields},
+};
+
+/// The name of a column in JSON, where `id` is ours.
+fn json_name(column: &Column) -> &'static str {
+    if column.name == "id" { "openflights_id" } else { column.name }
+}
+
+fn column(json_name: &str) -> Option<&'static Column> {
+    DATASET.columns.iter().find(|column| self::json_name(column) == json_name)
+}
+
+/// The document's airport: Keflavík, as OpenFlights has it.
+pub(in crate::api) fn example() -> Json {
+    json!({
+        "openflights_id": 16, "name": "Keflavik International Airport", "city": "Keflavik", "country": "Iceland",
+        "iata": "KEF", "icao": "BIKF", "latitude": 63.985000610352, "longitude": -22.605600357056, "altitude": 171,
+        "timezone": 0.0, "dst": "N", "tz": "Atlantic/Reykjavik", "type": "airport", "source": "OurAirports",
+    })
+}
+
+fn column_properties() -> Vec<(&'static str, MetaSchemaRef)> {
+    let example = example();
+    let property = |column: &Column| {
+        let name = json_name(column);
+        (name, MetaSchemaRef::Inline(Box::new(schema::of_column(column, example.get(name)))))
+    };
+    DATASET.columns.iter().map(property).collect()
+}
+
+fn required() -> Vec<&'static str> {
+    DATASET.columns.iter().filter(|column| column.required).map(json_name).collect()
+}
+
+/// The body of a request that creates or replaces an airport: what it does not name is null.
+#[derive(Debug, Clone)]
+pub(in crate::api) struct NewAirport(pub(in crate::api) Fields);
+
+schema::object!(NewAirport, "NewAirport", new_airport_schema);
+
+fn new_airport_schema() -> MetaSchema {
+    MetaSchema {
+        description: Some("An airport to be created, or to take the place of another's fields"),
+        properties: column_properties(),
+        required: required(),
+        example: Some(example()),
+        ..MetaSchema::new("object")
+    }
+}
+
+impl FromJson for NewAirport {
+    fn from_json(json: &Json, faults: &mut Vec<Violation>) -> Option<Self> {
+        let object = body::object(json, faults)?;
+        body::refuse_unknown_fields(object, |name| column(name).is_some(), faults);
+        let mut fields = Fields::default();
+        for column in DATASET.columns {
+            let value = object.get(json_name(column)).unwrap_or(&Json::Null);
+            read(column, value, faults, &mut fields);
+        }
+        Some(Self(fields))
+    }
+}
+
+/// The body of a request that changes some of an airport's fields.
+#[derive(Debug, Clone, Default)]
+pub(in crate::api) struct AirportPatch(Vec<(&'static Column, Json)>);
+
+schema::object!(AirportPatch, "AirportPatch", patch_schema);
+
+fn patch_schema() -> MetaSchema {
+    MetaSchema {
+        description: Some("The fields to change; null empties one"),
+        properties: column_properties(),
+        example: Some(json!({ "name": "Keflavík International Airport", "timezone": null })),
+        ..MetaSchema::new("object")
+    }
+}
+
+impl FromJson for AirportPatch {
+    fn from_json(json: &Json, faults: &mut Vec<Violation>) -> Option<Self> {
+        let object = body::object(json, faults)?;
+        body::refuse_unknown_fields(object, Self::knows, faults);
+        Some(Self::of_known_fields(object, faults))
+    }
+}
+
+impl AirportPatch {
+    /// Whether a patch may have a member of that name.
+    pub(in crate::api) fn knows(name: &str) -> bool {
+        column(name).is_some()
+    }
+
+    /// Its schema in the document.
+    pub(in crate::api) fn schema() -> MetaSchema {
+        patch_schema()
+    }
+
+    /// What the object says about airports; other members are the caller's.
+    pub(in crate::api) fn of_known_fields(object: &Map<String, Json>, faults: &mut Vec<Violation>) -> Self {
+        let mut changes = Vec::new();
+        for (name, value) in object {
+            if let Some(column) = column(name) {
+                read(column, value, faults, &mut Fields::default());
+                changes.push((column, value.clone()));
+            }
+        }
+        Self(changes)
+    }
+
+    /// Changes `fields`.
+    pub(in crate::api) fn apply(&self, fields: &mut Fields) {
+        for (column, value) in &self.0 {
+            // Every value was read once before, so there is nothing to report.
+            read(column, value, &mut Vec::new(), fields);
+        }
+    }
+}
+
+fn read(column: &Column, json: &Json, faults: &mut Vec<Violation>, fields: &mut Fields) {
+    match column.parse_json(json) {
+        Ok(value) => set(fields, column.name, value),
+        Err(fault) => {
+            faults.push(Violation::at(body::pointer("", json_name(column)), fault.code, fault.message))
+        }
+    }
+}
+
+/// Sets the field of a column. The column's rule has checked the value: it has the field's type, and is null only where
+/// the field may be.
+fn set(fields: &mut Fields, column: &str, value: Value<'_>) {
+    match column {
+        "id" => fields.openflights_id = integer(value),
+        "name" => fields.name = text(value).unwrap_or_default(),
+        "city" => fields.city = text(value),
+        "country" => fields.country = text(value).unwrap_or_default(),
+        "iata" => fields.iata = text(value),
+        "icao" => fields.icao = text(value),
+        "latitude" => fields.latitude = number(value).unwrap_or_default(),
+        "longitude" => fields.longitude = number(value).unwrap_or_default(),
+        "altitude" => fields.altitude = integer(value),
+        "timezone" => fields.timezone = number(value),
+        "dst" => fields.dst = text(value),
+        "tz" => fields.tz = text(value),
+        "type" => fields.r#type = text(value),
+        "source" => fields.source = text(value),
+        // A test holds this list against the dataset's.
+        _ => {}
+    }
+}
+
+fn text(value: Value<'_>) -> Option<String> {
+    if let Value::Text(text) = value { Some(Cow::into_owned(text)) } else { None }
+}
+
+fn integer(value: Value<'_>) -> Option<i64> {
+    if let Value::Integer(number) = value { Some(number) } else { None }
+}
+
+fn number(value: Value<'_>) -> Option<f64> {
+    if let Value::Number(number) = value { Some(number) } else { None }
+}
+
+/// An airport in an answer.
+#[derive(Debug, Clone)]
+pub(in crate::api) struct AirportBody {
+    /// The row.
+    pub(in crate::api) airport: Airport,
+    /// Metres from where the request looked for airports.
+    pub(in crate::api) distance_m: Option<f64>,
+}
+
+schema::object!(AirportBody, "Airport", airport_schema);
+
+fn airport_schema() -> MetaSchema {
+    let integer = || MetaSchema::new_with_format("integer", "int64");
+    let time = || MetaSchema::new_with_format("string", "date-time");
+    let mut properties = vec![("id", schema::property(integer(), "Ours: what the paths name"))];
+    properties.extend(column_properties());
+    properties.extend([
+        ("version", schema::property(integer(), "One more with every change; the ETag")),
+        ("created_at", schema::property(time(), "When it was created")),
+        ("updated_at", schema::property(time(), "When it was last changed")),
+        (
+            "deleted_at",
+            schema::property(
+                MetaSchema { nullable: true, ..time() },
+                "When it was deleted; null while it is not",
+            ),
+        ),
+        (
+            "distance_m",
+            schema::property(
+                MetaSchema::new_with_format("number", "double"),
+                "Metres from the point given as `near`, on the sphere; only with `near`",
+            ),
+        ),
+    ]);
+    let required = properties.iter().map(|(name, _)| *name).filter(|name| *name != "distance_m").collect();
+    let mut example = example();
+    for (name, value) in [
+        ("id", json!(1)),
+        ("version", json!(1)),
+        ("created_at", json!("2026-11-20T12:00:00Z")),
+        ("updated_at", json!("2026-11-20T12:00:00Z")),
+        ("deleted_at", Json::Null),
+    ] {
+        example[name] = value;
+    }
+    MetaSchema { properties, required, example: Some(example), ..MetaSchema::new("object") }
+}
+
+/// RFC 3339 in UTC.
+pub(in crate::api) fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+impl ToJSON for AirportBody {
+    fn to_json(&self) -> Option<Json> {
+        let Airport { id, version, import_id: _, created_at, updated_at, deleted_at, .. } = &self.airport;
+        let mut json = Map::new();
+        json.insert("id".to_owned(), (*id).into());
+        json.extend(fields_to_json(&Fields::from(&self.airport)));
+        json.insert("version".to_owned(), (*version).into());
+        json.insert("created_at".to_owned(), timestamp(*created_at).into());
+        json.insert("updated_at".to_owned(), timestamp(*updated_at).into());
+        json.insert("deleted_at".to_owned(), deleted_at.map(timestamp).into());
+        if let Some(distance) = self.distance_m {
+            json.insert("distance_m".to_owned(), distance.into());
+        }
+        Some(json.into())
+    }
+}
+
+/// The fields by their names in JSON, in the order of the columns.
+pub(in crate::api) fn fields_to_json(fields: &Fields) -> Map<String, Json> {
+    let Fields {
+        openflights_id,
+        name,
+        city,
+        country,
+        iata,
+        icao,
+        latitude,
+        longitude,
+        altitude,
+        timezone,
+        dst,
+        tz,
+        r#type,
+        source,
+    } = fields.clone();
+    let members: [(&str, Json); 14] = [
+        ("openflights_id", openflights_id.into()),
+        ("name", name.into()),
+        ("city", city.into()),
+        ("country", country.into()),
+        ("iata", iata.into()),
+        ("icao", icao.into()),
+        ("latitude", latitude.into()),
+        ("longitude", longitude.into()),
+        ("altitude", altitude.into()),
+        ("timezone", timezone.into()),
+        ("dst", dst.into()),
+        ("tz", tz.into()),
+        ("type", r#type.into()),
+        ("source", source.into()),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The dataset's columns given as query parameters, checked by the rules of a file.
+#[derive(Debug, Clone)]
+pub(in crate::api) struct ColumnParameters(Vec<(String, String)>);
+
+impl<'a> FromRequest<'a> for ColumnParameters {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        let given: Vec<(String, String)> = request.params().unwrap_or_default();
+        Ok(Self(given.into_iter().filter(|(name, _)| column(name).is_some()).collect()))
+    }
+}
+
+impl ColumnParameters {
+    /// The given ones as they would stand in a JSON body.
+    pub(in crate::api) fn given(&self) -> Result<Map<String, Json>, Invalid> {
+        self.read(DATASET.columns.iter().filter(|column| self.value(column).is_some()))
+    }
+
+    /// All of them; one that is not given is null, and refused where it is required.
+    pub(in crate::api) fn all(&self) -> Result<Map<String, Json>, Invalid> {
+        self.read(DATASET.columns.iter())
+    }
+
+    fn value(&self, column: &Column) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == json_name(column)).map(|(_, value)| value.as_str())
+    }
+
+    fn read(&self, columns: impl Iterator<Item = &'static Column>) -> Result<Map<String, Json>, Invalid> {
+        let mut json = Map::new();
+        let mut faults = Vec::new();
+        for column in columns {
+            let name = json_name(column);
+            match column.parse(self.value(column).unwrap_or_default(), DATASET.null) {
+                Ok(value) => drop(json.insert(name.to_owned(), to_json(value))),
+                Err(fault) => faults.push(Violation::of_parameter(name, fault)),
+            }
+        }
+        if faults.is_empty() { Ok(json) } else { Err(Invalid::because(faults)) }
+    }
+}
+
+fn to_json(value: Value<'_>) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Text(text) => text.into(),
+        Value::Integer(number) => number.into(),
+        Value::Number(number) => number.into(),
+    }
+}
+
+/// Documents the dataset's columns as query parameters of a resource's `GET` and `HEAD`, which read them by
+/// [`ColumnParameters`]. `WHOLE`: the required columns have to be given.
+pub(in crate::api) struct ColumnsAsParameters<T, const WHOLE: bool>(pub(in crate::api) T);
+
+impl<T: OpenApi, const WHOLE: bool> OpenApi for ColumnsAsParameters<T, WHOLE> {
+    fn meta() -> Vec<MetaApi> {
+        let mut apis = T::meta();
+        let operations = apis.iter_mut().flat_map(|api| &mut api.paths).flat_map(|path| &mut path.operations);
+        for operation in
+            operations.filter(|operation| [Method::GET, Method::HEAD].contains(&operation.method))
+        {
+            operation
+                .params
+                .extend(DATASET.columns.iter().map(|column| parameter(column, WHOLE && column.required)));
+        }
+        apis
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        self.0.add_routes(table);
+    }
+}
+
+fn parameter(column: &Column, required: bool) -> MetaOperationParam {
+    let example = example();
+    let name = json_name(column);
+    MetaOperationParam {
+        name: name.to_owned(),
+        schema: MetaSchemaRef::Inline(Box::new(schema::not_null(schema::of_column(
+            column,
+            example.get(name),
+        )))),
+        in_type: MetaParamIn::Query,
+        description: Some(format!("{}: {}", column.description, column.rule())),
+        required,
+        deprecated: false,
+        explode: true,
+        style: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_column_reaches_its_field_and_comes_back() {
+        let mut faults = Vec::new();
+        let NewAirport(fields) = NewAirport::from_json(&example(), &mut faults).expect("an airport");
+        assert_eq!(faults, []);
+        assert_eq!(Json::from(fields_to_json(&fields)), example());
+        let names: Vec<_> = fields_to_json(&fields).keys().cloned().collect();
+        assert_eq!(names, DATASET.columns.iter().map(json_name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_violation_is_reported_with_its_pointer() {
+        let mut faults = Vec::new();
+        let body = json!({ "name": "", "country": 7, "latitude": 91, "longitude": 0, "colour": "red" });
+        NewAirport::from_json(&body, &mut faults);
+        let mut found: Vec<_> = faults
+            .iter()
+            .map(|fault| (fault.pointer.as_deref().unwrap_or_default(), fault.code.as_str()))
+            .collect();
+        found.sort_unstable();
+        let expected = [
+            ("/colour", "unknown_field"),
+            ("/country", "not_text"),
+            ("/latitude", "out_of_range"),
+            ("/name", "length"),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_patch_tells_absent_from_null() {
+        let mut faults = Vec::new();
+        let patch =
+            AirportPatch::from_json(&json!({ "city": null, "altitude": 5 }), &mut faults).expect("a patch");
+        let mut fields =
+            Fields { city: Some("A".to_owned()), iata: Some("AAA".to_owned()), ..Fields::default() };
+        patch.apply(&mut fields);
+        assert_eq!((fields.city, fields.iata.as_deref(), fields.altitude), (None, Some("AAA"), Some(5)));
+    }
+}

@@ -1,0 +1,123 @@
+//! A page of airports as JSON, CSV and GeoJSON.
+
+use geojson::{Feature, FeatureCollection, Geometry, feature::Id};
+use poem_openapi::{
+    registry::{MetaSchema, MetaSchemaRef},
+    types::{ToJSON, Type},
+};
+use serde_json::{Value as Json, json};
+
+use super::fields::{AirportBody, fields_to_json};
+use crate::{
+    api::schema,
+    datasets::airport::DATASET,
+    db::airports::{Fields, Listed},
+    ingest::export,
+};
+
+/// RFC 4180, in UTF-8.
+pub(super) const CSV: &str = "text/csv";
+
+/// RFC 7946.
+pub(super) const GEO_JSON: &str = "application/geo+json";
+
+/// `{"data": […]}`
+pub(super) struct AirportPage(pub(super) Vec<Listed>);
+
+schema::object!(AirportPage, "AirportPage", page_schema);
+
+fn page_schema() -> MetaSchema {
+    let airports =
+        MetaSchema { items: Some(Box::new(AirportBody::schema_ref())), ..MetaSchema::new("array") };
+    MetaSchema {
+        properties: vec![("data", schema::property(airports, "The airports in their order"))],
+        required: vec!["data"],
+        ..MetaSchema::new("object")
+    }
+}
+
+fn body(row: Listed) -> AirportBody {
+    AirportBody { airport: row.airport, distance_m: row.distance_m }
+}
+
+impl ToJSON for AirportPage {
+    fn to_json(&self) -> Option<Json> {
+        let airports: Vec<_> = self.0.iter().cloned().filter_map(|row| body(row).to_json()).collect();
+        Some(json!({ "data": airports }))
+    }
+}
+
+/// A GeoJSON feature collection.
+pub(super) struct AirportFeatures(pub(super) Vec<Listed>);
+
+schema::object!(AirportFeatures, "AirportFeatures", features_schema);
+
+fn features_schema() -> MetaSchema {
+    let inline = |schema| MetaSchemaRef::Inline(Box::new(schema));
+    let one_of =
+        |word: &str| inline(MetaSchema { enum_items: vec![word.into()], ..MetaSchema::new("string") });
+    let position = MetaSchema {
+        items: Some(Box::new(inline(MetaSchema::new_with_format("number", "double")))),
+        min_items: Some(2),
+        max_items: Some(2),
+        ..MetaSchema::new("array")
+    };
+    let point = MetaSchema {
+        properties: vec![
+            ("type", one_of("Point")),
+            ("coordinates", schema::property(position, "Longitude, then latitude")),
+        ],
+        required: vec!["type", "coordinates"],
+        ..MetaSchema::new("object")
+    };
+    let feature = MetaSchema {
+        properties: vec![
+            ("type", one_of("Feature")),
+            ("id", inline(MetaSchema::new_with_format("integer", "int64"))),
+            ("geometry", inline(point)),
+            ("properties", AirportBody::schema_ref()),
+        ],
+        required: vec!["type", "id", "geometry", "properties"],
+        ..MetaSchema::new("object")
+    };
+    let features = MetaSchema { items: Some(Box::new(inline(feature))), ..MetaSchema::new("array") };
+    MetaSchema {
+        properties: vec![("type", one_of("FeatureCollection")), ("features", inline(features))],
+        required: vec!["type", "features"],
+        ..MetaSchema::new("object")
+    }
+}
+
+impl ToJSON for AirportFeatures {
+    fn to_json(&self) -> Option<Json> {
+        let features = self.0.iter().cloned().map(|row| {
+            let airport = &row.airport;
+            Feature {
+                bbox: None,
+                geometry: Some(Geometry::new_point([airport.longitude, airport.latitude])),
+                id: Some(Id::Number(airport.id.into())),
+                properties: body(row).to_json().and_then(|json| json.as_object().cloned()),
+                foreign_members: None,
+            }
+        });
+        serde_json::to_value(features.collect::<FeatureCollection>()).ok()
+    }
+}
+
+/// A file that can be posted back: the dataset's columns under a header, null as the empty field.
+pub(super) fn csv(rows: Vec<Listed>) -> Result<String, export::ExportError> {
+    let header = DATASET.columns.iter().map(|column| column.name);
+    let records = rows.iter().map(|row| {
+        let fields = fields_to_json(&Fields::from(&row.airport));
+        fields.into_iter().map(|(_, value)| field(value)).collect::<Vec<_>>()
+    });
+    export::csv(header, records)
+}
+
+fn field(value: Json) -> String {
+    match value {
+        Json::Null => String::new(),
+        Json::String(text) => text,
+        number => number.to_string(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Schemas of the document that are made from a dataset's columns: what is true of a file is true of JSON.
+
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
+use serde_json::Value as Json;
+
+use crate::datasets::{Column, Kind};
+
+/// The schema of a column's values.
+pub(crate) fn of_column(column: &Column, example: Option<&Json>) -> MetaSchema {
+    let mut schema = match column.kind {
+        Kind::Text { max_chars } => {
+            MetaSchema { min_length: Some(1), max_length: Some(max_chars), ..MetaSchema::new("string") }
+        }
+        Kind::Code { min_chars, max_chars } => MetaSchema {
+            min_length: Some(min_chars),
+            max_length: Some(max_chars),
+            pattern: Some("^[!-~]+$".to_owned()),
+            ..MetaSchema::new("string")
+        },
+        #[expect(clippy::cast_precision_loss, reason = "a document's bounds are floating-point numbers")]
+        Kind::Integer { min, max } => MetaSchema {
+            minimum: Some(min as f64),
+            maximum: (max < i64::MAX).then_some(max as f64),
+            ..MetaSchema::new_with_format("integer", "int64")
+        },
+        Kind::Number { min, max } => MetaSchema {
+            minimum: Some(min),
+            maximum: Some(max),
+            ..MetaSchema::new_with_format("number", "double")
+        },
+        Kind::OneOf(words) => {
+            let null = (!column.required).then_some(Json::Null);
+            let words = words.iter().map(|word| Json::from(*word));
+            MetaSchema { enum_items: words.chain(null).collect(), ..MetaSchema::new("string") }
+        }
+    };
+    schema.nullable = !column.required;
+    schema.description = Some(column.description);
+    schema.example = example.cloned();
+    schema
+}
+
+/// A schema of which no value is null, for answers and parameters.
+pub(crate) fn not_null(mut schema: MetaSchema) -> MetaSchema {
+    schema.nullable = false;
+    schema.enum_items.retain(|item| !item.is_null());
+    schema
+}
+
+/// A property that is read only, with its description.
+pub(crate) fn property(schema: MetaSchema, description: &'static str) -> MetaSchemaRef {
+    MetaSchemaRef::Inline(Box::new(MetaSchema { description: Some(description), ..schema }))
+}
+
+/// Makes `$type` an object of the document under its name; `$schema` is a function that returns its [`MetaSchema`].
+macro_rules! object {
+    ($type:ty, $name:literal, $schema:path) => {
+        impl poem_openapi::types::Type for $type {
+            const IS_REQUIRED: bool = true;
+            type RawValueType = Self;
+            type RawElementValueType = Self;
+
+            fn name() -> std::borrow::Cow<'static, str> {
+                $name.into()
+            }
+
+            fn schema_ref() -> poem_openapi::registry::MetaSchemaRef {
+                poem_openapi::registry::MetaSchemaRef::Reference($name.to_owned())
+            }
+
+            fn register(registry: &mut poem_openapi::registry::Registry) {
+                registry.create_schema::<Self, _>($name.to_owned(), |_| $schema());
+            }
+
+            fn as_raw_value(&self) -> Option<&Self> {
+                Some(self)
+            }
+
+            fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+                Box::new(std::iter::once(self))
+            }
+        }
+    };
+}
+pub(crate) use object;
