@@ -102,7 +102,7 @@ pub(super) async fn prepare(
         valid.and_then(|valid| Utc::now().checked_add_signed(valid)).unwrap_or(DateTime::<Utc>::MAX_UTC);
     pending_changes::store(&context.db, &links::hash(&token), change, fields.into(), expires_at).await?;
     let base = match server.public_url.trim_end_matches('/') {
-        "" => format!("http://{}", server.address),
+        "" => format!("http://{}", context.address),
         url => url.to_owned(),
     };
     let prepared =

@@ -21,7 +21,7 @@ const DESCRIPTION: &str = "Tarmac lands CSV files in PostGIS: validated row by r
 * Every answer carries `X-Request-Id`, the request's own when it had one.";
 
 /// The document as JSON.
-pub(super) fn json() -> &'static Value {
+pub fn json() -> &'static Value {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         let mut document = serde_json::from_str(&service().spec()).unwrap_or_default();
         complete(&mut document);

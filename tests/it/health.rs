@@ -1,0 +1,57 @@
+//! `/health`.
+
+use serde_json::json;
+
+use crate::support::App;
+
+fn status_of(report: &serde_json::Value, name: &str) -> serde_json::Value {
+    let checks = report["checks"].as_array().expect("there are checks");
+    checks.iter().find(|check| check["name"] == name).map(|check| check["status"].clone()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_service_with_all_it_needs_is_live_and_ready() {
+    let app = App::start().await;
+    app.client.get("/health/live").send().await.expect(200);
+    let report = app.client.get("/health/ready").send().await.expect(200).json();
+    assert_eq!(report["status"], "ok");
+    for name in ["database", "migrations"] {
+        assert_eq!(status_of(&report, name), "ok", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_behind_its_schema_is_not_ready_and_says_what_is_pending() {
+    let app = App::start().await;
+    sqlx::query("delete from seaql_migrations where version like '%create_requests'")
+        .execute(&app.database.pool)
+        .await
+        .expect("a migration is forgotten");
+    let report = app.client.get("/health/ready").send().await.expect(503).json();
+    let pending = json!({ "name": "migrations", "status": "failed", "detail": "pending: m20261120_000003_create_requests" });
+    assert!(report["checks"].as_array().expect("there are checks").contains(&pending), "{report}");
+}
+
+#[tokio::test]
+async fn a_service_without_its_database_lives_but_is_not_ready() {
+    let app = App::with(&[("database.acquire_ms", "200")]).await;
+    let name: String = sqlx::query_scalar("select current_database()")
+        .fetch_one(&app.database.pool)
+        .await
+        .expect("its name");
+    let server = sqlx::PgPool::connect(&std::env::var("TARMAC_TEST_DATABASE_URL").expect("it is set"))
+        .await
+        .expect("the server answers");
+    for statement in [
+        "update pg_database set datallowconn = false where datname = $1",
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1",
+    ] {
+        sqlx::query(statement).bind(&name).execute(&server).await.expect(statement);
+    }
+    app.client.get("/health/live").send().await.expect(200);
+    let report = app.client.get("/health/ready").send().await.expect(503).json();
+    assert_eq!(status_of(&report, "database"), "failed");
+    let refused = app.client.get("/airports").send().await.expect(503);
+    assert!(refused.header("retry-after").is_some());
+    assert!(!refused.text().contains(&name), "internals do not leave the service");
+}

@@ -1,0 +1,14 @@
+//! Every integration test, in one binary: `make test`, or `cargo test --test it` with TARMAC_TEST_DATABASE_URL naming a
+//! superuser of a PostgreSQL with PostGIS. A test has its own database, archive and port, and never waits by sleeping.
+
+mod support;
+
+mod airports;
+mod confirm;
+mod create_update_delete;
+mod document;
+mod health;
+mod idempotency;
+mod near;
+mod options;
+mod requests;

@@ -1,0 +1,160 @@
+//! What holds for every request, shown on airports.
+
+use reqwest::Body;
+use serde_json::json;
+
+use crate::support::{App, app::airport};
+
+#[tokio::test]
+async fn hostile_json_is_refused_and_never_fails_the_server() {
+    let app = App::start().await;
+    let deep = "[".repeat(100_000);
+    let in_name = |name: &str| format!(r#"{{"name":{name},"country":"B","latitude":1,"longitude":2}}"#);
+    for (body, code) in [
+        (String::new(), "malformed_json"),
+        ("{".to_owned(), "malformed_json"),
+        (deep, "malformed_json"),
+        ("[]".to_owned(), "not_an_object"),
+        ("null".to_owned(), "not_an_object"),
+        (in_name(r#""a","name":"b""#), "duplicate_field"),
+        (in_name(r#""\ud800""#), "malformed_json"),
+        (in_name(r#""a\u0000b""#), "nul_character"),
+        (in_name(&format!("\"{}\"", "x".repeat(257))), "length"),
+        (in_name("7"), "not_text"),
+        (in_name("null"), "required"),
+        (in_name(r#""a","id":1"#), "unknown_field"),
+        (in_name(r#""a","altitude":1.5"#), "not_an_integer"),
+        (in_name(r#""a","altitude":99999999999999999999"#), "not_an_integer"),
+        (in_name(r#""a","timezone":1e999"#), "malformed_json"),
+        (in_name(r#""a","dst":"X""#), "not_allowed"),
+    ] {
+        let shown: String = body.chars().take(80).collect();
+        let answer =
+            app.client.post("/airports").header("Content-Type", "application/json").body(body).send().await;
+        assert_eq!(answer.expect(400).codes(), [code], "{shown}");
+    }
+    let invalid_utf8 = app.client.post("/airports").header("Content-Type", "application/json");
+    invalid_utf8.body(&b"{\"name\":\"\xff\"}"[..]).send().await.expect(400);
+    assert_eq!(app.client.get("/airports").send().await.expect(200).json(), json!({ "data": [] }));
+}
+
+#[tokio::test]
+async fn every_violation_of_a_body_is_reported_with_its_pointer() {
+    let app = App::start().await;
+    let body = airport(json!({ "latitude": 91, "iata": "TOOLONG", "colour/shade": "red" }));
+    let problem = app.client.post("/airports").json(body).send().await.expect(400).json();
+    let errors = problem["errors"].as_array().expect("violations");
+    let mut pointers: Vec<_> =
+        errors.iter().map(|error| error["pointer"].as_str().expect("a pointer")).collect();
+    pointers.sort_unstable();
+    assert_eq!(pointers, ["/colour~1shade", "/iata", "/latitude"]);
+}
+
+#[tokio::test]
+async fn a_body_in_another_media_type_or_coding_is_415_and_says_what_is_read() {
+    let app = App::start().await;
+    let created = app.airport(json!({})).await;
+    let item = format!("/airports/{}", created["id"]);
+    for content_type in
+        ["text/plain", "application/xml", "application/merge-patch+json", "application/json; charset=latin1"]
+    {
+        let answer =
+            app.client.post("/airports").header("Content-Type", content_type).body("{}").send().await;
+        assert_eq!(answer.expect(415).header("accept"), Some("application/json"), "{content_type}");
+    }
+    app.client.post("/airports").body("{}").send().await.expect(415);
+    let patch =
+        app.client.patch(&item).header("Content-Type", "text/plain").body("{}").send().await.expect(415);
+    assert_eq!(patch.header("accept-patch"), Some("application/json, application/merge-patch+json"));
+    let gzip = app
+        .client
+        .post("/airports")
+        .header("Content-Encoding", "gzip")
+        .json(json!({}))
+        .send()
+        .await
+        .expect(415);
+    assert_eq!(gzip.header("accept-encoding"), Some("identity"));
+    let merge_patch =
+        app.client.patch(&item).header("Content-Type", "application/merge-patch+json; charset=UTF-8");
+    merge_patch.body(r#"{"city":"Keflavik"}"#).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_body_above_the_limit_is_413_whether_or_not_it_says_its_length() {
+    let app = App::with(&[("server.json_bytes", "200")]).await;
+    app.client.post("/airports").json(airport(json!({}))).send().await.expect(201);
+    let long = airport(json!({ "city": "x".repeat(200) })).to_string();
+    app.client
+        .post("/airports")
+        .header("Content-Type", "application/json")
+        .body(long.clone())
+        .send()
+        .await
+        .expect(413);
+    let pieces: Vec<_> =
+        long.into_bytes().chunks(50).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+    let unannounced = Body::wrap_stream(futures_util::stream::iter(pieces));
+    app.client
+        .post("/airports")
+        .header("Content-Type", "application/json")
+        .body(unannounced)
+        .send()
+        .await
+        .expect(413);
+}
+
+#[tokio::test]
+async fn an_unknown_or_repeated_query_parameter_is_refused_by_name() {
+    let app = App::start().await;
+    for (path, code) in [
+        ("/airports?contry=Iceland", "unknown_parameter"),
+        ("/airports?city=A&city=B", "repeated_parameter"),
+        ("/airports?limit=many", "invalid_parameter"),
+        ("/health/live?verbose=1", "unknown_parameter"),
+        ("/delete?id=1&force=true", "unknown_parameter"),
+    ] {
+        assert_eq!(app.client.get(path).send().await.expect(400).codes(), [code], "{path}");
+    }
+    app.client.get("/airports/one").send().await.expect(400);
+}
+
+#[tokio::test]
+async fn an_answer_comes_in_the_media_type_the_client_likes_best() {
+    let app = App::start().await;
+    for (accept, expected) in [
+        ("*/*", "application/json"),
+        ("text/csv", "text/csv"),
+        ("application/geo+json, application/json;q=0.5", "application/geo+json"),
+        ("text/html, text/*;q=0.2", "text/csv"),
+    ] {
+        let answer = app.client.get("/airports").header("Accept", accept).send().await.expect(200);
+        assert_eq!(answer.header("content-type"), Some(expected), "{accept}");
+    }
+    app.client.get("/airports").header("Accept", "text/html").send().await.expect(406);
+    app.client.get("/airports/1").header("Accept", "text/csv").send().await.expect(406);
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_acceptable_changes_nothing() {
+    let app = App::start().await;
+    app.client
+        .post("/airports")
+        .header("Accept", "text/csv")
+        .json(airport(json!({})))
+        .send()
+        .await
+        .expect(406);
+    assert_eq!(app.client.get("/airports").send().await.expect(200).json(), json!({ "data": [] }));
+}
+
+#[tokio::test]
+async fn a_request_id_is_taken_over_when_it_is_harmless() {
+    let app = App::start().await;
+    let answer = app.client.get("/nowhere").header("X-Request-Id", "ticket-4711").send().await.expect(404);
+    assert_eq!(answer.header("x-request-id"), Some("ticket-4711"));
+    for harmful in ["a b", "a\"b", &"x".repeat(129)] {
+        let answer = app.client.get("/health/live").header("X-Request-Id", harmful).send().await.expect(200);
+        assert_ne!(answer.header("x-request-id"), Some(harmful));
+    }
+}

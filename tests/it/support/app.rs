@@ -1,0 +1,70 @@
+//! The service, in this process, on a port of its own.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use tarmac::config::Config;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{client::Client, database::Database};
+
+/// Stopped when dropped; its database and its archive go with it.
+pub(crate) struct App {
+    /// Talks to it.
+    pub(crate) client: Client,
+    /// Its database.
+    pub(crate) database: Database,
+    _archive: tempfile::TempDir,
+    _stop: DropGuard,
+}
+
+impl App {
+    /// With the default configuration.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With some keys set: `("server.json_bytes", "100")`.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        let database = Database::create().await;
+        let archive = tempfile::tempdir().expect("a temporary directory can be made");
+        let own = [
+            ("server.address", "127.0.0.1:0"),
+            ("server.shutdown_seconds", "1"),
+            ("database.url", database.url.as_str()),
+            ("database.connections", "8"),
+            ("archive.directory", archive.path().to_str().expect("the path is UTF-8")),
+        ];
+        let settings: HashMap<_, _> =
+            own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let config = Config::from_parts(None, settings, &[]).expect("the configuration is valid");
+
+        let stop = CancellationToken::new();
+        let (bound, address) = tokio::sync::oneshot::channel();
+        let served = tokio::spawn(tarmac::app::serve(config, true, stop.clone(), |address| {
+            bound.send(address).expect("the test waits for the address");
+        }));
+        let Ok(address) = address.await else {
+            panic!("the service does not start: {:?}", served.await);
+        };
+        let client = Client::new(format!("http://{address}"));
+        Self { client, database, _archive: archive, _stop: stop.drop_guard() }
+    }
+
+    /// Creates an airport: Keflavík, with the given fields in place of its own.
+    pub(crate) async fn airport(&self, fields: Value) -> Value {
+        let answer = self.client.post("/airports").json(airport(fields)).send().await;
+        answer.expect(201).json()
+    }
+}
+
+/// The body of a new airport: the required fields, with the given ones over them.
+pub(crate) fn airport(fields: Value) -> Value {
+    let mut airport = json!({
+        "name": "Keflavik International Airport", "country": "Iceland",
+        "latitude": 63.985000610352, "longitude": -22.605600357056,
+    });
+    let object = airport.as_object_mut().expect("an object");
+    object.extend(fields.as_object().expect("an object").clone());
+    airport
+}
