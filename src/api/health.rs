@@ -93,6 +93,8 @@ impl Health {
         let checks = vec![
             Check::of("database", self.database().await),
             Check::of("migrations", self.migrations().await),
+            Check::of("archive", self.archive().await),
+            Check::of("transport", self.transport().await),
         ];
         let report = HealthReport::of(checks);
         match report.status {
@@ -113,6 +115,16 @@ impl Health {
             .await
             .map_err(|error| unwell("the schema cannot be read", &error))?;
         if pending.is_empty() { Ok(()) } else { Err(format!("pending: {}", pending.join(", "))) }
+    }
+
+    async fn archive(&self) -> Result<(), String> {
+        let checked = self.context.archive.check().await;
+        checked.map_err(|error| unwell("the archive cannot be written", &error))
+    }
+
+    async fn transport(&self) -> Result<(), String> {
+        let checked = self.context.transport.check().await;
+        checked.map_err(|error| unwell("chunks cannot travel", &error))
     }
 }
 

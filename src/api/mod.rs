@@ -39,6 +39,7 @@ use crate::{
     archive::Archive,
     config::Config,
     db::{Db, notify::Changes},
+    transport::Transport,
 };
 
 /// What handlers work with. Cheap to clone.
@@ -50,6 +51,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// Where uploads go.
     pub archive: Archive,
+    /// How chunks travel.
+    pub transport: Arc<dyn Transport>,
     /// Wakes who waits for an import.
     pub changes: Changes,
     /// Where the service listens.

@@ -105,13 +105,13 @@ impl ToJSON for AirportFeatures {
 }
 
 /// A file that can be posted back: the dataset's columns under a header, null as the empty field.
-pub(super) fn csv(rows: Vec<Listed>) -> Result<String, export::ExportError> {
-    let header = DATASET.columns.iter().map(|column| column.name);
+pub(super) fn csv(rows: Vec<Listed>) -> Result<Vec<u8>, export::ExportError> {
+    let header = DATASET.columns.iter().map(|column| column.name.to_owned()).collect();
     let records = rows.iter().map(|row| {
         let fields = fields_to_json(&Fields::from(&row.airport));
-        fields.into_iter().map(|(_, value)| field(value)).collect::<Vec<_>>()
+        fields.into_iter().map(|(_, value)| field(value)).collect::<Vec<String>>()
     });
-    export::csv(header, records)
+    export::csv(b',', b'"', std::iter::once(header).chain(records))
 }
 
 fn field(value: Json) -> String {
