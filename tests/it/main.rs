@@ -4,6 +4,7 @@
 mod support;
 
 mod airports;
+mod cli_upload;
 mod confirm;
 mod create_update_delete;
 mod document;

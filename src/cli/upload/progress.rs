@@ -22,11 +22,11 @@ impl Progress {
 
     /// Begins to send a file of that length; also for the second time.
     pub(super) fn begin_sending(&self, file: Cow<'_, str>, bytes: u64) {
-        self.bar.set_style(style("{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {msg}"));
         self.bar.set_prefix(file.into_owned());
         self.bar.set_message("");
         self.bar.set_length(bytes);
         self.bar.set_position(0);
+        self.bar.set_style(style("{prefix} {wide_bar} {binary_bytes}/{binary_total_bytes} {msg}"));
     }
 
     /// What a body calls with the number of bytes that are on their way.
@@ -66,7 +66,10 @@ fn rows(import: &Import) -> String {
     }
     if import.state == State::Paused {
         rows += ", paused";
-    } else if let Some(left) = import.seconds_left.and_then(|left| Duration::try_from_secs_f64(left).ok()) {
+    }
+    // All chunks are loaded a while before the import is complete: then there is nothing to say of the time left.
+    let left = import.seconds_left.and_then(|left| Duration::try_from_secs_f64(left).ok());
+    if let Some(left) = left.filter(|left| left.as_secs() > 0) {
         rows += &format!(", {} left", HumanDuration(left));
     }
     rows
