@@ -5,7 +5,7 @@ mod openapi;
 mod serve;
 mod upload;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -99,7 +99,10 @@ fn explain(error: &(dyn std::error::Error + 'static)) -> String {
 
 fn start_log(config: &config::Log) -> Result<(), CommandError> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
