@@ -10,7 +10,7 @@ use crate::{
     archive::{Archive, ArchiveError},
     config::Config,
     db::{Db, DbError, notify::Changes},
-    transport::journal::Journal,
+    transport::{Transport, journal::Journal},
     worker::Worker,
 };
 
@@ -41,6 +41,7 @@ struct Parts {
     db: Db,
     archive: Archive,
     changes: Changes,
+    transport: Arc<dyn Transport>,
 }
 
 impl Parts {
@@ -48,14 +49,14 @@ impl Parts {
         let db = Db::connect(&config.database).await?;
         let archive = Archive::local(&config.archive.directory)?;
         let changes = Changes::listen(db.pool().clone(), stop.clone());
-        Ok(Self { config: Arc::new(config), db, archive, changes })
+        let sample_bytes = config.ingest.record_bytes as u64;
+        let transport = Arc::new(Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes));
+        Ok(Self { config: Arc::new(config), db, archive, changes, transport })
     }
 
     fn start_worker(&self, stop: &CancellationToken) -> TaskTracker {
-        let Self { config, db, archive, changes } = self.clone();
-        let sample_bytes = config.ingest.record_bytes as u64;
-        let journal = Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes);
-        Worker { db, archive, transport: Arc::new(journal), changes, config }.start(stop)
+        let Self { config, db, archive, changes, transport } = self.clone();
+        Worker { db, archive, transport, changes, config }.start(stop)
     }
 
     async fn stop(self, worker: Option<TaskTracker>) {
@@ -84,8 +85,8 @@ pub async fn serve(
     let parts = Parts::build(config, &stop).await?;
     let worker = with_worker.then(|| parts.start_worker(&stop));
     let grace = Duration::from_secs(parts.config.server.shutdown_seconds);
-    let Parts { config, db, archive, changes } = parts.clone();
-    let endpoint = api::endpoint(api::Context { db, config, archive, changes, address: local });
+    let Parts { config, db, archive, changes, transport } = parts.clone();
+    let endpoint = api::endpoint(api::Context { db, config, archive, transport, changes, address: local });
     bound(local);
     let served = poem::Server::new_with_acceptor(acceptor)
         .run_with_graceful_shutdown(endpoint, stop.clone().cancelled_owned(), Some(grace))

@@ -2,7 +2,7 @@
 
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use super::{Context, Tag, body::Json};
+use super::{Context, Tag, body::Json, problem::RETRY_AFTER_SECONDS};
 use crate::db::schema;
 
 /// See the module.
@@ -74,7 +74,12 @@ enum Ready {
     Ready(Json<HealthReport>),
     /// Something it needs is missing
     #[oai(status = 503)]
-    NotReady(Json<HealthReport>),
+    NotReady(
+        Json<HealthReport>,
+        /// Seconds to wait before the next attempt
+        #[oai(header = "Retry-After")]
+        String,
+    ),
 }
 
 #[OpenApi]
@@ -93,11 +98,13 @@ impl Health {
         let checks = vec![
             Check::of("database", self.database().await),
             Check::of("migrations", self.migrations().await),
+            Check::of("archive", self.archive().await),
+            Check::of("transport", self.transport().await),
         ];
         let report = HealthReport::of(checks);
         match report.status {
             Status::Ok => Ready::Ready(Json(report)),
-            Status::Failed => Ready::NotReady(Json(report)),
+            Status::Failed => Ready::NotReady(Json(report), RETRY_AFTER_SECONDS.to_owned()),
         }
     }
 }
@@ -113,6 +120,16 @@ impl Health {
             .await
             .map_err(|error| unwell("the schema cannot be read", &error))?;
         if pending.is_empty() { Ok(()) } else { Err(format!("pending: {}", pending.join(", "))) }
+    }
+
+    async fn archive(&self) -> Result<(), String> {
+        let checked = self.context.archive.check().await;
+        checked.map_err(|error| unwell("the archive cannot be written", &error))
+    }
+
+    async fn transport(&self) -> Result<(), String> {
+        let checked = self.context.transport.check().await;
+        checked.map_err(|error| unwell("chunks cannot travel", &error))
     }
 }
 

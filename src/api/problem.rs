@@ -27,7 +27,7 @@ use crate::{
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// When a client should come back after a 503, seconds.
-const RETRY_AFTER_SECONDS: &str = "1";
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 
 macro_rules! kinds {
     ($($name:ident = $status:ident, $slug:literal, $title:literal, $explanation:literal;)+) => {

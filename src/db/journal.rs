@@ -104,6 +104,14 @@ pub async fn give_all_back(db: &Db, by: &str) -> Result<(), DbError> {
         .map_err(DbError::during("giving chunks back"))
 }
 
+/// How many chunks are published and not acknowledged.
+pub async fn depth(db: &Db) -> Result<i64, DbError> {
+    sqlx::query_scalar("select count(*) from journal")
+        .fetch_one(db.pool())
+        .await
+        .map_err(DbError::during("counting the journal"))
+}
+
 /// Forgets every chunk of an import.
 pub async fn clear(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
     sqlx::query("delete from journal where import_id = $1")

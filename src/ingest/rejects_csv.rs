@@ -1,7 +1,11 @@
 //! Rejects as CSV, in the dialect of the import: the original columns as they were, then the five of
 //! [`REJECT_COLUMNS`]. Posted back under its header, such a file is read like any other.
 
-use super::{header::REJECT_COLUMNS, load::Records};
+use super::{
+    export::{self, ExportError},
+    header::REJECT_COLUMNS,
+    load::Records,
+};
 use crate::db::{
     files::File,
     imports::{Dialect, Import},
@@ -29,28 +33,24 @@ impl RejectWriter {
     }
 
     /// The first line.
-    pub fn header(&self) -> Vec<u8> {
-        let names = self.columns.iter().map(String::as_str).chain(REJECT_COLUMNS);
-        self.write(|csv| csv.write_record(names))
+    pub fn header(&self) -> Result<Vec<u8>, ExportError> {
+        self.write([self.columns.iter().map(String::as_str).chain(REJECT_COLUMNS)])
     }
 
     /// A line for each reject.
-    pub fn rows(&self, rejects: &[Reject]) -> Vec<u8> {
-        self.write(|csv| {
-            for reject in rejects {
-                let mut record = self.original(reject);
-                record.push(reject.row.to_string());
-                record.push(reject.line.map(|line| line.to_string()).unwrap_or_default());
-                record.push(reject.column.clone().unwrap_or_default());
-                record.push(reject.code.clone());
-                let messages = reject.more.iter().map(|fault| &fault.message);
-                let messages: Vec<_> =
-                    [&reject.message].into_iter().chain(messages).map(String::as_str).collect();
-                record.push(messages.join("; "));
-                csv.write_record(&record)?;
-            }
-            Ok(())
-        })
+    pub fn rows(&self, rejects: &[Reject]) -> Result<Vec<u8>, ExportError> {
+        self.write(rejects.iter().map(|reject| {
+            let messages = reject.more.iter().map(|fault| &fault.message);
+            let messages: Vec<_> =
+                [&reject.message].into_iter().chain(messages).map(String::as_str).collect();
+            let mut record = self.original(reject);
+            record.push(reject.row.to_string());
+            record.push(reject.line.map(|line| line.to_string()).unwrap_or_default());
+            record.push(reject.column.clone().unwrap_or_default());
+            record.push(reject.code.clone());
+            record.push(messages.join("; "));
+            record
+        }))
     }
 
     /// The original fields in the order of [`Self::columns`]. Fields beyond the columns stay with the last one, so that
@@ -78,14 +78,11 @@ impl RejectWriter {
             .collect()
     }
 
-    fn write(&self, write: impl FnOnce(&mut csv::Writer<Vec<u8>>) -> csv::Result<()>) -> Vec<u8> {
-        let mut csv = csv::WriterBuilder::new()
-            .delimiter(self.dialect.delimiter)
-            .quote(self.dialect.quote)
-            .from_writer(Vec::new());
-        // Records of one width, written to memory, cannot fail.
-        let written = write(&mut csv);
-        debug_assert!(written.is_ok());
-        csv.into_inner().unwrap_or_default()
+    fn write<R, F>(&self, records: impl IntoIterator<Item = R>) -> Result<Vec<u8>, ExportError>
+    where
+        R: IntoIterator<Item = F>,
+        F: AsRef<[u8]>,
+    {
+        export::csv(self.dialect.delimiter, self.dialect.quote, records)
     }
 }

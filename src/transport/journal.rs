@@ -35,7 +35,13 @@ impl Journal {
     }
 }
 
+#[async_trait]
 impl Transport for Journal {
+    async fn check(&self) -> Result<(), TransportError> {
+        journal::depth(&self.db).await?;
+        Ok(())
+    }
+
     fn publisher(&self) -> Box<dyn Publisher> {
         Box::new(self.clone())
     }

@@ -94,9 +94,13 @@ pub trait Subscriber: Send + std::fmt::Debug {
 }
 
 /// Makes publishers and subscribers: what the configuration chooses.
+#[async_trait]
 pub trait Transport: Send + Sync + std::fmt::Debug {
     /// A publisher.
     fn publisher(&self) -> Box<dyn Publisher>;
     /// A subscriber named `by`, unique among all processes.
     fn subscriber(&self, by: String) -> Box<dyn Subscriber>;
+
+    /// Whether chunks can travel now.
+    async fn check(&self) -> Result<(), TransportError>;
 }

@@ -18,7 +18,7 @@ use crate::{
         schema,
     },
     datasets::{Column, Value, airport::DATASET},
-    db::airports::{Airport, Fields},
+    db::airports::{Airport, Fields, Listed},
 };
 
 /// The name of a column in JSON, where `id` is ours.
@@ -184,9 +184,23 @@ fn number(value: Value<'_>) -> Option<f64> {
 #[derive(Debug, Clone)]
 pub(in crate::api) struct AirportBody {
     /// The row.
-    pub(in crate::api) airport: Airport,
+    airport: Box<Airport>,
     /// Metres from where the request looked for airports.
-    pub(in crate::api) distance_m: Option<f64>,
+    distance_m: Option<f64>,
+}
+
+impl AirportBody {
+    /// By itself.
+    pub(in crate::api) fn new(airport: Airport) -> Self {
+        Self { airport: Box::new(airport), distance_m: None }
+    }
+}
+
+impl From<Listed> for AirportBody {
+    fn from(listed: Listed) -> Self {
+        let Listed { airport, distance_m, sort_value: _ } = listed;
+        Self { airport: Box::new(airport), distance_m }
+    }
 }
 
 schema::object!(AirportBody, "Airport", airport_schema);
@@ -236,10 +250,10 @@ pub(in crate::api) fn timestamp(time: DateTime<Utc>) -> String {
 
 impl ToJSON for AirportBody {
     fn to_json(&self) -> Option<Json> {
-        let Airport { id, version, import_id: _, created_at, updated_at, deleted_at, .. } = &self.airport;
+        let Airport { id, version, import_id: _, created_at, updated_at, deleted_at, .. } = &*self.airport;
         let mut json = Map::new();
         json.insert("id".to_owned(), (*id).into());
-        json.extend(fields_to_json(&Fields::from(&self.airport)));
+        json.extend(fields_to_json(&Fields::from(&*self.airport)));
         json.insert("version".to_owned(), (*version).into());
         json.insert("created_at".to_owned(), timestamp(*created_at).into());
         json.insert("updated_at".to_owned(), timestamp(*updated_at).into());

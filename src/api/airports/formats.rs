@@ -36,13 +36,10 @@ fn page_schema() -> MetaSchema {
     }
 }
 
-fn body(row: Listed) -> AirportBody {
-    AirportBody { airport: row.airport, distance_m: row.distance_m }
-}
-
 impl ToJSON for AirportPage {
     fn to_json(&self) -> Option<Json> {
-        let airports: Vec<_> = self.0.iter().cloned().filter_map(|row| body(row).to_json()).collect();
+        let airports: Vec<_> =
+            self.0.iter().cloned().filter_map(|row| AirportBody::from(row).to_json()).collect();
         Some(json!({ "data": airports }))
     }
 }
@@ -96,7 +93,7 @@ impl ToJSON for AirportFeatures {
                 bbox: None,
                 geometry: Some(Geometry::new_point([airport.longitude, airport.latitude])),
                 id: Some(Id::Number(airport.id.into())),
-                properties: body(row).to_json().and_then(|json| json.as_object().cloned()),
+                properties: AirportBody::from(row).to_json().and_then(|json| json.as_object().cloned()),
                 foreign_members: None,
             }
         });
@@ -105,13 +102,13 @@ impl ToJSON for AirportFeatures {
 }
 
 /// A file that can be posted back: the dataset's columns under a header, null as the empty field.
-pub(super) fn csv(rows: Vec<Listed>) -> Result<String, export::ExportError> {
-    let header = DATASET.columns.iter().map(|column| column.name);
+pub(super) fn csv(rows: Vec<Listed>) -> Result<Vec<u8>, export::ExportError> {
+    let header = DATASET.columns.iter().map(|column| column.name.to_owned()).collect();
     let records = rows.iter().map(|row| {
         let fields = fields_to_json(&Fields::from(&row.airport));
-        fields.into_iter().map(|(_, value)| field(value)).collect::<Vec<_>>()
+        fields.into_iter().map(|(_, value)| field(value)).collect::<Vec<String>>()
     });
-    export::csv(header, records)
+    export::csv(b',', b'"', std::iter::once(header).chain(records))
 }
 
 fn field(value: Json) -> String {

@@ -5,7 +5,7 @@ use poem::http::Uri;
 use poem_openapi::{
     ApiResponse, OpenApi,
     param::{Header, Query},
-    payload::PlainText,
+    payload::Binary,
 };
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +47,7 @@ enum List {
     ),
     /// As the OpenFlights file, with a header
     #[oai(status = 200, content_type = "text/csv")]
-    Csv(PlainText<String>, #[oai(header = "Link")] Option<String>),
+    Csv(Binary<Vec<u8>>, #[oai(header = "Link")] Option<String>),
     /// As GeoJSON (RFC 7946)
     #[oai(status = 200, content_type = "application/geo+json")]
     GeoJson(Json<AirportFeatures>, #[oai(header = "Link")] Option<String>),
@@ -126,7 +126,7 @@ impl AirportList {
         let link = link.map(|cursor| page::next_link(uri, &cursor));
 
         Ok(match accepted.0 {
-            formats::CSV => List::Csv(PlainText(formats::csv(rows).map_err(Internal::because)?), link),
+            formats::CSV => List::Csv(Binary(formats::csv(rows).map_err(Internal::because)?), link),
             formats::GEO_JSON => List::GeoJson(Json(AirportFeatures(rows)), link),
             _ => List::Json(Json(AirportPage(rows)), link),
         })

@@ -172,11 +172,11 @@ pub(super) async fn csv(
     // The first batch is read here: what goes wrong with it can still be told.
     let mut batch = rejects::list(&db, import.id, after, BATCH.min(left)).await?;
     Ok(streamed(async_stream::try_stream! {
-        yield Bytes::from(writer.header());
+        yield Bytes::from(writer.header().map_err(io::Error::other)?);
         while let Some(last) = batch.last() {
             let after = last.row;
             left -= batch.len() as i64;
-            yield Bytes::from(writer.rows(&batch));
+            yield Bytes::from(writer.rows(&batch).map_err(io::Error::other)?);
             batch = rejects::list(&db, import.id, after, BATCH.min(left)).await.map_err(io::Error::other)?;
         }
     }))
