@@ -32,6 +32,7 @@ fn page_schema() -> MetaSchema {
     MetaSchema {
         properties: vec![("data", schema::property(airports, "The airports in their order"))],
         required: vec!["data"],
+        example: Some(json!({ "data": [AirportBody::example()] })),
         ..MetaSchema::new("object")
     }
 }
