@@ -63,10 +63,10 @@ pub struct Context {
 /// The chapters of the document.
 #[derive(Tags)]
 enum Tag {
-    /// Places with coordinates, from OpenFlights' files or one by one
-    Airports,
     /// Files in, and what became of them
     Imports,
+    /// Places with coordinates, from OpenFlights' files or one by one
+    Airports,
     /// The document itself, and what its problems mean
     Documentation,
     /// Running the service
@@ -77,31 +77,31 @@ enum Tag {
 type Resources = (
     upload::Upload,
     imports::Imports,
-    docs::Docs,
-    problems::Problems,
-    health::Health,
     airports::AirportList,
     airports::AirportItem,
     airports::ColumnsAsParameters<create::Create, true>,
     airports::ColumnsAsParameters<update::Update, false>,
     delete::Delete,
     confirm::Confirm,
+    docs::Docs,
+    problems::Problems,
+    health::Health,
 );
 
-fn resources(context: &Context) -> Resources {
-    let context = || context.clone();
+fn resources(context: Context) -> Resources {
+    let own = || context.clone();
     (
-        upload::Upload { context: context() },
-        imports::Imports { context: context() },
+        upload::Upload { context: own() },
+        imports::Imports { context: own() },
+        airports::AirportList { context: own() },
+        airports::AirportItem { context: own() },
+        airports::ColumnsAsParameters(create::Create { context: own() }),
+        airports::ColumnsAsParameters(update::Update { context: own() }),
+        delete::Delete { context: own() },
+        confirm::Confirm { context: own() },
         docs::Docs,
         problems::Problems,
-        health::Health { context: context() },
-        airports::AirportList { context: context() },
-        airports::AirportItem { context: context() },
-        airports::ColumnsAsParameters(create::Create { context: context() }),
-        airports::ColumnsAsParameters(update::Update { context: context() }),
-        delete::Delete { context: context() },
-        confirm::Confirm { context: context() },
+        health::Health { context: own() },
     )
 }
 
@@ -109,7 +109,7 @@ fn resources(context: &Context) -> Resources {
 pub fn endpoint(context: Context) -> impl Endpoint {
     let config = Arc::clone(&context.config);
     let request_time = Duration::from_secs(config.server.request_seconds);
-    let completed = operations::Completed { resources: resources(&context), request_time };
+    let completed = operations::Completed { resources: resources(context), request_time };
     let allow = operations::Completed::<Resources>::meta()
         .iter()
         .flat_map(|api| &api.paths)
