@@ -3,7 +3,7 @@
 /// Declares what an operation may be refused with: a response type made of kinds of problems and of other such
 /// unions, besides a failing database, which may always happen.
 ///
-/// ```ignore
+/// ```text
 /// refusal!(ReadRefusal: NotFound, NotAcceptable);
 /// ```
 #[macro_export]
