@@ -22,6 +22,11 @@ impl Client {
         Self { http, base }
     }
 
+    /// Where the service is, for a client that is not this one.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// `path` with its query, already encoded; the URL of a confirmation link will do too.
     pub(crate) fn request(&self, method: Method, path: &str) -> Request {
         let path = path.strip_prefix(&self.base).unwrap_or(path).to_owned();
