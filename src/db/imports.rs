@@ -254,7 +254,8 @@ pub async fn set_state(connection: &mut PgConnection, id: i64, state: State) -> 
     let import = sqlx::query_as(
         "update imports set state = $2,
              epoch = epoch + case when $2 in ('failed', 'cancelled') then 1 else 0 end,
-             finished_at = case when $2 in ('complete', 'failed', 'cancelled') then now() else finished_at end
+             finished_at = case when $2 in ('complete', 'failed', 'cancelled') then clock_timestamp()
+                 else finished_at end
          where id = $1 returning *",
     )
     .bind(id)

@@ -51,14 +51,18 @@ pub async fn drop_table(connection: &mut PgConnection, import_id: i64) -> Result
         .map_err(DbError::during("dropping a staging table"))
 }
 
-/// Tells the planner what is in the table.
-pub async fn analyze(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
-    let statement = format!("analyze {}", table(import_id));
+/// Readies the transaction for a merge, and tells the planner what is in the table.
+///
+/// The statements of a merge touch every row a few times: they want memory for their hashes and sorts, and compiling
+/// them would take longer than running them.
+pub async fn prepare_merge(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
+    let statement =
+        format!("set local work_mem = '128MB'; set local jit = off; analyze {}", table(import_id));
     sqlx::raw_sql(AssertSqlSafe(statement))
         .execute(connection)
         .await
         .map(drop)
-        .map_err(DbError::during("analyzing a staging table"))
+        .map_err(DbError::during("preparing a merge"))
 }
 
 /// Runs the deciding steps of the merge: afterwards every row has its outcome.

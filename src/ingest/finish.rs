@@ -38,7 +38,7 @@ pub async fn finish(
         _ => return Err(IngestError::Fenced),
     };
     let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
-    staging::analyze(&mut transaction, import_id).await?;
+    staging::prepare_merge(&mut transaction, import_id).await?;
     staging::decide(&mut transaction, dataset, import_id, &columns).await?;
     let merged = staging::counts(&mut transaction, import_id).await?;
     let progress = chunks::progress(&mut transaction, import_id).await?;

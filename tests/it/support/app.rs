@@ -26,7 +26,11 @@ impl App {
 
     /// With some keys set: `("server.json_bytes", "100")`.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        let database = Database::create().await;
+        Self::on(Database::create().await, settings).await
+    }
+
+    /// On a database that the test has prepared.
+    pub(crate) async fn on(database: Database, settings: &[(&str, &str)]) -> Self {
         let archive = tempfile::tempdir().expect("a temporary directory can be made");
         let own = [
             ("server.address", "127.0.0.1:0"),

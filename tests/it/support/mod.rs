@@ -4,5 +4,6 @@
 pub(crate) mod app;
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod proxy;
 
 pub(crate) use app::App;
