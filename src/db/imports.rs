@@ -139,15 +139,6 @@ pub struct ImportError {
     pub message: String,
 }
 
-/// What a request to change an import's state came to.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// It is in the new state now.
-    Done(Import),
-    /// It is in a state from which this cannot be.
-    Refused(State),
-}
-
 /// Adds an import. Nobody sees it before the transaction commits.
 pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Import, DbError> {
     let import = sqlx::query_as("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256)

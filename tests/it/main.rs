@@ -2,7 +2,6 @@
 //! superuser of a PostgreSQL with PostGIS. A test has its own database, archive and port, and never waits by sleeping.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![expect(clippy::expect_used, clippy::panic, reason = "in a test they are how it fails")]
 
 mod support;
 
