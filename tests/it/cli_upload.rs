@@ -230,7 +230,7 @@ async fn a_busy_server_is_asked_again_with_the_same_key() {
     .await;
     let ended = upload(&server, &[&fixture("valid-header.csv")], &[]).await;
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("too busy; trying again in 0 s (1 of 5)"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("too busy; trying again in 0 s (1 of 6)"), "{}", ended.stderr);
     let keys = keys.lock().expect("nothing panics");
     assert!(keys.len() == 2 && keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
 }

@@ -106,6 +106,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let detail = self.detail.as_deref().unwrap_or(&self.title);
         f.write_str(detail)?;
+        if let Some(instance) = &self.instance {
+            write!(f, " (request {instance})")?;
+        }
         for Violation { parameter, code, message } in &self.errors {
             // The detail of a single violation is its message.
             if message == detail {
@@ -116,9 +119,6 @@ impl fmt::Display for Problem {
                 write!(f, "{parameter}: ")?;
             }
             write!(f, "{message} ({code})")?;
-        }
-        if let Some(instance) = &self.instance {
-            write!(f, "\n  request {instance}")?;
         }
         Ok(())
     }
@@ -155,8 +155,8 @@ mod tests {
         .expect("a problem");
         assert_eq!(
             problem.to_string(),
-            "2 rules are broken\n  quote: quote must be one ASCII character (not_allowed)\n  \
-             the form has no field named file (required)\n  request r-1"
+            "2 rules are broken (request r-1)\n  quote: quote must be one ASCII character (not_allowed)\n  \
+             the form has no field named file (required)"
         );
     }
 }

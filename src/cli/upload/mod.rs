@@ -3,6 +3,7 @@
 //! It is a client of the API like any other and needs neither configuration nor database.
 
 mod client;
+mod error;
 mod import;
 mod progress;
 
@@ -15,7 +16,8 @@ use clap::ValueEnum;
 use reqwest::Url;
 
 use self::{
-    client::{Client, UploadError},
+    client::Client,
+    error::UploadError,
     import::{Import, State},
     progress::Progress,
 };
@@ -80,7 +82,8 @@ pub(super) struct Arguments {
     header: Option<Header>,
     /// How often to try again when the server cannot be reached or is busy. The pause doubles from one second, or is as
     /// long as the server says. A repeated upload is never imported twice.
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    // A killed server holds the upload's key for half a minute more: six pauses, a minute in all, outlast that.
+    #[arg(long, value_name = "N", default_value_t = 6)]
     retries: u32,
 }
 
