@@ -70,7 +70,8 @@ struct JournalSubscriber {
 impl Subscriber for JournalSubscriber {
     async fn receive(&mut self) -> Result<Delivery, TransportError> {
         loop {
-            if let Some((chunk, attempt)) = journal::claim::<Chunk>(&self.journal.db, &self.by, self.journal.claim).await?
+            if let Some((chunk, attempt)) =
+                journal::claim::<Chunk>(&self.journal.db, &self.by, self.journal.claim).await?
             {
                 let length = match chunk.broken {
                     Some(_) => chunk.byte_len.min(self.journal.sample_bytes),
