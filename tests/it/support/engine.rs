@@ -5,7 +5,12 @@ use std::time::Duration;
 use tarmac::{
     archive::Archive,
     config::Config,
-    db::{Db, imports, leases, notify::Changes},
+    db::{
+        Db,
+        imports::{self, Import},
+        leases,
+        notify::Changes,
+    },
     ingest::{
         IngestError,
         drive::Driver,
@@ -23,11 +28,13 @@ const LEASE: Duration = Duration::from_secs(600);
 
 /// A worker in slow motion.
 pub(crate) struct Engine {
+    /// The database.
     pub(crate) db: Db,
     config: Config,
     archive: Archive,
     changes: Changes,
-    journal: Journal,
+    /// The transport.
+    pub(crate) journal: Journal,
     subscriber: Box<dyn Subscriber>,
     _stop: DropGuard,
 }
@@ -46,11 +53,16 @@ impl Engine {
         Self { db, config, archive, changes, journal, subscriber, _stop: stop.drop_guard() }
     }
 
-    /// Takes the next import and leads it to its end, in the background.
-    pub(crate) async fn lead(&self) -> JoinHandle<Result<(), IngestError>> {
+    /// Takes the next import, which is running then.
+    pub(crate) async fn claim(&self) -> Import {
         let id = leases::claim(&self.db, "the test", LEASE).await.expect("the database answers");
         let id = id.expect("an import waits");
-        let import = imports::get(&self.db, id).await.expect("the database answers").expect("it is there");
+        imports::get(&self.db, id).await.expect("the database answers").expect("it is there")
+    }
+
+    /// Takes the next import and leads it to its end, in the background.
+    pub(crate) async fn lead(&self) -> JoinHandle<Result<(), IngestError>> {
+        let import = self.claim().await;
         let driver = Driver {
             db: self.db.clone(),
             archive: self.archive.clone(),
