@@ -7,6 +7,7 @@ mod airports;
 mod confirm;
 mod create_update_delete;
 mod document;
+mod engine;
 mod health;
 mod hostile;
 mod idempotency;
