@@ -3,6 +3,7 @@
 use std::{ops::Range, path::Path as FilePath, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path};
 
 /// Bytes written at once; S3 accepts no smaller part.
@@ -92,6 +93,20 @@ impl Archive {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(ArchiveError::during("removing", object)(error)),
         }
+    }
+
+    /// Removes every object whose name begins with `folder` and a slash.
+    pub async fn remove_folder(&self, folder: &str) -> Result<(), ArchiveError> {
+        let objects: Vec<_> = self
+            .store
+            .list(Some(&Path::from(folder)))
+            .try_collect()
+            .await
+            .map_err(ArchiveError::during("listing", folder))?;
+        for object in objects {
+            self.remove(object.location.as_ref()).await?;
+        }
+        Ok(())
     }
 
     /// Whether the archive can be written: writes a small object and removes it.

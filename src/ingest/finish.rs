@@ -71,7 +71,7 @@ pub async fn finish(
         }
     }
     commit(transaction, "finishing an import").await?;
-    unpack::remove_unpacked(archive, &import, &files).await;
+    unpack::remove_unpacked(archive, import_id).await;
     Ok(())
 }
 
@@ -102,18 +102,17 @@ pub async fn fail(
     epoch: i32,
     error: &ImportError,
 ) -> Result<(), IngestError> {
-    let files = files::list(db, import_id).await?;
     let mut transaction = db.begin().await?;
-    let import = match imports::lock(&mut transaction, import_id).await? {
-        Some(import) if import.state == State::Running && import.epoch == epoch => import,
+    match imports::lock(&mut transaction, import_id).await? {
+        Some(import) if import.state == State::Running && import.epoch == epoch => {}
         _ => return Ok(()),
-    };
+    }
     imports::set_error(&mut transaction, import_id, error).await?;
     keep_progress(&mut transaction, import_id).await?;
     close(&mut transaction, import_id, State::Failed).await?;
     commit(transaction, "failing an import").await?;
     tracing::info!(import = import_id, code = error.code, "import failed");
-    unpack::remove_unpacked(archive, &import, &files).await;
+    unpack::remove_unpacked(archive, import_id).await;
     Ok(())
 }
 
