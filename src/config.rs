@@ -110,7 +110,7 @@ pub struct Worker {
     pub loaders: usize,
     /// Imports driven at the same time by this process.
     pub imports: usize,
-    /// How long an import stays with a worker that no longer answers, milliseconds.
+    /// How long an import or a chunk stays with a worker that no longer answers, milliseconds.
     pub lease_ms: u64,
     /// How often a chunk is tried before its import fails, when the fault is not a passing one.
     pub attempts: i32,
@@ -216,11 +216,12 @@ impl Config {
     }
 }
 
-/// `TARMAC_INGEST_CHUNK_ROWS` is `ingest.chunk_rows`; a variable of another program is nothing. Variables for tests are not configuration.
+/// `TARMAC_INGEST_CHUNK_ROWS` is `ingest.chunk_rows`; a variable of another program is nothing. Variables that stand for
+/// a command's flags, and those for tests, are not configuration.
 fn section_key(variable: &str) -> Option<String> {
     let name = variable.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase();
     let (section, key) = name.split_once('_')?;
-    if matches!(section, "test" | "dev") {
+    if matches!(name.as_str(), "config_file" | "upload_server") || matches!(section, "test" | "dev") {
         return None;
     }
     Some(format!("{section}.{key}"))
@@ -257,6 +258,15 @@ mod tests {
     fn an_unknown_key_is_refused_with_what_is_allowed() {
         let message = message(load(&[URL, ("TARMAC_INGEST_CHUNK_ROW", "7")]));
         assert!(message.contains("chunk_row`") && message.contains("chunk_rows"), "{message}");
+    }
+
+    #[test]
+    fn a_variable_of_a_flag_or_of_the_tests_is_no_key() {
+        for name in
+            ["TARMAC_UPLOAD_SERVER", "TARMAC_CONFIG_FILE", "TARMAC_TEST_DATABASE_URL", "TARMAC_DEV_PORT"]
+        {
+            assert_eq!(section_key(name), None, "{name}");
+        }
     }
 
     #[test]

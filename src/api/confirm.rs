@@ -262,7 +262,7 @@ impl Confirm {
                 path,
             )
         } else {
-            Applied::Airport(body::Json(AirportBody { airport, distance_m: None }), etag)
+            Applied::Airport(body::Json(AirportBody::new(airport)), etag)
         })
     }
 }

@@ -76,7 +76,7 @@ impl Delete {
         id: Query<i64>,
     ) -> Result<Flagged, ChangeRefusal> {
         let airport = delete_softly(&self.context, id.0, &IfMatch::new(None)).await?;
-        Ok(Flagged::Flagged(Json(AirportBody { airport, distance_m: None }), NO_STORE.to_owned()))
+        Ok(Flagged::Flagged(Json(AirportBody::new(airport)), NO_STORE.to_owned()))
     }
 
     /// Whether an airport could be deleted

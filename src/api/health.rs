@@ -2,7 +2,7 @@
 
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use super::{Context, Tag, body::Json};
+use super::{Context, Tag, body::Json, problem::RETRY_AFTER_SECONDS};
 use crate::db::schema;
 
 /// See the module.
@@ -74,7 +74,12 @@ enum Ready {
     Ready(Json<HealthReport>),
     /// Something it needs is missing
     #[oai(status = 503)]
-    NotReady(Json<HealthReport>),
+    NotReady(
+        Json<HealthReport>,
+        /// Seconds to wait before the next attempt
+        #[oai(header = "Retry-After")]
+        String,
+    ),
 }
 
 #[OpenApi]
@@ -99,7 +104,7 @@ impl Health {
         let report = HealthReport::of(checks);
         match report.status {
             Status::Ok => Ready::Ready(Json(report)),
-            Status::Failed => Ready::NotReady(Json(report)),
+            Status::Failed => Ready::NotReady(Json(report), RETRY_AFTER_SECONDS.to_owned()),
         }
     }
 }

@@ -6,8 +6,15 @@
 //!    replayed, or another one under the same key (422).
 //! 3. The first request saves its answer in the transaction that does the work ([`First::save`]), so there is never
 //!    one without the other. Dropped without it, the key is free again; only success is kept.
+//!
+//! Keys are freed by a task when their guard is dropped; [`settled`] lets that end before the request is answered, so
+//! that a client told of a failure can try again at once.
 
-use std::{marker::PhantomData, time::Duration};
+use std::{
+    marker::PhantomData,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use poem::{
     IntoResponse, Request, RequestBody, Response,
@@ -20,6 +27,7 @@ use poem_openapi::{
 use sea_orm::ConnectionTrait;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::problem::{Conflict, Internal, Invalid, KeyReused};
@@ -211,12 +219,43 @@ impl Drop for Held {
     fn drop(&mut self) {
         let (db, hold) = (self.db.clone(), self.hold.clone());
         // Harmless when the answer was kept: only a key without one is freed. Should this fail, the lease runs out.
-        tokio::spawn(async move {
+        let release = tokio::spawn(async move {
             if let Err(error) = idempotency::release(&db, &hold).await {
                 tracing::warn!(error = %error, "an idempotency key stays held until its lease runs out");
             }
         });
+        // Outside of a handler nobody waits for it.
+        let _ = RELEASES.try_with(|releases| releases.add(release));
     }
+}
+
+tokio::task_local! {
+    static RELEASES: Releases;
+}
+
+/// The tasks that free the keys of one request.
+#[derive(Debug, Clone, Default)]
+struct Releases(Arc<Mutex<Vec<JoinHandle<()>>>>);
+
+impl Releases {
+    fn add(&self, release: JoinHandle<()>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(release);
+    }
+
+    fn take(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the handler gives, when the keys it has let go of are free.
+pub(super) async fn settled<T>(handler: impl Future<Output = T>) -> T {
+    let releases = Releases::default();
+    let output = RELEASES.scope(releases.clone(), handler).await;
+    for release in releases.take() {
+        // It panics only when the runtime is shutting down, and then nobody waits for the key.
+        let _ = release.await;
+    }
+    output
 }
 
 async fn keep_alive(db: Db, hold: Hold) {

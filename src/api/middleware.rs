@@ -138,3 +138,23 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("panicked: {}", text.unwrap_or("without a message"))
 }
+
+#[cfg(test)]
+mod tests {
+    use poem::{EndpointExt, endpoint::make_sync, http::StatusCode};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_problem_that_tells_nothing() {
+        let url = ("database.url".to_owned(), "postgres://localhost/tarmac".to_owned());
+        let config = Config::from_parts(None, HashMap::from([url]), &[]).expect("valid");
+        let envelope = Envelope { config: Arc::new(config), allow: HashMap::new() };
+        let endpoint = make_sync(|_| -> Response { panic!("a secret") }).with(envelope);
+        let answer = endpoint.get_response(Request::default()).await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(answer.headers().contains_key(REQUEST_ID));
+        let body = answer.into_body().into_string().await.expect("text");
+        assert!(body.contains("/problems/internal") && !body.contains("secret"), "{body}");
+    }
+}

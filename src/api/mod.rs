@@ -25,6 +25,7 @@ mod precondition;
 mod prefer;
 mod problem;
 mod problems;
+mod refusal;
 mod schema;
 mod update;
 mod upload;

@@ -18,7 +18,7 @@ use poem_openapi::{
 };
 
 use super::{
-    foreign, negotiate,
+    foreign, idempotency, negotiate,
     problem::{self, Invalid, Kind, NotAcceptable, Problem, Unavailable, Violation},
 };
 
@@ -237,13 +237,7 @@ impl Guarded {
     async fn answer(&self, mut request: Request) -> Result<Response, Problem> {
         self.rules.check_query(&request)?;
         self.rules.negotiate(&mut request)?;
-        let handled = self.endpoint.call(request);
-        let answer = match self.rules.time {
-            None => handled.await,
-            Some(time) => tokio::time::timeout(time, handled).await.map_err(|_| {
-                Unavailable::new(format!("the request took longer than {} s", time.as_secs()))
-            })?,
-        };
+        let answer = idempotency::settled(self.in_time(request)).await;
         answer.map_err(|error| {
             let mut problem = foreign::problem(error);
             if problem.kind == Kind::UnsupportedMediaType
@@ -254,6 +248,16 @@ impl Guarded {
             }
             problem
         })
+    }
+
+    async fn in_time(&self, request: Request) -> poem::Result<Response> {
+        let handled = self.endpoint.call(request);
+        match self.rules.time {
+            None => handled.await,
+            Some(time) => tokio::time::timeout(time, handled).await.unwrap_or_else(|_| {
+                Err(Unavailable::new(format!("the request took longer than {} s", time.as_secs())).into())
+            }),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 mod migrate;
 mod openapi;
 mod serve;
+mod upload;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +30,8 @@ enum Command {
     /// Bring the database's schema up or down, or tell where it is.
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Upload files to a server.
+    Upload(upload::Arguments),
     /// Print the OpenAPI document.
     Openapi,
     /// Print the configuration's defaults, with what each means.
@@ -57,6 +60,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Serve(serve) => serve::run(serve, file).await,
         Command::Worker => serve::run_worker(file).await,
         Command::Migrate(command) => migrate::run(command, file).await,
+        Command::Upload(upload) => upload::run(upload).await,
         Command::Openapi => openapi::run(),
         Command::Config => print(config::DEFAULTS),
     }
@@ -71,21 +75,34 @@ fn print(text: &str) -> Result<ExitCode, CommandError> {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a command line says on standard error why it fails")]
 fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    eprint!("tarmac: {error}");
+    complain(&explain(error));
+    ExitCode::FAILURE
+}
+
+/// Writes a line to standard error.
+#[expect(clippy::print_stderr, reason = "a command line says on standard error what is wrong")]
+fn complain(text: &str) {
+    eprintln!("tarmac: {text}");
+}
+
+/// The error with its causes, in one line.
+fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        eprint!(": {cause}");
+        text += &format!(": {cause}");
         source = cause.source();
     }
-    eprintln!();
-    ExitCode::FAILURE
+    text
 }
 
 fn start_log(config: &config::Log) -> Result<(), CommandError> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

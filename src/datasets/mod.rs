@@ -43,6 +43,9 @@ pub struct Dataset {
 pub enum Step {
     /// Decides outcomes; runs once.
     Decide(&'static str),
+    /// Decides outcomes of rows that compete with each other. Left out at first: where nothing else rejects a row and no unique
+    /// index objects to the writing, there was nothing to decide. Otherwise all is taken back and done again with it.
+    DecideContested(&'static str),
     /// Decides outcomes; runs again until it changes no row, because one reject can cause another.
     DecideUntilQuiet(&'static str),
     /// Changes the dataset's table; left out of a dry run.

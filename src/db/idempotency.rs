@@ -52,7 +52,7 @@ const SAVE: &str = "
     set fingerprint = $4, status = $5, headers = $6, body = $7, expires_at = now() + make_interval(secs => $8)
     where client = $1 and key = $2 and holder = $3";
 
-/// Holds the key for `lease`, unless somebody else does or it has its answer. Forgets what has expired on the way.
+/// Holds the key for `lease`, unless somebody else does or it has its answer; both count until they expire.
 pub async fn claim(db: &Db, hold: &Hold, lease: Duration) -> Result<Claim, DbError> {
     let during = "holding an idempotency key";
     loop {

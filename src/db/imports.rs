@@ -139,15 +139,6 @@ pub struct ImportError {
     pub message: String,
 }
 
-/// What a request to change an import's state came to.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// It is in the new state now.
-    Done(Import),
-    /// It is in a state from which this cannot be.
-    Refused(State),
-}
-
 /// Adds an import. Nobody sees it before the transaction commits.
 pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Import, DbError> {
     let import = sqlx::query_as("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256)
@@ -254,7 +245,8 @@ pub async fn set_state(connection: &mut PgConnection, id: i64, state: State) -> 
     let import = sqlx::query_as(
         "update imports set state = $2,
              epoch = epoch + case when $2 in ('failed', 'cancelled') then 1 else 0 end,
-             finished_at = case when $2 in ('complete', 'failed', 'cancelled') then now() else finished_at end
+             finished_at = case when $2 in ('complete', 'failed', 'cancelled') then clock_timestamp()
+                 else finished_at end
          where id = $1 returning *",
     )
     .bind(id)

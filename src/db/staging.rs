@@ -1,9 +1,9 @@
 //! The staging table of an import: its rows until they are merged. An ordinary table, because an unlogged one is
 //! emptied after a crash while the ledger would still say "loaded".
 
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 
-use super::{DbError, imports::Counts};
+use super::{DbError, Failure, imports::Counts};
 use crate::datasets::{Dataset, Kind, Step};
 
 /// The staging table's name. An id is a number: nothing of a user's reaches the statement.
@@ -51,14 +51,18 @@ pub async fn drop_table(connection: &mut PgConnection, import_id: i64) -> Result
         .map_err(DbError::during("dropping a staging table"))
 }
 
-/// Tells the planner what is in the table.
-pub async fn analyze(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
-    let statement = format!("analyze {}", table(import_id));
+/// Readies the transaction for a merge, and tells the planner what is in the table.
+///
+/// The statements of a merge touch every row a few times: they want memory for their hashes and sorts, and compiling
+/// them would take longer than running them.
+pub async fn prepare_merge(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
+    let statement =
+        format!("set local work_mem = '128MB'; set local jit = off; analyze {}", table(import_id));
     sqlx::raw_sql(AssertSqlSafe(statement))
         .execute(connection)
         .await
         .map(drop)
-        .map_err(DbError::during("analyzing a staging table"))
+        .map_err(DbError::during("preparing a merge"))
 }
 
 /// Runs the deciding steps of the merge: afterwards every row has its outcome.
@@ -68,18 +72,7 @@ pub async fn decide(
     import_id: i64,
     columns: &[String],
 ) -> Result<(), DbError> {
-    for step in dataset.merge {
-        match step {
-            Step::Decide(statement) => {
-                run(connection, statement, import_id, columns).await?;
-            }
-            Step::DecideUntilQuiet(statement) => {
-                while run(connection, statement, import_id, columns).await? > 0 {}
-            }
-            Step::Write(_) => {}
-        }
-    }
-    Ok(())
+    decide_as(connection, dataset, import_id, columns, Contest::Decided).await
 }
 
 /// Runs the writing steps of the merge.
@@ -92,6 +85,64 @@ pub async fn write(
     for step in dataset.merge {
         if let Step::Write(statement) = step {
             run(connection, statement, import_id, columns).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Decides and writes at once, in the hope that no two rows compete: that spares the most expensive decisions. `None`: they
+/// do, or some row is rejected, and nothing was done.
+pub async fn merge_uncontested(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import_id: i64,
+    columns: &[String],
+) -> Result<Option<Counts>, DbError> {
+    let failed = || DbError::during("merging an import");
+    let mut savepoint = connection.begin().await.map_err(failed())?;
+    decide_as(&mut savepoint, dataset, import_id, columns, Contest::Hoped).await?;
+    let counts = counts(&mut savepoint, import_id).await?;
+    let merged = if counts.rejected > 0 {
+        None
+    } else {
+        match write(&mut savepoint, dataset, import_id, columns).await {
+            Ok(()) => Some(counts),
+            Err(error) if error.failure() == Failure::UniqueViolation => None,
+            Err(error) => return Err(error),
+        }
+    };
+    match merged {
+        Some(_) => savepoint.commit().await,
+        None => savepoint.rollback().await,
+    }
+    .map_err(failed())?;
+    Ok(merged)
+}
+
+/// Whether rows that compete with each other are told apart, or hoped not to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contest {
+    Decided,
+    Hoped,
+}
+
+async fn decide_as(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import_id: i64,
+    columns: &[String],
+    contest: Contest,
+) -> Result<(), DbError> {
+    for step in dataset.merge {
+        match step {
+            Step::DecideContested(_) if contest == Contest::Hoped => {}
+            Step::Decide(statement) | Step::DecideContested(statement) => {
+                run(connection, statement, import_id, columns).await?;
+            }
+            Step::DecideUntilQuiet(statement) => {
+                while run(connection, statement, import_id, columns).await? > 0 {}
+            }
+            Step::Write(_) => {}
         }
     }
     Ok(())

@@ -158,7 +158,7 @@ impl Driver {
                 }
             }
             if has_columns {
-                while let Some(cut) = splitter.next().map_err(refused)? {
+                while let Some(cut) = splitter.next_cut().map_err(refused)? {
                     publishing.publish(file, cut).await?;
                 }
             }

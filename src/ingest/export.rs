@@ -11,7 +11,7 @@ pub enum ExportError {
     Finish(#[source] std::io::Error),
 }
 
-/// Records with these characters between and around fields, otherwise by RFC 4180.
+/// Records, of whatever width, with these characters between and around fields, otherwise by RFC 4180.
 pub fn csv<R, F>(
     delimiter: u8,
     quote: u8,
@@ -22,6 +22,7 @@ where
     F: AsRef<[u8]>,
 {
     let mut writer = csv::WriterBuilder::new()
+        .flexible(true)
         .delimiter(delimiter)
         .quote(quote)
         .terminator(csv::Terminator::CRLF)

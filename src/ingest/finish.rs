@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     archive::Archive,
-    datasets,
+    datasets::{self, Dataset},
     db::{
         Db, chunks, commit, files,
         imports::{self, Counts, Import, ImportError, Mode, State},
@@ -38,10 +38,9 @@ pub async fn finish(
         _ => return Err(IngestError::Fenced),
     };
     let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
-    staging::analyze(&mut transaction, import_id).await?;
-    staging::decide(&mut transaction, dataset, import_id, &columns).await?;
-    let merged = staging::counts(&mut transaction, import_id).await?;
+    staging::prepare_merge(&mut transaction, import_id).await?;
     let progress = chunks::progress(&mut transaction, import_id).await?;
+    let (merged, written) = merge(&mut transaction, dataset, &import, &columns, &progress).await?;
     let counts =
         Counts { rows_read: progress.rows_read, rejected: merged.rejected + progress.rejected, ..merged };
     if merged.rejected > 0 {
@@ -59,7 +58,7 @@ pub async fn finish(
             tracing::info!(import = import_id, code = error.code, "import failed");
         }
         None => {
-            if !import.dry_run {
+            if !import.dry_run && !written {
                 staging::write(&mut transaction, dataset, import_id, &columns).await?;
             }
             close(&mut transaction, import_id, State::Complete).await?;
@@ -74,6 +73,25 @@ pub async fn finish(
     commit(transaction, "finishing an import").await?;
     unpack::remove_unpacked(archive, import_id).await;
     Ok(())
+}
+
+/// Decides every row's outcome; the second answer is whether the dataset's table has them already.
+async fn merge(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import: &Import,
+    columns: &[String],
+    progress: &chunks::Progress,
+) -> Result<(Counts, bool), IngestError> {
+    let loaded = Counts { rows_read: progress.rows_read, rejected: progress.rejected, ..Counts::default() };
+    if !import.dry_run
+        && verdict(import, &loaded).is_none()
+        && let Some(counts) = staging::merge_uncontested(connection, dataset, import.id, columns).await?
+    {
+        return Ok((counts, true));
+    }
+    staging::decide(connection, dataset, import.id, columns).await?;
+    Ok((staging::counts(connection, import.id).await?, false))
 }
 
 /// Ends an import that cannot go on; nothing of it becomes visible. Quiet when it has ended otherwise meanwhile.

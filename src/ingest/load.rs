@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use sqlx::PgConnection;
 
-use super::{IngestError, split::line_breaks};
+use super::{IngestError, blocking, split::line_breaks};
 use crate::{
     datasets::{self, Dataset, Fault, Value},
     db::{
@@ -273,10 +273,7 @@ pub async fn load(
     let columns = files::columns(db, chunk.import_id, chunk.file_no).await?;
     let format = Format::new(dataset, import.dialect, &columns);
     let work = chunk.clone();
-    let checked = match tokio::task::spawn_blocking(move || format.check(&work, &bytes)).await {
-        Ok(checked) => checked,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
+    let checked = blocking(move || format.check(&work, &bytes)).await?;
     let mut transaction = db.begin().await?;
     let loaded = store(&mut transaction, dataset, rejects_kept, chunk, checked).await?;
     if loaded == Loaded::Now {

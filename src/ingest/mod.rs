@@ -58,3 +58,15 @@ impl IngestError {
         }
     }
 }
+
+/// Runs work that would keep a thread of the runtime from its other tasks.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, IngestError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down and did not begin it: it will be done elsewhere.
+            Err(_) => Err(IngestError::Fenced),
+        },
+    }
+}

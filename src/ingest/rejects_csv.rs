@@ -44,38 +44,27 @@ impl RejectWriter {
             let messages: Vec<_> =
                 [&reject.message].into_iter().chain(messages).map(String::as_str).collect();
             let mut record = self.original(reject);
-            record.push(reject.row.to_string());
-            record.push(reject.line.map(|line| line.to_string()).unwrap_or_default());
-            record.push(reject.column.clone().unwrap_or_default());
-            record.push(reject.code.clone());
-            record.push(messages.join("; "));
+            let line = reject.line.map(|line| line.to_string()).unwrap_or_default();
+            let column = reject.column.clone().unwrap_or_default();
+            let place = [reject.row.to_string(), line, column, reject.code.clone(), messages.join("; ")];
+            record.extend(place.into_iter().map(String::into_bytes));
             record
         }))
     }
 
-    /// The original fields in the order of [`Self::columns`]. Fields beyond the columns stay with the last one, so that
-    /// nothing is lost and what follows keeps its place.
-    fn original(&self, reject: &Reject) -> Vec<String> {
-        let raw = reject.raw.as_deref().unwrap_or_default();
-        let mut fields: Vec<String> = match Records::new(&self.dialect, raw).next() {
-            Some((record, _)) => {
-                record.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect()
-            }
-            None => Vec::new(),
-        };
+    /// The original fields in the order of [`Self::columns`], byte for byte. Fields beyond the columns stay where they are:
+    /// posted back as it is, such a record is refused again, never read as something else.
+    fn original(&self, reject: &Reject) -> Vec<Vec<u8>> {
         let names = self.files.iter().find(|(number, _)| Some(*number) == reject.file_no);
         let names = names.map_or(&[][..], |(_, names)| names);
-        if !names.is_empty() && fields.len() > names.len() {
-            let beyond = fields.split_off(names.len() - 1);
-            fields.push(beyond.join(&char::from(self.dialect.delimiter).to_string()));
-        }
-        self.columns
-            .iter()
-            .map(|column| {
-                let place = names.iter().position(|name| name == column);
-                place.and_then(|place| fields.get(place)).cloned().unwrap_or_default()
-            })
-            .collect()
+        let mut records = Records::new(&self.dialect, reject.raw.as_deref().unwrap_or_default());
+        let Some((record, _)) = records.next() else { return vec![Vec::new(); self.columns.len()] };
+        let of_column = |column: &String| {
+            let place = names.iter().position(|name| name == column);
+            place.and_then(|place| record.get(place)).unwrap_or_default().to_vec()
+        };
+        let beyond = record.iter().skip(names.len()).map(<[u8]>::to_vec);
+        self.columns.iter().map(of_column).chain(beyond).collect()
     }
 
     fn write<R, F>(&self, records: impl IntoIterator<Item = R>) -> Result<Vec<u8>, ExportError>

@@ -91,7 +91,7 @@ struct Skip {
 }
 
 /// Cuts one file. Feed it with [`push`](Self::push) and [`end`](Self::end), take chunks with
-/// [`next`](Self::next) until there is none.
+/// [`next_cut`](Self::next_cut) until there is none.
 #[derive(Debug)]
 pub struct Splitter {
     delimiter: u8,
@@ -181,7 +181,7 @@ impl Splitter {
     }
 
     /// The next chunk; `None` asks for more bytes, or is the end of a file that was ended.
-    pub fn next(&mut self) -> Result<Option<Cut>, SplitError> {
+    pub fn next_cut(&mut self) -> Result<Option<Cut>, SplitError> {
         if !self.begin()? {
             return Ok(None);
         }
@@ -434,12 +434,12 @@ mod tests {
             let step = steps.next().unwrap_or(usize::MAX).clamp(1, rest.len());
             splitter.push(&rest[..step]);
             rest = &rest[step..];
-            while let Some(cut) = splitter.next()? {
+            while let Some(cut) = splitter.next_cut()? {
                 cuts.push(cut);
             }
         }
         splitter.end();
-        while let Some(cut) = splitter.next()? {
+        while let Some(cut) = splitter.next_cut()? {
             cuts.push(cut);
         }
         Ok(cuts)
@@ -516,9 +516,9 @@ mod tests {
         assert_eq!(splitter.head(), Ok(Head::Record(Bytes::from_static(b"name,\"city\""))));
         splitter.skip_head();
         splitter.end();
-        let cut = splitter.next().expect("cuts").expect("one chunk");
+        let cut = splitter.next_cut().expect("cuts").expect("one chunk");
         assert_eq!((cut.bytes.as_ref(), cut.first_row, cut.first_line), (b"x,y".as_ref(), 1, 3));
-        assert_eq!(splitter.next(), Ok(None));
+        assert_eq!(splitter.next_cut(), Ok(None));
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use zip::{ZipArchive, result::ZipError};
 
-use super::IngestError;
+use super::{IngestError, blocking};
 use crate::{
     archive::{Archive, ArchiveError},
     config,
@@ -37,10 +37,7 @@ pub async fn unpack(
         import: import.clone(),
         runtime: Handle::current(),
     };
-    match tokio::task::spawn_blocking(move || unpacker.run()).await {
-        Ok(files) => files,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    blocking(move || unpacker.run()).await?
 }
 
 /// Removes what was unpacked, also by an attempt that failed halfway; the upload itself stays.

@@ -1,9 +1,12 @@
 //! Every integration test, in one binary: `make test`, or `cargo test --test it` with TARMAC_TEST_DATABASE_URL naming a
 //! superuser of a PostgreSQL with PostGIS. A test has its own database, archive and port, and never waits by sleeping.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod support;
 
 mod airports;
+mod cli_upload;
 mod confirm;
 mod create_update_delete;
 mod document;

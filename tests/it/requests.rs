@@ -158,3 +158,13 @@ async fn a_request_id_is_taken_over_when_it_is_harmless() {
         assert_ne!(answer.header("x-request-id"), Some(harmful));
     }
 }
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_told_to_come_back() {
+    let app = App::with(&[("server.request_seconds", "1")]).await;
+    let mut holder = app.database.pool.begin().await.expect("a transaction begins");
+    sqlx::query("lock table airports").execute(&mut *holder).await.expect("nobody else holds it");
+    let answer = app.client.get("/airports").send().await.expect(503);
+    assert!(answer.header("retry-after").is_some());
+    app.client.get("/health/live").send().await.expect(200);
+}

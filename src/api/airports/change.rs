@@ -110,7 +110,7 @@ impl Created {
         match returns {
             Return::Minimal => Self::Minimal(location, etag, returns.applied()),
             Return::Representation { .. } => {
-                Self::Full(Json(AirportBody { airport, distance_m: None }), location, etag, returns.applied())
+                Self::Full(Json(AirportBody::new(airport)), location, etag, returns.applied())
             }
         }
     }
@@ -150,7 +150,7 @@ impl Changed {
         match returns {
             Return::Minimal => Self::Minimal(etag, returns.applied()),
             Return::Representation { .. } => {
-                Self::Airport(Json(AirportBody { airport, distance_m: None }), etag, returns.applied())
+                Self::Airport(Json(AirportBody::new(airport)), etag, returns.applied())
             }
         }
     }

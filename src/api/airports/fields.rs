@@ -1,12 +1,10 @@
-//! An airport in JSON and in query parameters, checked by the rules of the dataset's columns.
+//! An airport in JSON, checked by the rules of the dataset's columns.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use poem::{FromRequest, Request, RequestBody, endpoint::BoxEndpoint, http::Method};
 use poem_openapi::{
-    OpenApi,
-    registry::{MetaApi, MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
+    registry::{MetaSchema, MetaSchemaRef},
     types::ToJSON,
 };
 use serde_json::{Map, Value as Json, json};
@@ -14,19 +12,20 @@ use serde_json::{Map, Value as Json, json};
 use crate::{
     api::{
         body::{self, FromJson},
-        problem::{Invalid, Violation},
+        problem::Violation,
         schema,
     },
     datasets::{Column, Value, airport::DATASET},
-    db::airports::{Airport, Fields},
+    db::airports::{Airport, Fields, Listed},
 };
 
 /// The name of a column in JSON, where `id` is ours.
-fn json_name(column: &Column) -> &'static str {
+pub(super) fn json_name(column: &Column) -> &'static str {
     if column.name == "id" { "openflights_id" } else { column.name }
 }
 
-fn column(json_name: &str) -> Option<&'static Column> {
+/// The column of that name in JSON.
+pub(super) fn column(json_name: &str) -> Option<&'static Column> {
     DATASET.columns.iter().find(|column| self::json_name(column) == json_name)
 }
 
@@ -184,9 +183,38 @@ fn number(value: Value<'_>) -> Option<f64> {
 #[derive(Debug, Clone)]
 pub(in crate::api) struct AirportBody {
     /// The row.
-    pub(in crate::api) airport: Airport,
+    airport: Box<Airport>,
     /// Metres from where the request looked for airports.
-    pub(in crate::api) distance_m: Option<f64>,
+    distance_m: Option<f64>,
+}
+
+impl AirportBody {
+    /// By itself.
+    pub(in crate::api) fn new(airport: Airport) -> Self {
+        Self { airport: Box::new(airport), distance_m: None }
+    }
+
+    /// The document's.
+    pub(super) fn example() -> Json {
+        let mut example = example();
+        for (name, value) in [
+            ("id", json!(1)),
+            ("version", json!(1)),
+            ("created_at", json!("2026-11-20T12:00:00Z")),
+            ("updated_at", json!("2026-11-20T12:00:00Z")),
+            ("deleted_at", Json::Null),
+        ] {
+            example[name] = value;
+        }
+        example
+    }
+}
+
+impl From<Listed> for AirportBody {
+    fn from(listed: Listed) -> Self {
+        let Listed { airport, distance_m, sort_value: _ } = listed;
+        Self { airport: Box::new(airport), distance_m }
+    }
 }
 
 schema::object!(AirportBody, "Airport", airport_schema);
@@ -216,17 +244,7 @@ fn airport_schema() -> MetaSchema {
         ),
     ]);
     let required = properties.iter().map(|(name, _)| *name).filter(|name| *name != "distance_m").collect();
-    let mut example = example();
-    for (name, value) in [
-        ("id", json!(1)),
-        ("version", json!(1)),
-        ("created_at", json!("2026-11-20T12:00:00Z")),
-        ("updated_at", json!("2026-11-20T12:00:00Z")),
-        ("deleted_at", Json::Null),
-    ] {
-        example[name] = value;
-    }
-    MetaSchema { properties, required, example: Some(example), ..MetaSchema::new("object") }
+    MetaSchema { properties, required, example: Some(AirportBody::example()), ..MetaSchema::new("object") }
 }
 
 /// RFC 3339 in UTC.
@@ -236,10 +254,10 @@ pub(in crate::api) fn timestamp(time: DateTime<Utc>) -> String {
 
 impl ToJSON for AirportBody {
     fn to_json(&self) -> Option<Json> {
-        let Airport { id, version, import_id: _, created_at, updated_at, deleted_at, .. } = &self.airport;
+        let Airport { id, version, import_id: _, created_at, updated_at, deleted_at, .. } = &*self.airport;
         let mut json = Map::new();
         json.insert("id".to_owned(), (*id).into());
-        json.extend(fields_to_json(&Fields::from(&self.airport)));
+        json.extend(fields_to_json(&Fields::from(&*self.airport)));
         json.insert("version".to_owned(), (*version).into());
         json.insert("created_at".to_owned(), timestamp(*created_at).into());
         json.insert("updated_at".to_owned(), timestamp(*updated_at).into());
@@ -286,100 +304,6 @@ pub(in crate::api) fn fields_to_json(fields: &Fields) -> Map<String, Json> {
         ("source", source.into()),
     ];
     members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// The dataset's columns given as query parameters, checked by the rules of a file.
-#[derive(Debug, Clone)]
-pub(in crate::api) struct ColumnParameters(Vec<(String, String)>);
-
-impl<'a> FromRequest<'a> for ColumnParameters {
-    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
-        let given: Vec<(String, String)> = request.params().unwrap_or_default();
-        Ok(Self(given.into_iter().filter(|(name, _)| column(name).is_some()).collect()))
-    }
-}
-
-impl ColumnParameters {
-    /// The given ones as they would stand in a JSON body.
-    pub(in crate::api) fn given(&self) -> Result<Map<String, Json>, Invalid> {
-        self.read(DATASET.columns.iter().filter(|column| self.value(column).is_some()))
-    }
-
-    /// All of them; one that is not given is null, and refused where it is required.
-    pub(in crate::api) fn all(&self) -> Result<Map<String, Json>, Invalid> {
-        self.read(DATASET.columns.iter())
-    }
-
-    fn value(&self, column: &Column) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == json_name(column)).map(|(_, value)| value.as_str())
-    }
-
-    fn read(&self, columns: impl Iterator<Item = &'static Column>) -> Result<Map<String, Json>, Invalid> {
-        let mut json = Map::new();
-        let mut faults = Vec::new();
-        for column in columns {
-            let name = json_name(column);
-            match column.parse(self.value(column).unwrap_or_default(), DATASET.null) {
-                Ok(value) => drop(json.insert(name.to_owned(), to_json(value))),
-                Err(fault) => faults.push(Violation::of_parameter(name, fault)),
-            }
-        }
-        if faults.is_empty() { Ok(json) } else { Err(Invalid::because(faults)) }
-    }
-}
-
-fn to_json(value: Value<'_>) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Text(text) => text.into(),
-        Value::Integer(number) => number.into(),
-        Value::Number(number) => number.into(),
-    }
-}
-
-/// Documents the dataset's columns as query parameters of a resource's `GET` and `HEAD`, which read them by
-/// [`ColumnParameters`]. `WHOLE`: the required columns have to be given.
-pub(in crate::api) struct ColumnsAsParameters<T, const WHOLE: bool>(pub(in crate::api) T);
-
-impl<T: OpenApi, const WHOLE: bool> OpenApi for ColumnsAsParameters<T, WHOLE> {
-    fn meta() -> Vec<MetaApi> {
-        let mut apis = T::meta();
-        let operations = apis.iter_mut().flat_map(|api| &mut api.paths).flat_map(|path| &mut path.operations);
-        for operation in
-            operations.filter(|operation| [Method::GET, Method::HEAD].contains(&operation.method))
-        {
-            operation
-                .params
-                .extend(DATASET.columns.iter().map(|column| parameter(column, WHOLE && column.required)));
-        }
-        apis
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-
-    fn add_routes(self, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
-        self.0.add_routes(table);
-    }
-}
-
-fn parameter(column: &Column, required: bool) -> MetaOperationParam {
-    let example = example();
-    let name = json_name(column);
-    MetaOperationParam {
-        name: name.to_owned(),
-        schema: MetaSchemaRef::Inline(Box::new(schema::not_null(schema::of_column(
-            column,
-            example.get(name),
-        )))),
-        in_type: MetaParamIn::Query,
-        description: Some(format!("{}: {}", column.description, column.rule())),
-        required,
-        deprecated: false,
-        explode: true,
-        style: None,
-    }
 }
 
 #[cfg(test)]

@@ -32,17 +32,15 @@ fn page_schema() -> MetaSchema {
     MetaSchema {
         properties: vec![("data", schema::property(airports, "The airports in their order"))],
         required: vec!["data"],
+        example: Some(json!({ "data": [AirportBody::example()] })),
         ..MetaSchema::new("object")
     }
 }
 
-fn body(row: Listed) -> AirportBody {
-    AirportBody { airport: row.airport, distance_m: row.distance_m }
-}
-
 impl ToJSON for AirportPage {
     fn to_json(&self) -> Option<Json> {
-        let airports: Vec<_> = self.0.iter().cloned().filter_map(|row| body(row).to_json()).collect();
+        let airports: Vec<_> =
+            self.0.iter().cloned().filter_map(|row| AirportBody::from(row).to_json()).collect();
         Some(json!({ "data": airports }))
     }
 }
@@ -96,7 +94,7 @@ impl ToJSON for AirportFeatures {
                 bbox: None,
                 geometry: Some(Geometry::new_point([airport.longitude, airport.latitude])),
                 id: Some(Id::Number(airport.id.into())),
-                properties: body(row).to_json().and_then(|json| json.as_object().cloned()),
+                properties: AirportBody::from(row).to_json().and_then(|json| json.as_object().cloned()),
                 foreign_members: None,
             }
         });

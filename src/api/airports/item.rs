@@ -86,7 +86,7 @@ impl AirportItem {
         if has_version(if_none_match.as_deref(), airport.version) {
             return Ok(Read::NotModified(etag));
         }
-        Ok(Read::Airport(Json(AirportBody { airport, distance_m: None }), etag))
+        Ok(Read::Airport(Json(AirportBody::new(airport)), etag))
     }
 
     /// Replace an airport's fields
@@ -167,6 +167,6 @@ impl AirportItem {
     ) -> Result<Restored, ChangeRefusal> {
         let airport = restore(&self.context, id.0).await?;
         let etag = etag(airport.version);
-        Ok(Restored::Airport(Json(AirportBody { airport, distance_m: None }), etag))
+        Ok(Restored::Airport(Json(AirportBody::new(airport)), etag))
     }
 }

@@ -114,6 +114,6 @@ mod tests {
     #[test]
     fn bounds_may_cross_the_antimeridian() {
         let boxes = Bounds { west: 170.0, south: -10.0, east: -170.0, north: 10.0 }.boxes();
-        assert_eq!(boxes.iter().map(Rect::width).collect::<Vec<_>>(), [10.0, 10.0]);
+        assert_eq!(boxes.into_iter().map(|area| area.width()).collect::<Vec<_>>(), [10.0, 10.0]);
     }
 }

@@ -29,16 +29,20 @@ impl App {
 
     /// With some keys set: `("server.json_bytes", "100")`.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::serve(settings, true).await
+        Self::on(Database::create().await, settings).await
+    }
+
+    /// On a database that the test has prepared.
+    pub(crate) async fn on(database: Database, settings: &[(&str, &str)]) -> Self {
+        Self::serve(database, settings, true).await
     }
 
     /// Nothing is loaded before [`App::work`].
     pub(crate) async fn without_worker(settings: &[(&str, &str)]) -> Self {
-        Self::serve(settings, false).await
+        Self::serve(Database::create().await, settings, false).await
     }
 
-    async fn serve(settings: &[(&str, &str)], with_worker: bool) -> Self {
-        let database = Database::create().await;
+    async fn serve(database: Database, settings: &[(&str, &str)], with_worker: bool) -> Self {
         let archive = tempfile::tempdir().expect("a temporary directory can be made");
         let own = [
             ("server.address", "127.0.0.1:0"),
@@ -61,6 +65,11 @@ impl App {
         };
         let client = Client::new(format!("http://{address}"));
         Self { client, database, config, archive, _stop: stop.clone().drop_guard(), stop }
+    }
+
+    /// Where it listens: `127.0.0.1:41234`.
+    pub(crate) fn address(&self) -> &str {
+        self.client.base().trim_start_matches("http://")
     }
 
     /// Starts a worker beside the service.

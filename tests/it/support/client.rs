@@ -22,9 +22,9 @@ impl Client {
         Self { http, base }
     }
 
-    /// Where the service listens: `127.0.0.1:41234`.
-    pub(crate) fn address(&self) -> String {
-        self.base.trim_start_matches("http://").to_owned()
+    /// Where the service is, for a client that is not this one.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     /// `path` with its query, already encoded; the URL of a confirmation link will do too.

@@ -47,8 +47,8 @@ impl Engine {
         let db = Db::connect(&config.database).await.expect("the database answers");
         let archive = Archive::local(&config.archive.directory).expect("the archive is there");
         let changes = Changes::listen(db.pool().clone(), stop.clone());
-        let journal =
-            Journal::new(db.clone(), archive.clone(), changes.clone(), config.ingest.record_bytes as u64);
+        let sample_bytes = config.ingest.record_bytes as u64;
+        let journal = Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes, LEASE);
         let subscriber = journal.subscriber("the test".to_owned());
         Self { db, config, archive, changes, journal, subscriber, _stop: stop.drop_guard() }
     }

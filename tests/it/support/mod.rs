@@ -9,6 +9,7 @@ pub(crate) mod engine;
 pub(crate) mod files;
 pub(crate) mod imports;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod wait;
 
 pub(crate) use app::App;

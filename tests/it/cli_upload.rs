@@ -1,0 +1,272 @@
+//! `tarmac upload`: the program itself, run against the service or against one that misbehaves.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use poem::{
+    EndpointExt, Request, Response, Server,
+    endpoint::make_sync,
+    http::StatusCode,
+    listener::{Acceptor, Listener, TcpListener},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use crate::support::App;
+
+/// How a run ended.
+struct Ended {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn command(server: &str, files: &[&Path], flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
+    command.args(["upload", "--dataset", "airports", "--server", server]).args(flags).args(files);
+    command.env("NO_PROXY", "127.0.0.1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn start(server: &str, files: &[&Path], flags: &[&str]) -> Child {
+    command(server, files, flags).spawn().expect("the program starts")
+}
+
+/// Waits in a thread of its own: the service it talks to runs in this one.
+async fn end(child: Child) -> Ended {
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("nothing panics");
+    let Output { status, stdout, stderr } = output.expect("the program ends");
+    let text = |bytes| String::from_utf8(bytes).expect("the output is UTF-8");
+    let ended = Ended { status: status.code(), stdout: text(stdout), stderr: text(stderr) };
+    assert!(!ended.stdout.contains('\x1b') && !ended.stderr.contains('\x1b'), "{}", ended.stderr);
+    ended
+}
+
+async fn upload(server: &str, files: &[&Path], flags: &[&str]) -> Ended {
+    end(start(server, files, flags)).await
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/airports").join(name)
+}
+
+/// A copy of a fixture in a directory of the test's own, beside which rejects may be saved.
+fn copy(name: &str) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = directory.path().join(name);
+    fs::copy(fixture(name), &file).expect("the fixture can be copied");
+    (directory, file)
+}
+
+fn names(directory: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("the directory can be listed");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name());
+    let mut names: Vec<_> =
+        entries.map(|entry| name(entry).expect("an entry").to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+async fn airports(app: &App) -> i64 {
+    sqlx::query_scalar("select count(*) from airports")
+        .fetch_one(&app.database.pool)
+        .await
+        .expect("airports can be counted")
+}
+
+#[tokio::test]
+async fn a_complete_import_exits_0_with_its_totals_and_nothing_else() {
+    let app = App::start().await;
+    let (directory, file) = copy("valid-header.csv");
+    let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
+    let totals = "import 1 complete: 11 read, 11 accepted (11 inserted, 0 updated, 0 unchanged, 0 deleted), 0 rejected";
+    assert_eq!(ended.stdout, format!("{}: {totals}\n", file.display()));
+    assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(names(&directory), ["valid-header.csv"]);
+    assert_eq!(airports(&app).await, 11);
+}
+
+#[tokio::test]
+async fn without_wait_an_accepted_file_exits_0_with_the_imports_url() {
+    let app = App::start().await;
+    let (_directory, file) = copy("valid-header.csv");
+    let ended = upload(app.client.base(), &[&file], &[]).await;
+    let url = format!("{}/imports/1", app.client.base());
+    assert_eq!(ended.stdout, format!("{}: import 1 accepted: {url}\n", file.display()));
+    assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""));
+    let import = app.client.get("/imports/1").send().await.expect(200).json();
+    assert_eq!(import["filename"], "valid-header.csv");
+}
+
+#[tokio::test]
+async fn rejects_exit_3_and_can_be_corrected_and_uploaded() {
+    let app = App::start().await;
+    let (directory, file) = copy("rejected.csv");
+    let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
+    assert_eq!(ended.status, Some(3), "{}", ended.stderr);
+    assert!(ended.stdout.contains("24 read, 2 accepted"), "{}", ended.stdout);
+    assert_eq!(names(&directory), ["rejected.csv", "rejected.csv.rejects.csv"]);
+    assert!(ended.stderr.contains("rejects saved as"), "{}", ended.stderr);
+
+    let rejects = fs::read(directory.path().join("rejected.csv.rejects.csv")).expect("the rejects are saved");
+    let rejects = String::from_utf8_lossy(&rejects);
+    let first_two: Vec<_> = rejects.lines().take(3).collect();
+    let corrected = directory.path().join("corrected.csv");
+    fs::write(&corrected, first_two.join("\n").replace(",91,", ",9.1,").replace(",NaN,", ",-1,"))
+        .expect("the corrected file can be written");
+    let ended = upload(app.client.base(), &[&corrected], &["--wait"]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("2 read, 2 accepted (2 inserted"), "{}", ended.stdout);
+    assert_eq!(airports(&app).await, 4);
+}
+
+#[tokio::test]
+async fn a_failed_import_exits_1_with_the_reason_and_its_rejects() {
+    let app = App::start().await;
+    let (directory, file) = copy("rejected.csv");
+    let ended = upload(app.client.base(), &[&file], &["--wait", "--strict"]).await;
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stdout.contains("import 1 failed: 24 read"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("the import failed: 22 of 24 rows are rejected"), "{}", ended.stderr);
+    assert_eq!(names(&directory), ["rejected.csv", "rejected.csv.rejects.csv"]);
+    assert_eq!(airports(&app).await, 0);
+}
+
+#[tokio::test]
+async fn a_dry_run_stores_nothing_and_says_so() {
+    let app = App::start().await;
+    let (_directory, file) = copy("rejected.csv");
+    let ended = upload(app.client.base(), &[&file], &["--wait", "--dry-run"]).await;
+    assert_eq!(ended.status, Some(3), "{}", ended.stderr);
+    assert!(ended.stdout.contains("import 1 complete (dry run): 24 read, 2 accepted"), "{}", ended.stdout);
+    assert_eq!(airports(&app).await, 0);
+}
+
+#[tokio::test]
+async fn a_file_that_fails_does_not_stop_the_others() {
+    let app = App::start().await;
+    let (directory, file) = copy("valid-header.csv");
+    let missing = directory.path().join("missing.csv");
+    let files: [&Path; 3] = [&missing, directory.path(), &file];
+    let ended = upload(app.client.base(), &files, &["--wait"]).await;
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.contains("missing.csv: cannot be read: No such file"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("is no file"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("valid-header.csv: import 1 complete"), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn a_refusal_exits_1_with_what_is_wrong() {
+    let app = App::start().await;
+    let (_directory, file) = copy("valid-header.csv");
+    let ended = upload(app.client.base(), &[&file], &["--delimiter", "xx"]).await;
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""));
+    assert!(
+        ended.stderr.contains("400 Bad Request: delimiter must be one ASCII character"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_exits_1_and_is_named() {
+    // Nobody may listen here but the system's own services, and none does.
+    let server = "http://127.0.0.1:1";
+    let ended = upload(server, &[&fixture("valid-header.csv")], &["--retries", "0"]).await;
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""));
+    assert!(
+        ended.stderr.contains("cannot reach http://127.0.0.1:1/upload: Connection refused"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_exits_2() {
+    let ended = upload("ftp://127.0.0.1", &[&fixture("valid-header.csv")], &[]).await;
+    assert_eq!(ended.status, Some(2));
+    assert!(ended.stderr.contains("must begin with http:// or https://"), "{}", ended.stderr);
+}
+
+/// A server that answers as told; its address.
+async fn serve(answer: impl Fn(Request) -> Response + Send + Sync + 'static) -> String {
+    let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.expect("a port is free");
+    let address = acceptor.local_addr().first().and_then(|local| local.as_socket_addr().copied());
+    let address = address.expect("it is bound to an address");
+    let endpoint = make_sync(answer).boxed();
+    tokio::spawn(async move { Server::new_with_acceptor(acceptor).run(endpoint).await });
+    format!("http://{address}")
+}
+
+fn import(state: &str) -> Value {
+    json!({
+        "id": 7, "state": state, "dry_run": false, "seconds_left": null, "error": null,
+        "counts": {"rows_read": 1, "accepted": 1, "inserted": 1, "updated": 0, "unchanged": 0, "deleted": 0, "rejected": 0},
+    })
+}
+
+fn answer(status: StatusCode, body: &Value) -> Response {
+    Response::builder().status(status).body(body.to_string())
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again_with_the_same_key() {
+    let keys = Arc::new(Mutex::new(Vec::new()));
+    let seen = keys.clone();
+    let server = serve(move |request| {
+        let mut seen = seen.lock().expect("nothing panics");
+        seen.push(request.header("idempotency-key").map(ToOwned::to_owned));
+        if seen.len() == 1 {
+            let busy = json!({"title": "Busy", "detail": "too busy"}).to_string();
+            let response = Response::builder().status(StatusCode::SERVICE_UNAVAILABLE);
+            return response.header("Retry-After", "0").body(busy);
+        }
+        answer(StatusCode::ACCEPTED, &import("received"))
+    })
+    .await;
+    let ended = upload(&server, &[&fixture("valid-header.csv")], &[]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("too busy; trying again in 0 s (1 of 6)"), "{}", ended.stderr);
+    let keys = keys.lock().expect("nothing panics");
+    assert!(keys.len() == 2 && keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
+}
+
+#[tokio::test]
+async fn an_import_whose_events_break_off_is_looked_at() {
+    let server = serve(|request| match request.uri().path() {
+        "/upload" => answer(StatusCode::ACCEPTED, &import("received")),
+        "/imports/7/events" => {
+            Response::builder().body(format!("event: import\ndata: {}\n\n", import("running")))
+        }
+        _ => answer(StatusCode::OK, &import("complete")),
+    })
+    .await;
+    let ended = upload(&server, &[&fixture("valid-header.csv")], &["--wait"]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("import 7 complete: 1 read"), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn interrupted_it_says_that_the_import_goes_on() {
+    let (followed, mut follows) = mpsc::unbounded_channel();
+    let server = serve(move |request| {
+        if request.uri().path() == "/upload" {
+            return answer(StatusCode::ACCEPTED, &import("received"));
+        }
+        followed.send(()).expect("the test waits for it");
+        answer(StatusCode::OK, &import("running"))
+    })
+    .await;
+    let child = start(&server, &[&fixture("valid-header.csv")], &["--wait"]);
+    follows.recv().await.expect("the import is followed");
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupt.expect("kill runs").success());
+    let ended = end(child).await;
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(130), ""));
+    assert!(ended.stderr.contains(&format!("the import goes on: {server}/imports/7")), "{}", ended.stderr);
+}
