@@ -113,7 +113,7 @@ async fn rejects_exit_3_and_can_be_corrected_and_uploaded() {
     assert_eq!(names(&directory), ["rejected.csv", "rejected.csv.rejects.csv"]);
     assert!(ended.stderr.contains("rejects saved as"), "{}", ended.stderr);
 
-    let rejects = fs::read(directory.path().join("rejected.csv.rejects.csv")).expect("the rejects are saved");
+    let rejects = fs::read(directory.path().join("rejected.csv.rejects.csv")).expect("it was saved");
     let rejects = String::from_utf8_lossy(&rejects);
     let first_two: Vec<_> = rejects.lines().take(3).collect();
     let corrected = directory.path().join("corrected.csv");

@@ -445,21 +445,21 @@ async fn cut_off(address: &str, head: &str, part: &[u8]) {
 #[tokio::test]
 async fn a_body_cut_off_halfway_leaves_nothing_behind() {
     let app = App::start().await;
-    let address = app.address();
+    let address = app.client.address();
     // More than one part of what the archive writes at once, and less.
     for length in [100_000, 12_000_000] {
         let file = rows(1..1_000).into_bytes().repeat(200)[..length].to_vec();
         let head = format!("Content-Type: text/csv\r\nIdempotency-Key: {length}\r\nContent-Length: {length}");
-        cut_off(address, &head, &file[..length / 2]).await;
+        cut_off(&address, &head, &file[..length / 2]).await;
         let chunked = "Content-Type: text/csv\r\nTransfer-Encoding: chunked".to_owned();
         let piece = [format!("{:x}\r\n", length / 2).as_bytes(), &file[..length / 2], b"\r\n"].concat();
-        cut_off(address, &chunked, &piece).await;
+        cut_off(&address, &chunked, &piece).await;
         let (media_type, body) = form("file", "a.csv", &file);
         let head = format!("Content-Type: {media_type}\r\nContent-Length: {}", body.len());
-        cut_off(address, &head, &body[..length / 2]).await;
+        cut_off(&address, &head, &body[..length / 2]).await;
         // A form that ends in time, but without its end.
         let head = format!("Content-Type: {media_type}\r\nContent-Length: {}", length / 2);
-        cut_off(address, &head, &body[..length / 2]).await;
+        cut_off(&address, &head, &body[..length / 2]).await;
     }
     until("nothing is left in the archive", || async { app.archived().is_empty().then_some(()) }).await;
     assert_eq!(app.one::<i64>("select count(*) from imports").await, 0);

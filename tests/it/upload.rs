@@ -377,8 +377,8 @@ async fn a_refused_upload_leaves_its_key_free() {
 #[tokio::test]
 async fn an_upload_with_the_key_of_one_that_still_runs_is_409() {
     let app = App::start().await;
-    let address = app.address();
-    let mut slow = TcpStream::connect(address).await.expect("the service listens");
+    let address = app.client.address();
+    let mut slow = TcpStream::connect(&address).await.expect("the service listens");
     let head = format!(
         "POST /upload HTTP/1.1\r\nHost: {address}\r\nContent-Type: text/csv\r\nIdempotency-Key: k\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n",

@@ -29,7 +29,7 @@ impl App {
 
     /// With some keys set: `("server.json_bytes", "100")`.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::on(Database::create().await, settings).await
+        Self::serve(Database::create().await, settings, true).await
     }
 
     /// On a database that the test has prepared.
@@ -65,11 +65,6 @@ impl App {
         };
         let client = Client::new(format!("http://{address}"));
         Self { client, database, config, archive, _stop: stop.clone().drop_guard(), stop }
-    }
-
-    /// Where it listens: `127.0.0.1:41234`.
-    pub(crate) fn address(&self) -> &str {
-        self.client.base().trim_start_matches("http://")
     }
 
     /// Starts a worker beside the service.

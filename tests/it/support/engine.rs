@@ -48,7 +48,8 @@ impl Engine {
         let archive = Archive::local(&config.archive.directory).expect("the archive is there");
         let changes = Changes::listen(db.pool().clone(), stop.clone());
         let sample_bytes = config.ingest.record_bytes as u64;
-        let journal = Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes, LEASE);
+        let claim = Duration::from_millis(config.worker.lease_ms);
+        let journal = Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes, claim);
         let subscriber = journal.subscriber("the test".to_owned());
         Self { db, config, archive, changes, journal, subscriber, _stop: stop.drop_guard() }
     }
