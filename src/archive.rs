@@ -18,13 +18,13 @@ pub struct Archive {
 }
 
 /// A failed conversation with the archive.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{operation} {object}")]
 pub struct ArchiveError {
     operation: &'static str,
     object: String,
     #[source]
-    source: Box<object_store::Error>,
+    source: Arc<object_store::Error>,
 }
 
 impl ArchiveError {
@@ -32,7 +32,7 @@ impl ArchiveError {
         operation: &'static str,
         object: &'a str,
     ) -> impl FnOnce(E) -> Self + use<'a, E> {
-        move |source| Self { operation, object: object.to_owned(), source: Box::new(source.into()) }
+        move |source| Self { operation, object: object.to_owned(), source: Arc::new(source.into()) }
     }
 
     /// Whether the object is not there: trying again gives the same.
@@ -56,7 +56,7 @@ impl Archive {
         std::fs::create_dir_all(directory).map_err(|error| ArchiveError {
             operation: "making the archive's directory",
             object: name.clone(),
-            source: Box::new(object_store::Error::Generic { store: "local", source: Box::new(error) }),
+            source: Arc::new(object_store::Error::Generic { store: "local", source: Box::new(error) }),
         })?;
         let store = LocalFileSystem::new_with_prefix(directory)
             .map_err(ArchiveError::during("opening the archive", &name))?

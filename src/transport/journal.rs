@@ -78,7 +78,7 @@ impl Subscriber for JournalSubscriber {
                     None => chunk.byte_len,
                 };
                 let range = chunk.byte_offset..chunk.byte_offset + length;
-                let bytes = self.journal.archive.read(&chunk.object, range).await?;
+                let bytes = self.journal.archive.read(&chunk.object, range).await;
                 return Ok(Delivery { chunk, bytes, attempt });
             }
             self.watch.changed(LOOK_AGAIN).await;

@@ -181,3 +181,21 @@ async fn two_files_that_want_the_same_airport_at_once_leave_it_once() {
     assert_eq!(app.one::<i64>("select count(*) from airports").await, 50);
     assert_eq!(app.one::<i64>("select count(distinct city) from airports").await, 1);
 }
+
+#[tokio::test]
+async fn an_upload_that_is_lost_while_it_is_loaded_fails_its_import() {
+    let app = App::without_worker(&[("ingest.chunk_rows", "3"), ("worker.lease_ms", "1000")]).await;
+    let id = app.begin("", rows(1..=9)).await;
+    let mut engine = Engine::beside(&app).await;
+    let leading = engine.lead().await;
+    assert_eq!(engine.step().await, Loaded::Now);
+    for object in app.archived() {
+        std::fs::remove_file(object).expect("the object is there");
+    }
+    app.work();
+    let ended = app.end_of(id).await;
+    assert_eq!((&ended["state"], &ended["error"]["code"]), (&json!("failed"), &json!("internal")));
+    assert_eq!(app.one::<i64>("select count(*) from airports").await, 0);
+    let led = leading.await.expect("no panic");
+    assert!(matches!(led, Err(IngestError::Fenced)), "{led:?}");
+}

@@ -88,7 +88,8 @@ impl Engine {
     /// Loads a chunk without acknowledging it.
     pub(crate) async fn load(&self, delivery: &Delivery) -> Loaded {
         let rejects_kept = self.config.ingest.rejects_kept;
-        let loaded = load::load(&self.db, rejects_kept, &delivery.chunk, delivery.bytes.clone()).await;
+        let bytes = delivery.bytes.clone().expect("the archive has them");
+        let loaded = load::load(&self.db, rejects_kept, &delivery.chunk, bytes).await;
         loaded.expect("the chunk can be loaded")
     }
 
