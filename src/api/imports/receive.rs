@@ -141,17 +141,11 @@ impl Context {
             }
         };
         let keep = Duration::from_secs(self.config.server.idempotency_seconds);
-        let (view, answer) = match self.register(&stored, options, &mode, &first, keep).await {
-            Ok((Received::New(_), view, answer)) => (view, answer),
-            Ok((Received::Same(_), view, answer)) => {
-                stored.discard(&self.archive).await;
-                (view, answer)
-            }
-            Err(error) => {
-                stored.discard(&self.archive).await;
-                return Err(error);
-            }
-        };
+        // Should this fail, the bytes stay: a commit whose answer was lost may have happened, and then an import needs them.
+        let (received, view, answer) = self.register(&stored, options, &mode, &first, keep).await?;
+        if let Received::Same(_) = received {
+            stored.discard(&self.archive).await;
+        }
         let Some(wait) = wait.filter(|_| !view.is_final()) else { return Ok(Replayable::first(answer)) };
         let view = self.wait_for(view.id(), wait).await?.unwrap_or(view);
         if !view.is_final() {
