@@ -4,7 +4,7 @@
 //! country and position. Two different OpenFlights ids are never one airport. For each key an airport that
 //! is not deleted comes before one that is.
 
-use super::{Column, Dataset, Kind, Load, Step};
+use super::{Column, Dataset, Kind, Step};
 
 const TEXT: Kind = Kind::Text { max_chars: 256 };
 
@@ -74,7 +74,6 @@ pub const DATASET: Dataset = Dataset {
         Column { name: "source", kind: TEXT, required: false, description: "Where the record comes from" },
     ],
     null: r"\N",
-    load: Load::Staged,
     merge: MERGE,
     undo: "delete from airports where import_id = $1 and version = 1",
     count_created: "select count(*) from airports where import_id = $1",

@@ -68,7 +68,6 @@ pub async fn cancel(db: &Db, archive: &Archive, id: i64) -> Result<Changed<Impor
         return Ok(Changed::Refused(import.state));
     }
     finish::keep_progress(&mut transaction, id).await?;
-    finish::discard(&mut transaction, &import).await?;
     finish::close(&mut transaction, id, State::Cancelled).await?;
     commit(transaction, "cancelling an import").await?;
     unpack::remove_unpacked(archive, id).await;

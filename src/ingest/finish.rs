@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{
     archive::Archive,
-    datasets::{self, Dataset, Load},
+    datasets::{self, Dataset},
     db::{
         Db, chunks, commit, files,
         imports::{self, Counts, Import, ImportError, Mode, State},
         journal,
         rejects::{self, Reject},
-        staging::{self, Outcomes},
+        staging,
     },
 };
 
@@ -41,8 +41,9 @@ pub async fn finish(
     staging::prepare_merge(&mut transaction, import_id).await?;
     let progress = chunks::progress(&mut transaction, import_id).await?;
     let (merged, written) = merge(&mut transaction, dataset, &import, &columns, &progress).await?;
-    let counts = counts(dataset, &progress, &merged);
-    if merged.rejected + merged.noted > 0 {
+    let counts =
+        Counts { rows_read: progress.rows_read, rejected: merged.rejected + progress.rejected, ..merged };
+    if merged.rejected > 0 {
         let late = LateRejects { archive, files: &files, import: &import };
         late.store(&mut transaction, rejects_kept).await?;
     }
@@ -50,17 +51,14 @@ pub async fn finish(
         rejects::trim(&mut transaction, import_id, rejects_kept).await?;
     }
     imports::set_counts(&mut transaction, import_id, &counts).await?;
-    match verdict(&import, &counts, merged.noted) {
+    match verdict(&import, &counts) {
         Some(error) => {
             imports::set_error(&mut transaction, import_id, &error).await?;
-            staging::discard(&mut transaction, dataset, import_id).await?;
             close(&mut transaction, import_id, State::Failed).await?;
             tracing::info!(import = import_id, code = error.code, "import failed");
         }
         None => {
-            if import.dry_run {
-                staging::discard(&mut transaction, dataset, import_id).await?;
-            } else if !written {
+            if !import.dry_run && !written {
                 staging::write(&mut transaction, dataset, import_id, &columns).await?;
             }
             close(&mut transaction, import_id, State::Complete).await?;
@@ -84,16 +82,16 @@ async fn merge(
     import: &Import,
     columns: &[String],
     progress: &chunks::Progress,
-) -> Result<(Outcomes, bool), IngestError> {
+) -> Result<(Counts, bool), IngestError> {
     let loaded = Counts { rows_read: progress.rows_read, rejected: progress.rejected, ..Counts::default() };
     if !import.dry_run
-        && verdict(import, &loaded, 0).is_none()
-        && let Some(outcomes) = staging::merge_uncontested(connection, dataset, import.id, columns).await?
+        && verdict(import, &loaded).is_none()
+        && let Some(counts) = staging::merge_uncontested(connection, dataset, import.id, columns).await?
     {
-        return Ok((outcomes, true));
+        return Ok((counts, true));
     }
     staging::decide(connection, dataset, import.id, columns).await?;
-    Ok((staging::outcomes(connection, import.id).await?, false))
+    Ok((staging::counts(connection, import.id).await?, false))
 }
 
 /// Ends an import that cannot go on; nothing of it becomes visible. Quiet when it has ended otherwise meanwhile.
@@ -105,25 +103,17 @@ pub async fn fail(
     error: &ImportError,
 ) -> Result<(), IngestError> {
     let mut transaction = db.begin().await?;
-    let import = match imports::lock(&mut transaction, import_id).await? {
-        Some(import) if import.state == State::Running && import.epoch == epoch => import,
+    match imports::lock(&mut transaction, import_id).await? {
+        Some(import) if import.state == State::Running && import.epoch == epoch => {}
         _ => return Ok(()),
-    };
+    }
     imports::set_error(&mut transaction, import_id, error).await?;
     keep_progress(&mut transaction, import_id).await?;
-    discard(&mut transaction, &import).await?;
     close(&mut transaction, import_id, State::Failed).await?;
     commit(transaction, "failing an import").await?;
     tracing::info!(import = import_id, code = error.code, "import failed");
     unpack::remove_unpacked(archive, import_id).await;
     Ok(())
-}
-
-/// Removes what an import that ends early has loaded.
-pub(super) async fn discard(connection: &mut PgConnection, import: &Import) -> Result<(), IngestError> {
-    // A dataset that this version does not know was loaded by none of its loaders.
-    let Some(dataset) = datasets::by_name(&import.dataset) else { return Ok(()) };
-    Ok(staging::discard(connection, dataset, import.id).await?)
 }
 
 /// Moves an import to its last state and removes what only a running one needs.
@@ -149,22 +139,10 @@ pub(super) async fn keep_progress(connection: &mut PgConnection, import_id: i64)
     Ok(imports::set_counts(connection, import_id, &counts).await?)
 }
 
-/// What was loaded and what the merge decided about it, together.
-fn counts(dataset: &Dataset, progress: &chunks::Progress, merged: &Outcomes) -> Counts {
-    let Outcomes { inserted, updated, unchanged, deleted, rejected, noted: _ } = *merged;
-    let rejected = rejected + progress.rejected;
-    let inserted = match dataset.load {
-        Load::Staged => inserted,
-        Load::Direct { .. } => progress.rows_read - rejected,
-    };
-    Counts { rows_read: progress.rows_read, inserted, updated, unchanged, deleted, rejected }
-}
-
-fn verdict(import: &Import, counts: &Counts, noted: i64) -> Option<ImportError> {
+fn verdict(import: &Import, counts: &Counts) -> Option<ImportError> {
     let Counts { rows_read, rejected, .. } = counts;
-    if import.mode == Mode::Strict && rejected + noted > 0 {
-        let faulty = rejected + noted;
-        let message = format!("{faulty} of {rows_read} rows have faults, and a strict import allows none");
+    if import.mode == Mode::Strict && *rejected > 0 {
+        let message = format!("{rejected} of {rows_read} rows are rejected, and a strict import allows none");
         return Some(ImportError { code: "rejects_in_strict_mode", message });
     }
     let allowed = import.max_rejects.filter(|allowed| rejected > allowed)?;
@@ -230,7 +208,7 @@ impl LateRejects<'_> {
 }
 
 fn with_place(late: staging::LateReject, line: i64, file_no: i32, raw: &[u8]) -> Reject {
-    let staging::LateReject { row, column, code, message, value, accepted } = late;
+    let staging::LateReject { row, column, code, message, value } = late;
     Reject {
         row,
         line: Some(line),
@@ -242,6 +220,5 @@ fn with_place(late: staging::LateReject, line: i64, file_no: i32, raw: &[u8]) ->
         byte_offset: None,
         more: Vec::new(),
         raw: Some(raw.to_vec()),
-        accepted,
     }
 }
