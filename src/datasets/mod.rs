@@ -37,7 +37,8 @@ pub struct Dataset {
 ///
 /// `{staging}` stands for the import's staging table: `row`, the dataset's columns, and the bookkeeping columns
 /// `target` (id of the row it is about to change), `outcome` (`unchanged`, `deleted`, `rejected`; null means it is
-/// inserted, or updated when it has a target) and, for rejects, `fault_column`, `fault_code`, `fault_message`.
+/// inserted, or updated when it has a target) and, for rejects, `fault_column`, `fault_code`, `fault_message`,
+/// `fault_value`. A fault without outcome is reported too, and the row is loaded without what is at fault.
 /// `$1` is the import id (bigint), `$2` the names of the columns the file has (text[]).
 #[derive(Debug, Clone, Copy)]
 pub enum Step {

@@ -70,6 +70,11 @@ impl CopyBuffer {
         self.put_bytes(&bytes);
     }
 
+    /// A `boolean`.
+    pub fn put_bool(&mut self, value: bool) {
+        self.put_bytes(&[u8::from(value)]);
+    }
+
     /// A `bigint`.
     pub fn put_i64(&mut self, value: i64) {
         self.bytes.extend_from_slice(&8_i32.to_be_bytes());

@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 
-use super::{DbError, Failure, imports::Counts};
+use super::{DbError, Failure};
 use crate::datasets::{Dataset, Kind, Step};
 
 /// The staging table's name. An id is a number: nothing of a user's reaches the statement.
@@ -23,7 +23,7 @@ pub async fn create(connection: &mut PgConnection, dataset: &Dataset, import_id:
         dataset.columns.iter().map(|column| format!("{} {}, ", column.name, sql_type(column.kind))).collect();
     let statement = format!(
         "create table if not exists {} (row bigint not null, {columns} target bigint, outcome text, \
-         fault_column text, fault_code text, fault_message text) with (autovacuum_enabled = false)",
+         fault_column text, fault_code text, fault_message text, fault_value text) with (autovacuum_enabled = false)",
         table(import_id)
     );
     sqlx::raw_sql(AssertSqlSafe(statement))
@@ -97,16 +97,16 @@ pub async fn merge_uncontested(
     dataset: &Dataset,
     import_id: i64,
     columns: &[String],
-) -> Result<Option<Counts>, DbError> {
+) -> Result<Option<Outcomes>, DbError> {
     let failed = || DbError::during("merging an import");
     let mut savepoint = connection.begin().await.map_err(failed())?;
     decide_as(&mut savepoint, dataset, import_id, columns, Contest::Hoped).await?;
-    let counts = counts(&mut savepoint, import_id).await?;
-    let merged = if counts.rejected > 0 {
+    let outcomes = outcomes(&mut savepoint, import_id).await?;
+    let merged = if outcomes.rejected + outcomes.noted > 0 {
         None
     } else {
         match write(&mut savepoint, dataset, import_id, columns).await {
-            Ok(()) => Some(counts),
+            Ok(()) => Some(outcomes),
             Err(error) if error.failure() == Failure::UniqueViolation => None,
             Err(error) => return Err(error),
         }
@@ -172,22 +172,34 @@ async fn run(
         .map_err(DbError::during("merging an import"))
 }
 
+/// What a merge decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
+#[expect(missing_docs, reason = "each counts the rows with that outcome")]
+pub struct Outcomes {
+    pub inserted: i64,
+    pub updated: i64,
+    pub unchanged: i64,
+    pub deleted: i64,
+    pub rejected: i64,
+    /// Rows that are loaded without what is at fault; counted among the others too.
+    pub noted: i64,
+}
+
 /// Counts the outcomes of the merge.
-pub async fn counts(connection: &mut PgConnection, import_id: i64) -> Result<Counts, DbError> {
-    let (inserted, updated, unchanged, deleted, rejected) = sqlx::query_as(AssertSqlSafe(format!(
-        "select count(*) filter (where outcome is null and target is null),
-             count(*) filter (where outcome is null and target is not null),
-             count(*) filter (where outcome = 'unchanged'),
-             count(*) filter (where outcome = 'deleted'),
-             count(*) filter (where outcome = 'rejected')
+pub async fn outcomes(connection: &mut PgConnection, import_id: i64) -> Result<Outcomes, DbError> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select count(*) filter (where outcome is null and target is null) as inserted,
+             count(*) filter (where outcome is null and target is not null) as updated,
+             count(*) filter (where outcome = 'unchanged') as unchanged,
+             count(*) filter (where outcome = 'deleted') as deleted,
+             count(*) filter (where outcome = 'rejected') as rejected,
+             count(*) filter (where outcome is null and fault_code is not null) as noted
          from {}",
         table(import_id)
     )))
     .fetch_one(connection)
     .await
-    .map_err(DbError::during("counting what a merge decided"))?;
-    let rows_read = inserted + updated + unchanged + deleted + rejected;
-    Ok(Counts { rows_read, inserted, updated, unchanged, deleted, rejected })
+    .map_err(DbError::during("counting what a merge decided"))
 }
 
 /// A row that the merge rejected.
@@ -199,6 +211,7 @@ pub struct LateReject {
     pub code: String,
     pub message: String,
     pub value: Option<String>,
+    pub accepted: bool,
 }
 
 /// Sets the rejected rows aside, for [`late_rejects`]; gone with the transaction.
@@ -206,8 +219,8 @@ pub async fn collect_late_rejects(connection: &mut PgConnection, import_id: i64)
     let statement = format!(
         "create temporary table late_rejects on commit drop as
              select row, fault_column as \"column\", fault_code as code, fault_message as message,
-                 to_jsonb(s) ->> fault_column as value
-             from {} s where outcome = 'rejected';
+                 coalesce(fault_value, to_jsonb(s) ->> fault_column) as value, outcome is null as accepted
+             from {} s where outcome = 'rejected' or outcome is null and fault_code is not null;
          create index on late_rejects (row)",
         table(import_id)
     );
@@ -225,7 +238,7 @@ pub async fn late_rejects(
     limit: i64,
 ) -> Result<Vec<LateReject>, DbError> {
     sqlx::query_as(
-        "select row, \"column\", code, message, value from late_rejects where row > $1 order by row limit $2",
+        "select row, \"column\", code, message, value, accepted from late_rejects where row > $1 order by row limit $2",
     )
     .bind(after)
     .bind(limit)

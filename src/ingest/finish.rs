@@ -15,7 +15,7 @@ use crate::{
         imports::{self, Counts, Import, ImportError, Mode, State},
         journal,
         rejects::{self, Reject},
-        staging,
+        staging::{self, Outcomes},
     },
 };
 
@@ -41,9 +41,8 @@ pub async fn finish(
     staging::prepare_merge(&mut transaction, import_id).await?;
     let progress = chunks::progress(&mut transaction, import_id).await?;
     let (merged, written) = merge(&mut transaction, dataset, &import, &columns, &progress).await?;
-    let counts =
-        Counts { rows_read: progress.rows_read, rejected: merged.rejected + progress.rejected, ..merged };
-    if merged.rejected > 0 {
+    let counts = counts(&progress, &merged);
+    if merged.rejected + merged.noted > 0 {
         let late = LateRejects { archive, files: &files, import: &import };
         late.store(&mut transaction, rejects_kept).await?;
     }
@@ -51,7 +50,7 @@ pub async fn finish(
         rejects::trim(&mut transaction, import_id, rejects_kept).await?;
     }
     imports::set_counts(&mut transaction, import_id, &counts).await?;
-    match verdict(&import, &counts) {
+    match verdict(&import, &counts, merged.noted) {
         Some(error) => {
             imports::set_error(&mut transaction, import_id, &error).await?;
             close(&mut transaction, import_id, State::Failed).await?;
@@ -82,16 +81,16 @@ async fn merge(
     import: &Import,
     columns: &[String],
     progress: &chunks::Progress,
-) -> Result<(Counts, bool), IngestError> {
+) -> Result<(Outcomes, bool), IngestError> {
     let loaded = Counts { rows_read: progress.rows_read, rejected: progress.rejected, ..Counts::default() };
     if !import.dry_run
-        && verdict(import, &loaded).is_none()
-        && let Some(counts) = staging::merge_uncontested(connection, dataset, import.id, columns).await?
+        && verdict(import, &loaded, 0).is_none()
+        && let Some(outcomes) = staging::merge_uncontested(connection, dataset, import.id, columns).await?
     {
-        return Ok((counts, true));
+        return Ok((outcomes, true));
     }
     staging::decide(connection, dataset, import.id, columns).await?;
-    Ok((staging::counts(connection, import.id).await?, false))
+    Ok((staging::outcomes(connection, import.id).await?, false))
 }
 
 /// Ends an import that cannot go on; nothing of it becomes visible. Quiet when it has ended otherwise meanwhile.
@@ -139,10 +138,18 @@ pub(super) async fn keep_progress(connection: &mut PgConnection, import_id: i64)
     Ok(imports::set_counts(connection, import_id, &counts).await?)
 }
 
-fn verdict(import: &Import, counts: &Counts) -> Option<ImportError> {
+/// What was rejected while loading and what the merge decided about the rest, together.
+fn counts(progress: &chunks::Progress, merged: &Outcomes) -> Counts {
+    let Outcomes { inserted, updated, unchanged, deleted, rejected, noted: _ } = *merged;
+    let rejected = rejected + progress.rejected;
+    Counts { rows_read: progress.rows_read, inserted, updated, unchanged, deleted, rejected }
+}
+
+fn verdict(import: &Import, counts: &Counts, noted: i64) -> Option<ImportError> {
     let Counts { rows_read, rejected, .. } = counts;
-    if import.mode == Mode::Strict && *rejected > 0 {
-        let message = format!("{rejected} of {rows_read} rows are rejected, and a strict import allows none");
+    if import.mode == Mode::Strict && rejected + noted > 0 {
+        let faulty = rejected + noted;
+        let message = format!("{faulty} of {rows_read} rows have faults, and a strict import allows none");
         return Some(ImportError { code: "rejects_in_strict_mode", message });
     }
     let allowed = import.max_rejects.filter(|allowed| rejected > allowed)?;
@@ -208,7 +215,7 @@ impl LateRejects<'_> {
 }
 
 fn with_place(late: staging::LateReject, line: i64, file_no: i32, raw: &[u8]) -> Reject {
-    let staging::LateReject { row, column, code, message, value } = late;
+    let staging::LateReject { row, column, code, message, value, accepted } = late;
     Reject {
         row,
         line: Some(line),
@@ -220,5 +227,6 @@ fn with_place(late: staging::LateReject, line: i64, file_no: i32, raw: &[u8]) ->
         byte_offset: None,
         more: Vec::new(),
         raw: Some(raw.to_vec()),
+        accepted,
     }
 }

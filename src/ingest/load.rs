@@ -189,6 +189,7 @@ fn reject(
         byte_offset,
         more: more.collect(),
         raw: Some(raw.to_vec()),
+        accepted: false,
     }
 }
 

@@ -132,7 +132,7 @@ async fn a_failed_import_exits_1_with_the_reason_and_its_rejects() {
     let ended = upload(app.client.base(), &[&file], &["--wait", "--strict"]).await;
     assert_eq!(ended.status, Some(1));
     assert!(ended.stdout.contains("import 1 failed: 24 read"), "{}", ended.stdout);
-    assert!(ended.stderr.contains("the import failed: 22 of 24 rows are rejected"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the import failed: 22 of 24 rows have faults"), "{}", ended.stderr);
     assert_eq!(names(&directory), ["rejected.csv", "rejected.csv.rejects.csv"]);
     assert_eq!(airports(&app).await, 0);
 }

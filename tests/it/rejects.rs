@@ -39,6 +39,7 @@ async fn a_reject_names_row_line_column_code_message_value_and_record() {
                   "message": "altitude must be a whole number from -2000 to 30000, or null", "value": "abc" },
             ],
             "record": "2,\"Two\nlines\",City,Country,TOOLONG,\\N,91,0,abc,0,U,\\N,airport,Test",
+            "accepted": false,
         })
     );
     assert_eq!(
