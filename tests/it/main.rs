@@ -6,12 +6,18 @@
 mod support;
 
 mod airports;
+mod birthdays;
+mod citizens;
+mod citizens_contract;
 mod cli_upload;
 mod confirm;
 mod create_update_delete;
+mod demand;
 mod document;
 mod health;
 mod idempotency;
 mod near;
 mod options;
+mod patch_races;
+mod percentile;
 mod requests;

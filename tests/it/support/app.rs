@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
-use tarmac::config::Config;
+use tarmac::{clock::Clock, config::Config};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{client::Client, database::Database};
@@ -29,8 +29,18 @@ impl App {
         Self::on(Database::create().await, settings).await
     }
 
+    /// On a day of the test's choice, `2026-11-20`.
+    pub(crate) async fn on_day(day: &str) -> Self {
+        let midday = format!("{day}T12:00:00Z").parse().expect("a day");
+        Self::build(Database::create().await, &[], Clock::Fixed(midday)).await
+    }
+
     /// On a database that the test has prepared.
     pub(crate) async fn on(database: Database, settings: &[(&str, &str)]) -> Self {
+        Self::build(database, settings, Clock::System).await
+    }
+
+    async fn build(database: Database, settings: &[(&str, &str)], clock: Clock) -> Self {
         let archive = tempfile::tempdir().expect("a temporary directory can be made");
         let own = [
             ("server.address", "127.0.0.1:0"),
@@ -45,7 +55,7 @@ impl App {
 
         let stop = CancellationToken::new();
         let (bound, address) = tokio::sync::oneshot::channel();
-        let served = tokio::spawn(tarmac::app::serve(config, true, stop.clone(), |address| {
+        let served = tokio::spawn(tarmac::app::serve(config, clock, true, stop.clone(), |address| {
             bound.send(address).expect("the test waits for the address");
         }));
         let Ok(address) = address.await else {

@@ -2,6 +2,7 @@
 //! every answer against the OpenAPI document ([`client`]).
 
 pub(crate) mod app;
+pub(crate) mod citizens;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod proxy;
