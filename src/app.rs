@@ -51,7 +51,9 @@ impl Parts {
         let archive = Archive::local(&config.archive.directory)?;
         let changes = Changes::listen(db.pool().clone(), stop.clone());
         let sample_bytes = config.ingest.record_bytes as u64;
-        let transport = Arc::new(Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes));
+        let claim = Duration::from_millis(config.worker.lease_ms);
+        let journal = Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes, claim);
+        let transport = Arc::new(journal);
         Ok(Self { config: Arc::new(config), db, archive, changes, transport })
     }
 

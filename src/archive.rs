@@ -3,6 +3,7 @@
 use std::{ops::Range, path::Path as FilePath, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path};
 
 /// Bytes written at once; S3 accepts no smaller part.
@@ -17,13 +18,13 @@ pub struct Archive {
 }
 
 /// A failed conversation with the archive.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{operation} {object}")]
 pub struct ArchiveError {
     operation: &'static str,
     object: String,
     #[source]
-    source: Box<object_store::Error>,
+    source: Arc<object_store::Error>,
 }
 
 impl ArchiveError {
@@ -31,7 +32,7 @@ impl ArchiveError {
         operation: &'static str,
         object: &'a str,
     ) -> impl FnOnce(E) -> Self + use<'a, E> {
-        move |source| Self { operation, object: object.to_owned(), source: Box::new(source.into()) }
+        move |source| Self { operation, object: object.to_owned(), source: Arc::new(source.into()) }
     }
 
     /// Whether the object is not there: trying again gives the same.
@@ -55,7 +56,7 @@ impl Archive {
         std::fs::create_dir_all(directory).map_err(|error| ArchiveError {
             operation: "making the archive's directory",
             object: name.clone(),
-            source: Box::new(object_store::Error::Generic { store: "local", source: Box::new(error) }),
+            source: Arc::new(object_store::Error::Generic { store: "local", source: Box::new(error) }),
         })?;
         let store = LocalFileSystem::new_with_prefix(directory)
             .map_err(ArchiveError::during("opening the archive", &name))?
@@ -92,6 +93,20 @@ impl Archive {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(ArchiveError::during("removing", object)(error)),
         }
+    }
+
+    /// Removes every object whose name begins with `folder` and a slash.
+    pub async fn remove_folder(&self, folder: &str) -> Result<(), ArchiveError> {
+        let objects: Vec<_> = self
+            .store
+            .list(Some(&Path::from(folder)))
+            .try_collect()
+            .await
+            .map_err(ArchiveError::during("listing", folder))?;
+        for object in objects {
+            self.remove(object.location.as_ref()).await?;
+        }
+        Ok(())
     }
 
     /// Whether the archive can be written: writes a small object and removes it.

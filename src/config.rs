@@ -110,7 +110,7 @@ pub struct Worker {
     pub loaders: usize,
     /// Imports driven at the same time by this process.
     pub imports: usize,
-    /// How long an import stays with a worker that no longer answers, milliseconds.
+    /// How long an import or a chunk stays with a worker that no longer answers, milliseconds.
     pub lease_ms: u64,
     /// How often a chunk is tried before its import fails, when the fault is not a passing one.
     pub attempts: i32,

@@ -6,8 +6,8 @@
 //! - [`api`], [`worker`]: HTTP in, chunks through
 //! - [`ingest`], [`auth`]: what happens to a file; who may open a link
 //! - [`transport`], [`archive`]: how chunks travel, where bytes are kept
-//! - [`datasets`]: what can be imported
 //! - [`db`]: all SQL
+//! - [`datasets`]: what can be imported
 //! - [`config`], [`clock`]: what can be set; what time it is
 //!
 //! `docs/ARCHITECTURE.md` walks one upload through them.

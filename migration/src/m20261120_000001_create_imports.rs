@@ -89,6 +89,8 @@ create table import_rejects (
     more        jsonb,
     -- The record as it stood in the file, without its line break; bytes, because they need not be UTF-8.
     raw         bytea,
+    -- The row was loaded all the same, without what is at fault; it does not count as rejected.
+    accepted    boolean not null default false,
     primary key (import_id, row)
 );
 

@@ -6,7 +6,7 @@
 
 use chrono::NaiveDate;
 
-use super::{Column, Dataset, Kind, Step};
+use super::{Column, Dataset, Kind, Load, Step};
 
 /// Stands for today where airports are checked: none of their columns depends on the day.
 pub const ANY_DAY: NaiveDate = NaiveDate::MAX;
@@ -79,6 +79,7 @@ pub const DATASET: Dataset = Dataset {
         Column { name: "source", kind: TEXT, required: false, description: "Where the record comes from" },
     ],
     null: r"\N",
+    load: Load::Staged,
     merge: MERGE,
     undo: "delete from airports where import_id = $1 and version = 1",
     count_created: "select count(*) from airports where import_id = $1",
@@ -88,7 +89,8 @@ const MERGE: &[Step] = &[
     // Nobody may create or change an airport between the matching and the writing below: a code could change
     // hands unseen. Readers go on.
     Step::Decide("lock table airports in share row exclusive mode"),
-    Step::Decide(REJECT_REPEATED_KEYS),
+    Step::DecideContested(REJECT_REPEATED_KEYS),
+    Step::Decide(REJECT_REPEATED_PLACES),
     Step::Decide(MATCH),
     Step::Decide(REJECT_REPEATED_TARGETS),
     Step::Decide(KEEP_DELETED),
@@ -99,7 +101,7 @@ const MERGE: &[Step] = &[
     Step::Write(INSERT),
 ];
 
-/// Within the file a key belongs to the first row that has it.
+/// Within the file a code belongs to the first row that has it. The unique indexes guard the same codes.
 const REJECT_REPEATED_KEYS: &str = r"
 with repeated as (
     select s.row, k.first_row, 1 as precedence, 'id' as key
@@ -116,40 +118,51 @@ with repeated as (
     from {staging} s
     join (select iata, min(row) as first_row from {staging} where iata is not null group by iata having count(*) > 1) k
         on s.iata = k.iata and s.row > k.first_row
-    union all
-    select s.row, k.first_row, 4, null
-    from {staging} s
-    join (
-        select name, country, latitude, longitude, city, min(row) as first_row
-        from {staging} group by name, country, latitude, longitude, city having count(*) > 1
-    ) k on s.name = k.name and s.country = k.country and s.latitude = k.latitude and s.longitude = k.longitude
-        and s.city is not distinct from k.city and s.row > k.first_row
-    where s.id is null
 ),
 first_fault as (
     select distinct on (row) row, first_row, key from repeated order by row, precedence
 )
 update {staging} s set
-    outcome = case when same_content then 'unchanged' else 'rejected' end,
+    outcome = case when c.same_content then 'unchanged' else 'rejected' end,
     fault_column = f.key,
-    fault_code = case when other_airport then 'code_held' else 'duplicate_in_file' end,
+    fault_code = case when c.other_airport then 'code_held' else 'duplicate_in_file' end,
     fault_message = case
-        when other_airport then f.key || ' is held by the airport with id ' || e.id || ' in row ' || f.first_row
-        else 'the same airport as row ' || f.first_row || case when f.key is null
-            then ' by name, city, country and position' else ' by ' || f.key end
-    end
+        when c.other_airport then f.key || ' is held by the airport with id ' || c.first_id || ' in row ' || f.first_row
+        else 'the same airport as row ' || f.first_row || ' by ' || f.key end
 from first_fault f
-join {staging} e on e.row = f.first_row
-cross join lateral (
+join lateral (
     select
+        e.id as first_id,
         coalesce(e.id <> d.id, false) as other_airport,
         (e.id, e.name, e.city, e.country, e.iata, e.icao, e.latitude, e.longitude, e.altitude, e.timezone, e.dst, e.tz, e.type, e.source)
         is not distinct from
         (d.id, d.name, d.city, d.country, d.iata, d.icao, d.latitude, d.longitude, d.altitude, d.timezone, d.dst, d.tz, d.type, d.source)
         as same_content
-    from {staging} d where d.row = f.row
-) c
+    from {staging} d, {staging} e where d.row = f.row and e.row = f.first_row
+) c on true
 where s.row = f.row";
+
+/// Without an id, an airport is known by its place too. Where every row has an id there is nothing to look for.
+const REJECT_REPEATED_PLACES: &str = r"
+update {staging} s set
+    outcome = case when same_content then 'unchanged' else 'rejected' end,
+    fault_code = 'duplicate_in_file',
+    fault_message = 'the same airport as row ' || f.first_row || ' by name, city, country and position'
+from (
+    select d.row, k.first_row,
+        (e.id, e.iata, e.icao, e.altitude, e.timezone, e.dst, e.tz, e.type, e.source)
+        is not distinct from (d.id, d.iata, d.icao, d.altitude, d.timezone, d.dst, d.tz, d.type, d.source) as same_content
+    from (
+        select name, country, latitude, longitude, city, min(row) as first_row
+        from {staging} where exists (select from {staging} where id is null)
+        group by name, country, latitude, longitude, city having count(*) > 1
+    ) k
+    join {staging} d on d.name = k.name and d.country = k.country and d.latitude = k.latitude
+        and d.longitude = k.longitude and d.city is not distinct from k.city and d.row > k.first_row
+    join {staging} e on e.row = k.first_row
+    where d.id is null
+) f
+where s.row = f.row and s.outcome is null";
 
 const MATCH: &str = r"
 with candidate as (

@@ -28,6 +28,8 @@ pub struct Dataset {
     pub columns: &'static [Column],
     /// The field that stands for null unless the client names another. The empty field always does.
     pub null: &'static str,
+    /// Where the rows of a chunk go.
+    pub load: Load,
     /// How a loaded file becomes rows of the dataset's table.
     pub merge: &'static [Step],
     /// Removes the rows that import `$1` created and nobody changed since.
@@ -36,16 +38,35 @@ pub struct Dataset {
     pub count_created: &'static str,
 }
 
+/// Where the rows of a chunk go.
+#[derive(Debug, Clone, Copy)]
+pub enum Load {
+    /// Into the import's staging table; the merge takes them from there.
+    Staged,
+    /// Into the dataset's own table, with their `import_id` and `row`. Whoever reads it leaves out imports that are not
+    /// complete. A chunk that hits a unique index goes into the staging table instead, for the merge to settle.
+    Direct {
+        /// The dataset's table.
+        table: &'static str,
+        /// Removes the rows of import `$1`: it failed, was cancelled, or was a dry run.
+        discard: &'static str,
+    },
+}
+
 /// One statement of a merge. They run in order, in the finishing transaction.
 ///
 /// `{staging}` stands for the import's staging table: `row`, the dataset's columns, and the bookkeeping columns
 /// `target` (id of the row it is about to change), `outcome` (`unchanged`, `deleted`, `rejected`; null means it is
-/// inserted, or updated when it has a target) and, for rejects, `fault_column`, `fault_code`, `fault_message`.
+/// inserted, or updated when it has a target) and, for rejects, `fault_column`, `fault_code`, `fault_message`,
+/// `fault_value`. Outcome `noted` reports a fault of a row that was loaded all the same.
 /// `$1` is the import id (bigint), `$2` the names of the columns the file has (text[]).
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
     /// Decides outcomes; runs once.
     Decide(&'static str),
+    /// Decides outcomes of rows that compete with each other. Left out at first: where nothing else rejects a row and no unique
+    /// index objects to the writing, there was nothing to decide. Otherwise all is taken back and done again with it.
+    DecideContested(&'static str),
     /// Decides outcomes; runs again until it changes no row, because one reject can cause another.
     DecideUntilQuiet(&'static str),
     /// Changes the dataset's table; left out of a dry run.

@@ -79,6 +79,11 @@ impl CopyBuffer {
         self.put_bytes(&bytes);
     }
 
+    /// A `boolean`.
+    pub fn put_bool(&mut self, value: bool) {
+        self.put_bytes(&[u8::from(value)]);
+    }
+
     /// A `bigint`.
     pub fn put_i64(&mut self, value: i64) {
         self.bytes.extend_from_slice(&8_i32.to_be_bytes());
@@ -117,8 +122,8 @@ impl CopyBuffer {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }
 
-    /// Sends the complete rows; `target` is a table with its columns, `airports (id, name)`.
-    pub async fn send(mut self, connection: &mut PgConnection, target: &str) -> Result<(), DbError> {
+    /// Sends the complete rows; `target` is a table with its columns, `airports (id, name)`. They can be sent again, elsewhere.
+    pub async fn send(&mut self, connection: &mut PgConnection, target: &str) -> Result<(), DbError> {
         if self.rows == 0 {
             return Ok(());
         }
@@ -127,7 +132,7 @@ impl CopyBuffer {
         let failed = || DbError::during("copying rows");
         let statement = format!("copy {target} from stdin (format binary)");
         let mut copy = connection.copy_in_raw(&statement).await.map_err(failed())?;
-        copy.send(self.bytes).await.map_err(failed())?;
+        copy.send(self.bytes.as_slice()).await.map_err(failed())?;
         copy.finish().await.map_err(failed())?;
         Ok(())
     }

@@ -42,14 +42,16 @@ where
     C: Send + Unpin + for<'a> serde::Deserialize<'a> + 'static,
 {
     let claimed: Option<(Json<C>, i32)> = sqlx::query_as(
-        "update journal j set claimed_by = $1, visible_at = now() + $2, attempts = j.attempts + 1
-         from (
+        // Materialized, so that it runs once: as a part of a join it could run again for every row of the journal,
+        // and claim as many chunks.
+        "with next as materialized (
              select c.import_id, c.chunk_no from journal c
              join imports i on i.id = c.import_id and i.state = 'running' and i.epoch = c.epoch
              where c.visible_at <= now()
              order by c.import_id, c.chunk_no limit 1 for update of c skip locked
-         ) next
-         where j.import_id = next.import_id and j.chunk_no = next.chunk_no
+         )
+         update journal j set claimed_by = $1, visible_at = now() + $2, attempts = j.attempts + 1
+         from next where j.import_id = next.import_id and j.chunk_no = next.chunk_no
          returning j.chunk, j.attempts",
     )
     .bind(by)

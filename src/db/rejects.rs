@@ -5,8 +5,8 @@ use sqlx::{FromRow, PgConnection};
 
 use super::{Db, DbError, copy::CopyBuffer};
 
-const TARGET: &str = "import_rejects (import_id, row, line, file_no, column_name, code, message, value, byte_offset, more, raw)";
-const COLUMNS: i16 = 11;
+const TARGET: &str = "import_rejects (import_id, row, line, file_no, column_name, code, message, value, byte_offset, more, raw, accepted)";
+const COLUMNS: i16 = 12;
 
 /// One rejected row, by its first fault in the order of the columns.
 #[derive(Debug, Clone, PartialEq, FromRow)]
@@ -33,6 +33,8 @@ pub struct Reject {
     pub more: Vec<MoreFault>,
     /// The record as it stood in the file.
     pub raw: Option<Vec<u8>>,
+    /// Whether the row was loaded all the same, without what is at fault; it does not count as rejected.
+    pub accepted: bool,
 }
 
 /// A further fault of a rejected row.
@@ -53,7 +55,8 @@ pub async fn insert(
 ) -> Result<(), DbError> {
     let mut copy = CopyBuffer::new(COLUMNS, rejects.len() * 128);
     for reject in rejects {
-        let Reject { row, line, file_no, column, code, message, value, byte_offset, more, raw } = reject;
+        let Reject { row, line, file_no, column, code, message, value, byte_offset, more, raw, accepted } =
+            reject;
         copy.begin_row();
         copy.put_i64(import_id);
         copy.put_i64(*row);
@@ -72,6 +75,7 @@ pub async fn insert(
             Some(raw) => copy.put_bytes(raw),
             None => copy.put_null(),
         }
+        copy.put_bool(*accepted);
         copy.end_row();
     }
     copy.send(connection, TARGET).await
@@ -94,7 +98,7 @@ fn put_text(copy: &mut CopyBuffer, text: Option<&str>) {
 /// Rejects after `after`, by row.
 pub async fn list(db: &Db, import_id: i64, after: i64, limit: i64) -> Result<Vec<Reject>, DbError> {
     sqlx::query_as(
-        "select row, line, file_no, column_name, code, message, value, byte_offset, more, raw
+        "select row, line, file_no, column_name, code, message, value, byte_offset, more, raw, accepted
          from import_rejects where import_id = $1 and row > $2 order by row limit $3",
     )
     .bind(import_id)

@@ -1,29 +1,69 @@
 //! The staging table of an import: its rows until they are merged. An ordinary table, because an unlogged one is
 //! emptied after a crash while the ledger would still say "loaded".
 
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 
-use super::{DbError, imports::Counts};
-use crate::datasets::{Dataset, Kind, Step};
+use super::{DbError, Failure};
+use crate::{
+    datasets::{Dataset, Kind, Load, Step},
+    db::copy::CopyBuffer,
+};
 
 /// The staging table's name. An id is a number: nothing of a user's reaches the statement.
 pub fn table(import_id: i64) -> String {
     format!("staging.import_{import_id}")
 }
 
-/// The table with the columns that chunks are copied into.
-pub fn copy_target(dataset: &Dataset, import_id: i64) -> String {
+/// Copies the rows of a chunk to where the dataset wants them.
+pub async fn copy(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import_id: i64,
+    mut rows: CopyBuffer,
+) -> Result<(), DbError> {
     let columns: Vec<_> = dataset.columns.iter().map(|column| column.name).collect();
-    format!("{} (row, {})", table(import_id), columns.join(", "))
+    let columns = columns.join(", ");
+    let Load::Direct { table: own, .. } = dataset.load else {
+        return rows.send(connection, &format!("{} (row, {columns})", table(import_id))).await;
+    };
+    let failed = || DbError::during("copying rows");
+    let mut savepoint = connection.begin().await.map_err(failed())?;
+    match rows.send(&mut savepoint, &format!("{own} (import_id, row, {columns})")).await {
+        Ok(()) => savepoint.commit().await.map_err(failed()),
+        Err(error) if error.failure() == Failure::UniqueViolation => {
+            savepoint.rollback().await.map_err(failed())?;
+            rows.send(connection, &format!("{} (import_id, row, {columns})", table(import_id))).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what an import that stores nothing has loaded into the dataset's own table.
+pub async fn discard(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import_id: i64,
+) -> Result<(), DbError> {
+    let Load::Direct { discard, .. } = dataset.load else { return Ok(()) };
+    sqlx::query(discard)
+        .bind(import_id)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("discarding the rows of an import"))
 }
 
 /// Makes the table unless it is there.
 pub async fn create(connection: &mut PgConnection, dataset: &Dataset, import_id: i64) -> Result<(), DbError> {
     let columns: String =
         dataset.columns.iter().map(|column| format!("{} {}, ", column.name, sql_type(column.kind))).collect();
+    let import_id_column = match dataset.load {
+        Load::Staged => "",
+        Load::Direct { .. } => "import_id bigint not null, ",
+    };
     let statement = format!(
-        "create table if not exists {} (row bigint not null, {columns} target bigint, outcome text, \
-         fault_column text, fault_code text, fault_message text) with (autovacuum_enabled = false)",
+        "create table if not exists {} ({import_id_column}row bigint not null, {columns} target bigint, outcome text, \
+         fault_column text, fault_code text, fault_message text, fault_value text) with (autovacuum_enabled = false)",
         table(import_id)
     );
     sqlx::raw_sql(AssertSqlSafe(statement))
@@ -74,18 +114,7 @@ pub async fn decide(
     import_id: i64,
     columns: &[String],
 ) -> Result<(), DbError> {
-    for step in dataset.merge {
-        match step {
-            Step::Decide(statement) => {
-                run(connection, statement, import_id, columns).await?;
-            }
-            Step::DecideUntilQuiet(statement) => {
-                while run(connection, statement, import_id, columns).await? > 0 {}
-            }
-            Step::Write(_) => {}
-        }
-    }
-    Ok(())
+    decide_as(connection, dataset, import_id, columns, Contest::Decided).await
 }
 
 /// Runs the writing steps of the merge.
@@ -98,6 +127,64 @@ pub async fn write(
     for step in dataset.merge {
         if let Step::Write(statement) = step {
             run(connection, statement, import_id, columns).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Decides and writes at once, in the hope that no two rows compete: that spares the most expensive decisions. `None`: they
+/// do, or some row is rejected, and nothing was done.
+pub async fn merge_uncontested(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import_id: i64,
+    columns: &[String],
+) -> Result<Option<Outcomes>, DbError> {
+    let failed = || DbError::during("merging an import");
+    let mut savepoint = connection.begin().await.map_err(failed())?;
+    decide_as(&mut savepoint, dataset, import_id, columns, Contest::Hoped).await?;
+    let outcomes = outcomes(&mut savepoint, import_id).await?;
+    let merged = if outcomes.rejected > 0 {
+        None
+    } else {
+        match write(&mut savepoint, dataset, import_id, columns).await {
+            Ok(()) => Some(outcomes),
+            Err(error) if error.failure() == Failure::UniqueViolation => None,
+            Err(error) => return Err(error),
+        }
+    };
+    match merged {
+        Some(_) => savepoint.commit().await,
+        None => savepoint.rollback().await,
+    }
+    .map_err(failed())?;
+    Ok(merged)
+}
+
+/// Whether rows that compete with each other are told apart, or hoped not to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contest {
+    Decided,
+    Hoped,
+}
+
+async fn decide_as(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import_id: i64,
+    columns: &[String],
+    contest: Contest,
+) -> Result<(), DbError> {
+    for step in dataset.merge {
+        match step {
+            Step::DecideContested(_) if contest == Contest::Hoped => {}
+            Step::Decide(statement) | Step::DecideContested(statement) => {
+                run(connection, statement, import_id, columns).await?;
+            }
+            Step::DecideUntilQuiet(statement) => {
+                while run(connection, statement, import_id, columns).await? > 0 {}
+            }
+            Step::Write(_) => {}
         }
     }
     Ok(())
@@ -127,22 +214,33 @@ async fn run(
         .map_err(DbError::during("merging an import"))
 }
 
-/// Counts the outcomes of the merge.
-pub async fn counts(connection: &mut PgConnection, import_id: i64) -> Result<Counts, DbError> {
-    let (inserted, updated, unchanged, deleted, rejected) = sqlx::query_as(AssertSqlSafe(format!(
-        "select count(*) filter (where outcome is null and target is null),
-             count(*) filter (where outcome is null and target is not null),
-             count(*) filter (where outcome = 'unchanged'),
-             count(*) filter (where outcome = 'deleted'),
-             count(*) filter (where outcome = 'rejected')
+/// What a merge decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
+#[expect(missing_docs, reason = "each counts the rows with that outcome")]
+pub struct Outcomes {
+    pub inserted: i64,
+    pub updated: i64,
+    pub unchanged: i64,
+    pub deleted: i64,
+    pub rejected: i64,
+    pub noted: i64,
+}
+
+/// Counts the outcomes of the merge. Rows that were loaded directly are in none of them but `noted`.
+pub async fn outcomes(connection: &mut PgConnection, import_id: i64) -> Result<Outcomes, DbError> {
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select count(*) filter (where outcome is null and target is null) as inserted,
+             count(*) filter (where outcome is null and target is not null) as updated,
+             count(*) filter (where outcome = 'unchanged') as unchanged,
+             count(*) filter (where outcome = 'deleted') as deleted,
+             count(*) filter (where outcome = 'rejected') as rejected,
+             count(*) filter (where outcome = 'noted') as noted
          from {}",
         table(import_id)
     )))
     .fetch_one(connection)
     .await
-    .map_err(DbError::during("counting what a merge decided"))?;
-    let rows_read = inserted + updated + unchanged + deleted + rejected;
-    Ok(Counts { rows_read, inserted, updated, unchanged, deleted, rejected })
+    .map_err(DbError::during("counting what a merge decided"))
 }
 
 /// A row that the merge rejected.
@@ -154,6 +252,7 @@ pub struct LateReject {
     pub code: String,
     pub message: String,
     pub value: Option<String>,
+    pub accepted: bool,
 }
 
 /// Sets the rejected rows aside, for [`late_rejects`]; gone with the transaction.
@@ -161,8 +260,8 @@ pub async fn collect_late_rejects(connection: &mut PgConnection, import_id: i64)
     let statement = format!(
         "create temporary table late_rejects on commit drop as
              select row, fault_column as \"column\", fault_code as code, fault_message as message,
-                 to_jsonb(s) ->> fault_column as value
-             from {} s where outcome = 'rejected';
+                 coalesce(fault_value, to_jsonb(s) ->> fault_column) as value, outcome = 'noted' as accepted
+             from {} s where outcome in ('rejected', 'noted');
          create index on late_rejects (row)",
         table(import_id)
     );
@@ -180,7 +279,7 @@ pub async fn late_rejects(
     limit: i64,
 ) -> Result<Vec<LateReject>, DbError> {
     sqlx::query_as(
-        "select row, \"column\", code, message, value from late_rejects where row > $1 order by row limit $2",
+        "select row, \"column\", code, message, value, accepted from late_rejects where row > $1 order by row limit $2",
     )
     .bind(after)
     .bind(limit)

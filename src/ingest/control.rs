@@ -6,7 +6,7 @@ use crate::{
     archive::Archive,
     datasets,
     db::{
-        Db, commit, files,
+        Db, commit,
         imports::{self, Import, State},
         staging,
     },
@@ -62,16 +62,16 @@ async fn change(
 
 /// Stops for good; nothing of the import becomes visible.
 pub async fn cancel(db: &Db, archive: &Archive, id: i64) -> Result<Changed<Import>, IngestError> {
-    let files = files::list(db, id).await?;
     let mut transaction = db.begin().await?;
     let Some(import) = imports::lock(&mut transaction, id).await? else { return Ok(Changed::Unknown) };
     if import.state.is_final() {
         return Ok(Changed::Refused(import.state));
     }
     finish::keep_progress(&mut transaction, id).await?;
+    finish::discard(&mut transaction, &import).await?;
     finish::close(&mut transaction, id, State::Cancelled).await?;
     commit(transaction, "cancelling an import").await?;
-    unpack::remove_unpacked(archive, &import, &files).await;
+    unpack::remove_unpacked(archive, id).await;
     Ok(imports::get(db, id).await?.map_or(Changed::Unknown, Changed::Done))
 }
 

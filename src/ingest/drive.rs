@@ -77,7 +77,16 @@ impl Driver {
             return Ok(known);
         }
         let files = unpack::unpack(&self.archive, &self.limits, import).await?;
-        let mut transaction = self.fence(import).await?;
+        let mut transaction = match self.fence(import).await {
+            Err(IngestError::Fenced) => {
+                // Who cancelled it meanwhile could not know of what came after.
+                if imports::get(&self.db, import.id).await?.is_none_or(|import| import.state.is_final()) {
+                    unpack::remove_unpacked(&self.archive, import.id).await;
+                }
+                return Err(IngestError::Fenced);
+            }
+            fenced => fenced?,
+        };
         files::insert(&mut transaction, import.id, &files).await?;
         commit(transaction, "adding the files of an import").await?;
         Ok(files)

@@ -9,13 +9,13 @@ use super::{
 };
 use crate::{
     archive::Archive,
-    datasets,
+    datasets::{self, Dataset, Load},
     db::{
         Db, chunks, commit, files,
         imports::{self, Counts, Import, ImportError, Mode, State},
         journal,
         rejects::{self, Reject},
-        staging,
+        staging::{self, Outcomes},
     },
 };
 
@@ -39,12 +39,10 @@ pub async fn finish(
     };
     let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
     staging::prepare_merge(&mut transaction, import_id).await?;
-    staging::decide(&mut transaction, dataset, import_id, &columns).await?;
-    let merged = staging::counts(&mut transaction, import_id).await?;
     let progress = chunks::progress(&mut transaction, import_id).await?;
-    let counts =
-        Counts { rows_read: progress.rows_read, rejected: merged.rejected + progress.rejected, ..merged };
-    if merged.rejected > 0 {
+    let (merged, written) = merge(&mut transaction, dataset, &import, &columns, &progress).await?;
+    let counts = counts(dataset, &progress, &merged);
+    if merged.rejected + merged.noted > 0 {
         let late = LateRejects { archive, files: &files, import: &import };
         late.store(&mut transaction, rejects_kept).await?;
     }
@@ -52,14 +50,17 @@ pub async fn finish(
         rejects::trim(&mut transaction, import_id, rejects_kept).await?;
     }
     imports::set_counts(&mut transaction, import_id, &counts).await?;
-    match verdict(&import, &counts) {
+    match verdict(&import, &counts, merged.noted) {
         Some(error) => {
             imports::set_error(&mut transaction, import_id, &error).await?;
+            staging::discard(&mut transaction, dataset, import_id).await?;
             close(&mut transaction, import_id, State::Failed).await?;
             tracing::info!(import = import_id, code = error.code, "import failed");
         }
         None => {
-            if !import.dry_run {
+            if import.dry_run {
+                staging::discard(&mut transaction, dataset, import_id).await?;
+            } else if !written {
                 staging::write(&mut transaction, dataset, import_id, &columns).await?;
             }
             close(&mut transaction, import_id, State::Complete).await?;
@@ -72,8 +73,27 @@ pub async fn finish(
         }
     }
     commit(transaction, "finishing an import").await?;
-    unpack::remove_unpacked(archive, &import, &files).await;
+    unpack::remove_unpacked(archive, import_id).await;
     Ok(())
+}
+
+/// Decides every row's outcome; the second answer is whether the dataset's table has them already.
+async fn merge(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import: &Import,
+    columns: &[String],
+    progress: &chunks::Progress,
+) -> Result<(Outcomes, bool), IngestError> {
+    let loaded = Counts { rows_read: progress.rows_read, rejected: progress.rejected, ..Counts::default() };
+    if !import.dry_run
+        && verdict(import, &loaded, 0).is_none()
+        && let Some(outcomes) = staging::merge_uncontested(connection, dataset, import.id, columns).await?
+    {
+        return Ok((outcomes, true));
+    }
+    staging::decide(connection, dataset, import.id, columns).await?;
+    Ok((staging::outcomes(connection, import.id).await?, false))
 }
 
 /// Ends an import that cannot go on; nothing of it becomes visible. Quiet when it has ended otherwise meanwhile.
@@ -84,7 +104,6 @@ pub async fn fail(
     epoch: i32,
     error: &ImportError,
 ) -> Result<(), IngestError> {
-    let files = files::list(db, import_id).await?;
     let mut transaction = db.begin().await?;
     let import = match imports::lock(&mut transaction, import_id).await? {
         Some(import) if import.state == State::Running && import.epoch == epoch => import,
@@ -92,11 +111,19 @@ pub async fn fail(
     };
     imports::set_error(&mut transaction, import_id, error).await?;
     keep_progress(&mut transaction, import_id).await?;
+    discard(&mut transaction, &import).await?;
     close(&mut transaction, import_id, State::Failed).await?;
     commit(transaction, "failing an import").await?;
     tracing::info!(import = import_id, code = error.code, "import failed");
-    unpack::remove_unpacked(archive, &import, &files).await;
+    unpack::remove_unpacked(archive, import_id).await;
     Ok(())
+}
+
+/// Removes what an import that ends early has loaded.
+pub(super) async fn discard(connection: &mut PgConnection, import: &Import) -> Result<(), IngestError> {
+    // A dataset that this version does not know was loaded by none of its loaders.
+    let Some(dataset) = datasets::by_name(&import.dataset) else { return Ok(()) };
+    Ok(staging::discard(connection, dataset, import.id).await?)
 }
 
 /// Moves an import to its last state and removes what only a running one needs.
@@ -122,10 +149,22 @@ pub(super) async fn keep_progress(connection: &mut PgConnection, import_id: i64)
     Ok(imports::set_counts(connection, import_id, &counts).await?)
 }
 
-fn verdict(import: &Import, counts: &Counts) -> Option<ImportError> {
+/// What was loaded and what the merge decided about it, together.
+fn counts(dataset: &Dataset, progress: &chunks::Progress, merged: &Outcomes) -> Counts {
+    let Outcomes { inserted, updated, unchanged, deleted, rejected, noted: _ } = *merged;
+    let rejected = rejected + progress.rejected;
+    let inserted = match dataset.load {
+        Load::Staged => inserted,
+        Load::Direct { .. } => progress.rows_read - rejected,
+    };
+    Counts { rows_read: progress.rows_read, inserted, updated, unchanged, deleted, rejected }
+}
+
+fn verdict(import: &Import, counts: &Counts, noted: i64) -> Option<ImportError> {
     let Counts { rows_read, rejected, .. } = counts;
-    if import.mode == Mode::Strict && *rejected > 0 {
-        let message = format!("{rejected} of {rows_read} rows are rejected, and a strict import allows none");
+    if import.mode == Mode::Strict && rejected + noted > 0 {
+        let faulty = rejected + noted;
+        let message = format!("{faulty} of {rows_read} rows have faults, and a strict import allows none");
         return Some(ImportError { code: "rejects_in_strict_mode", message });
     }
     let allowed = import.max_rejects.filter(|allowed| rejected > allowed)?;
@@ -191,7 +230,7 @@ impl LateRejects<'_> {
 }
 
 fn with_place(late: staging::LateReject, line: i64, file_no: i32, raw: &[u8]) -> Reject {
-    let staging::LateReject { row, column, code, message, value } = late;
+    let staging::LateReject { row, column, code, message, value, accepted } = late;
     Reject {
         row,
         line: Some(line),
@@ -203,5 +242,6 @@ fn with_place(late: staging::LateReject, line: i64, file_no: i32, raw: &[u8]) ->
         byte_offset: None,
         more: Vec::new(),
         raw: Some(raw.to_vec()),
+        accepted,
     }
 }

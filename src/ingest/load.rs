@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use super::{IngestError, blocking, split::line_breaks};
 use crate::{
-    datasets::{self, Dataset, Fault, Value},
+    datasets::{self, Dataset, Fault, Load, Value},
     db::{
         Db, chunks, commit,
         copy::CopyBuffer,
@@ -81,8 +81,10 @@ impl Format {
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
     pub fn check(&self, chunk: &Chunk, bytes: &[u8]) -> Checked {
-        // One more column than the dataset has: the row.
-        let columns = i16::try_from(self.dataset.columns.len() + 1).unwrap_or(i16::MAX);
+        let direct = matches!(self.dataset.load, Load::Direct { .. });
+        // Before the dataset's columns come the row and, where the table is shared, the import.
+        let columns = self.dataset.columns.len() + if direct { 2 } else { 1 };
+        let columns = i16::try_from(columns).unwrap_or(i16::MAX);
         let mut checked = Checked {
             copy: CopyBuffer::new(columns, bytes.len() * 3 / 2),
             rejects: Vec::new(),
@@ -100,6 +102,9 @@ impl Format {
             let row = chunk.first_row + checked.rows_read;
             checked.rows_read += 1;
             checked.copy.begin_row();
+            if direct {
+                checked.copy.put_i64(chunk.import_id);
+            }
             checked.copy.put_i64(row);
             self.check_record(record, &mut checked.copy, &mut faults);
             let mut found = faults.drain(..);
@@ -194,6 +199,7 @@ fn reject(
         byte_offset,
         more: more.collect(),
         raw: Some(raw.to_vec()),
+        accepted: false,
     }
 }
 
@@ -321,7 +327,7 @@ async fn store(
     if !chunks::insert(connection, &entry).await? {
         return Ok(Loaded::Before);
     }
-    copy.send(connection, &staging::copy_target(dataset, import_id)).await?;
+    staging::copy(connection, dataset, import_id, copy).await?;
     // With as many rejects before it, none of this chunk's would be kept in the end.
     if !rejects.is_empty()
         && chunks::rejected_before(connection, import_id, chunk.chunk_no).await? < rejects_kept

@@ -54,7 +54,7 @@ impl IngestError {
             Self::Database(error) | Self::Transport(TransportError::Database(error)) => {
                 matches!(error.failure(), Failure::Exhausted | Failure::Passing)
             }
-            Self::Archive(error) | Self::Transport(TransportError::Archive(error)) => !error.is_missing(),
+            Self::Archive(error) => !error.is_missing(),
         }
     }
 }

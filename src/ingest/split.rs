@@ -77,8 +77,8 @@ pub enum Head {
 enum Scan {
     /// The record's last byte is before `content`, the next record begins at `next`.
     Complete { content: usize, next: usize },
-    /// The bytes end first.
-    Incomplete { in_quotes: bool },
+    /// The bytes end first; those of an ended file do so only in quotes.
+    Incomplete,
 }
 
 /// A record that is thrown away up to its line break because it does not fit in memory.
@@ -165,10 +165,10 @@ impl Splitter {
             Scan::Complete { content, .. } => {
                 Head::Record(Bytes::copy_from_slice(&self.bytes[start..content]))
             }
-            Scan::Incomplete { .. } if self.ended || self.bytes.len() - start > self.limits.record_bytes => {
+            Scan::Incomplete if self.ended || self.bytes.len() - start > self.limits.record_bytes => {
                 Head::Broken
             }
-            Scan::Incomplete { .. } => Head::Incomplete,
+            Scan::Incomplete => Head::Incomplete,
         })
     }
 
@@ -195,7 +195,7 @@ impl Splitter {
             }
             match self.scan(start) {
                 Scan::Complete { content, .. } if content - start > self.limits.record_bytes => {
-                    return self.broken(start, Broken::TooLong);
+                    return self.too_large(start);
                 }
                 Scan::Complete { next, .. } => {
                     if self.rows > 0 && next > self.limits.chunk_bytes {
@@ -207,16 +207,11 @@ impl Splitter {
                         return Ok(self.cut());
                     }
                 }
-                Scan::Incomplete { in_quotes } => {
-                    if self.bytes.len() - start > self.limits.record_bytes {
-                        let broken = if in_quotes { Broken::UnclosedQuote } else { Broken::TooLong };
-                        return self.broken(start, broken);
-                    }
-                    if self.ended {
-                        return self.broken(start, Broken::UnclosedQuote);
-                    }
-                    return Ok(None);
+                Scan::Incomplete if self.bytes.len() - start > self.limits.record_bytes => {
+                    return self.too_large(start);
                 }
+                Scan::Incomplete if self.ended => return self.broken(start, Broken::UnclosedQuote),
+                Scan::Incomplete => return Ok(None),
             }
         }
     }
@@ -258,13 +253,13 @@ impl Splitter {
                 at += 1;
                 loop {
                     let Some(length) = memchr(self.quote, &self.bytes[at..]) else {
-                        return Scan::Incomplete { in_quotes: true };
+                        return Scan::Incomplete;
                     };
                     at += length + 1;
                     match self.bytes.get(at) {
                         Some(&byte) if byte == self.quote => at += 1,
                         // The next byte decides whether this quote closes the field or is half of an escaped one.
-                        None if !self.ended => return Scan::Incomplete { in_quotes: true },
+                        None if !self.ended => return Scan::Incomplete,
                         _ => break,
                     }
                 }
@@ -276,7 +271,7 @@ impl Splitter {
                     let end = self.bytes.len();
                     return Scan::Complete { content: end, next: end };
                 }
-                None => return Scan::Incomplete { in_quotes: false },
+                None => return Scan::Incomplete,
             }
         }
     }
@@ -298,7 +293,7 @@ impl Splitter {
             match self.bytes.get(next) {
                 Some(b'\n') => return Scan::Complete { content, next: next + 1 },
                 // A line feed that follows belongs to this line break.
-                None if !self.ended => return Scan::Incomplete { in_quotes: false },
+                None if !self.ended => return Scan::Incomplete,
                 _ => {}
             }
         }
@@ -325,6 +320,13 @@ impl Splitter {
         })
     }
 
+    /// The record at `start`, which goes on beyond the limit. Where its first line ends before that, a quote kept it open.
+    fn too_large(&mut self, start: usize) -> Result<Option<Cut>, SplitError> {
+        let within = &self.bytes[start..start + self.limits.record_bytes];
+        let several_lines = memchr2(b'\n', b'\r', within).is_some();
+        self.broken(start, if several_lines { Broken::UnclosedQuote } else { Broken::TooLong })
+    }
+
     /// The record at `start` as a chunk of its own, after what comes before it.
     fn broken(&mut self, start: usize, broken: Broken) -> Result<Option<Cut>, SplitError> {
         if self.rows > 0 {
@@ -341,7 +343,7 @@ impl Splitter {
             Some(content) if content + 1 < self.bytes.len() || self.ended => {
                 let next = match self.complete(content) {
                     Scan::Complete { next, .. } => next,
-                    Scan::Incomplete { .. } => content + 1,
+                    Scan::Incomplete => content + 1,
                 };
                 Ok(Some(self.cut_broken(next, broken)))
             }
@@ -370,7 +372,7 @@ impl Splitter {
             Some(content) => match self.complete(content) {
                 Scan::Complete { next, .. } => Some(next),
                 // Keeps the carriage return until the byte after it is known.
-                Scan::Incomplete { .. } => {
+                Scan::Incomplete => {
                     let skipped = self.consume(content).len() as u64;
                     if let Some(skip) = &mut self.skip {
                         skip.length += skipped;
@@ -490,6 +492,17 @@ mod tests {
             assert_eq!(seen, [(0, 2, None), (2, 1_002, Some(Broken::TooLong)), (1_004, 2, None)]);
             assert_eq!(cuts[1].bytes.len(), LIMITS.record_bytes);
             assert_eq!((cuts[2].first_row, cuts[2].first_line), (3, 3));
+        }
+    }
+
+    #[test]
+    fn which_fault_a_record_has_does_not_depend_on_how_the_bytes_come() {
+        let file = format!("\"{}\n{}\"\n\"{}\"\nd\n", "a".repeat(50), "b".repeat(50), "c".repeat(100));
+        for steps in [&[1][..], &[60], &[70, 200], &[1_000]] {
+            let cuts = split(file.as_bytes(), LIMITS, steps).expect("cuts");
+            let seen: Vec<_> = cuts.iter().map(|cut| (cut.rows, cut.broken)).collect();
+            let unclosed = (1, Some(Broken::UnclosedQuote));
+            assert_eq!(seen, [unclosed, (1, None), (1, Some(Broken::TooLong)), (1, None)], "{steps:?}");
         }
     }
 

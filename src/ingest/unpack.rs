@@ -40,13 +40,16 @@ pub async fn unpack(
     blocking(move || unpacker.run()).await?
 }
 
-/// Removes what was unpacked; the upload itself stays.
-pub async fn remove_unpacked(archive: &Archive, import: &Import, files: &[File]) {
-    for file in files.iter().filter(|file| file.object != import.source) {
-        if let Err(error) = archive.remove(&file.object).await {
-            tracing::warn!(import = import.id, %error, "could not remove an unpacked file");
-        }
+/// Removes what was unpacked, also by an attempt that failed halfway; the upload itself stays.
+pub async fn remove_unpacked(archive: &Archive, import_id: i64) {
+    if let Err(error) = archive.remove_folder(&folder(import_id)).await {
+        tracing::warn!(import = import_id, %error, "could not remove what was unpacked");
     }
+}
+
+/// Where what is unpacked from an upload is kept.
+fn folder(import_id: i64) -> String {
+    format!("unpacked/{import_id}")
 }
 
 /// Runs where blocking is allowed, because gzip and zip readers block.
@@ -82,7 +85,7 @@ impl Unpacker {
 
     /// Where something unpacked from the upload is kept.
     fn object(&self, name: &str) -> String {
-        format!("unpacked/{}/{name}", self.import.id)
+        format!("{}/{name}", folder(self.import.id))
     }
 
     fn open(&self, object: &str, bytes: u64) -> BufReader<ObjectReader<'_>> {
@@ -106,7 +109,8 @@ impl Unpacker {
             if entry.is_dir() || is_litter(&name) {
                 continue;
             }
-            self.check_entry(&name, entry.enclosed_name().is_some())?;
+            let absolute = name.starts_with(['/', '\\']);
+            self.check_entry(&name, !absolute && entry.enclosed_name().is_some())?;
             let file_no = i32::try_from(files.len()).unwrap_or(i32::MAX);
             let object = self.object(&file_no.to_string());
             let bytes = self

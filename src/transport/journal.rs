@@ -14,8 +14,6 @@ use crate::{
     },
 };
 
-/// How long a subscriber may take for a chunk before it is given to another.
-const CLAIM: Duration = Duration::from_secs(60);
 /// How long to sleep at most when nothing is announced: bounds what a lost notification costs.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -26,12 +24,14 @@ pub struct Journal {
     archive: Archive,
     changes: Changes,
     sample_bytes: u64,
+    claim: Duration,
 }
 
 impl Journal {
-    /// A journal in `db` whose chunks are read from `archive`; of a broken record only `sample_bytes` are.
-    pub fn new(db: Db, archive: Archive, changes: Changes, sample_bytes: u64) -> Self {
-        Self { db, archive, changes, sample_bytes }
+    /// A journal in `db` whose chunks are read from `archive`; of a broken record only `sample_bytes` are. A subscriber that
+    /// takes longer than `claim` for a chunk must reckon with another one getting it too.
+    pub fn new(db: Db, archive: Archive, changes: Changes, sample_bytes: u64, claim: Duration) -> Self {
+        Self { db, archive, changes, sample_bytes, claim }
     }
 }
 
@@ -70,14 +70,15 @@ struct JournalSubscriber {
 impl Subscriber for JournalSubscriber {
     async fn receive(&mut self) -> Result<Delivery, TransportError> {
         loop {
-            if let Some((chunk, attempt)) = journal::claim::<Chunk>(&self.journal.db, &self.by, CLAIM).await?
+            if let Some((chunk, attempt)) =
+                journal::claim::<Chunk>(&self.journal.db, &self.by, self.journal.claim).await?
             {
                 let length = match chunk.broken {
                     Some(_) => chunk.byte_len.min(self.journal.sample_bytes),
                     None => chunk.byte_len,
                 };
                 let range = chunk.byte_offset..chunk.byte_offset + length;
-                let bytes = self.journal.archive.read(&chunk.object, range).await?;
+                let bytes = self.journal.archive.read(&chunk.object, range).await;
                 return Ok(Delivery { chunk, bytes, attempt });
             }
             self.watch.changed(LOOK_AGAIN).await;

@@ -53,8 +53,9 @@ pub enum Broken {
 pub struct Delivery {
     /// What it is.
     pub chunk: Chunk,
-    /// Its bytes; of a broken record the first ones.
-    pub bytes: Bytes,
+    /// Its bytes; of a broken record the first ones. Should they be lost, that is the chunk's fault and not the transport's:
+    /// the loader decides what becomes of it.
+    pub bytes: Result<Bytes, ArchiveError>,
     /// Which time it is delivered, from 1.
     pub attempt: i32,
 }
@@ -65,9 +66,6 @@ pub enum TransportError {
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
-    /// The archive.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
 }
 
 /// Who cuts.

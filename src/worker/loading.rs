@@ -48,7 +48,11 @@ async fn handle(
 ) -> Result<(), IngestError> {
     let chunk = &delivery.chunk;
     let limits = &worker.config.ingest;
-    let error = match load::load(&worker.db, limits.rejects_kept, chunk, delivery.bytes.clone()).await {
+    let loaded = match &delivery.bytes {
+        Ok(bytes) => load::load(&worker.db, limits.rejects_kept, chunk, bytes.clone()).await,
+        Err(error) => Err(error.clone().into()),
+    };
+    let error = match loaded {
         Ok(Loaded::Now | Loaded::Before | Loaded::Fenced) => {
             return Ok(subscriber.acknowledge(delivery).await?);
         }

@@ -20,8 +20,8 @@ fn months(with: &[(&str, Value)]) -> Value {
 #[tokio::test]
 async fn all_months_are_there_even_without_relatives() {
     let app = App::start().await;
-    let empty = app.import(json!([])).await;
-    let alone = app.import(vec![citizen(1, json!({}))]).await;
+    let empty = app.import_citizens(json!([])).await;
+    let alone = app.import_citizens(vec![citizen(1, json!({}))]).await;
     for import in [empty, alone] {
         for query in ["", "?group_by=channel"] {
             let answer = birthdays(&app, import, query).await;
@@ -34,7 +34,7 @@ async fn all_months_are_there_even_without_relatives() {
 
 /// 1 and 3 were brought by radio, 2 by nobody; 1 is related to everybody, itself included.
 async fn family(app: &App) -> i64 {
-    app.import(vec![
+    app.import_citizens(vec![
         citizen(1, json!({ "birth_date": "26.12.1986", "relatives": [1, 2, 3], "channel": "radio" })),
         citizen(2, json!({ "birth_date": "01.04.1997", "relatives": [1] })),
         citizen(3, json!({ "birth_date": "23.12.1986", "relatives": [1], "channel": "radio" })),

@@ -18,7 +18,7 @@ async fn citizens_come_back_as_they_were_sent() {
     ];
     let mut shuffled = sent.clone();
     shuffled.reverse();
-    let import = app.import(shuffled).await;
+    let import = app.import_citizens(shuffled).await;
     assert_eq!(app.citizens(import).await, sent);
     for citizen in &sent {
         let path = format!("/imports/{import}/citizens/{}", citizen["citizen_id"]);
@@ -34,8 +34,8 @@ async fn citizens_come_back_as_they_were_sent() {
 #[tokio::test]
 async fn an_import_is_a_set_of_its_own() {
     let app = App::start().await;
-    let first = app.import(vec![citizen(1, json!({}))]).await;
-    let second = app.import(vec![citizen(1, json!({})), citizen(2, json!({}))]).await;
+    let first = app.import_citizens(vec![citizen(1, json!({}))]).await;
+    let second = app.import_citizens(vec![citizen(1, json!({})), citizen(2, json!({}))]).await;
     assert_ne!(first, second);
     app.patch(second, 1, json!({ "town": "Керчь", "relatives": [2] })).await.expect(200);
     assert_eq!(app.citizens(first).await, [citizen(1, json!({}))]);
@@ -45,14 +45,14 @@ async fn an_import_is_a_set_of_its_own() {
 #[tokio::test]
 async fn the_same_citizens_twice_are_two_imports() {
     let app = App::start().await;
-    let first = app.import(vec![citizen(1, json!({}))]).await;
-    assert_ne!(app.import(vec![citizen(1, json!({}))]).await, first);
+    let first = app.import_citizens(vec![citizen(1, json!({}))]).await;
+    assert_ne!(app.import_citizens(vec![citizen(1, json!({}))]).await, first);
 }
 
 #[tokio::test]
 async fn an_import_without_citizens_is_one() {
     let app = App::start().await;
-    let import = app.import(json!([])).await;
+    let import = app.import_citizens(json!([])).await;
     assert_eq!(app.citizens(import).await, Vec::<Value>::new());
 }
 
@@ -97,8 +97,8 @@ async fn a_repeated_request_stores_its_citizens_once() {
 async fn undoing_an_import_removes_its_citizens_and_their_relations() {
     let app = App::start().await;
     let family = vec![citizen(1, json!({ "relatives": [2] })), citizen(2, json!({ "relatives": [1] }))];
-    let other = app.import(family.clone()).await;
-    let import = app.import(family.clone()).await;
+    let other = app.import_citizens(family.clone()).await;
+    let import = app.import_citizens(family.clone()).await;
     app.patch(import, 1, json!({ "town": "Керчь" })).await.expect(200);
     let undone = app.client.delete(&format!("/imports/{import}")).send().await.expect(200).json();
     assert_eq!((&undone["removed"], &undone["kept"]), (&json!(2), &json!(0)));
@@ -138,7 +138,7 @@ async fn what_is_not_there_is_404() {
         app.patch(import, 1, json!({ "town": "Керчь" })).await.expect(404);
         app.patch(import, 1, json!({ "relatives": [] })).await.expect(404);
     }
-    let import = app.import(vec![citizen(1, json!({}))]).await;
+    let import = app.import_citizens(vec![citizen(1, json!({}))]).await;
     app.client.get(&format!("/imports/{import}/citizens/2")).send().await.expect(404);
     app.patch(import, 2, json!({ "town": "Керчь" })).await.expect(404);
     app.patch(import, 2, json!({ "relatives": [1] })).await.expect(404);
@@ -165,7 +165,7 @@ async fn a_number_that_is_none_is_400() {
 async fn pages_hold_every_citizen_once_and_in_order() {
     let app = App::start().await;
     let ring = (0..25).map(|id| citizen(id, json!({ "relatives": [(id + 24) % 25, (id + 1) % 25] })));
-    let import = app.import(ring.collect::<Vec<_>>()).await;
+    let import = app.import_citizens(ring.collect::<Vec<_>>()).await;
     let all = app.citizens(import).await;
     assert_eq!(numbers(&all), (0..25).collect::<Vec<_>>());
     assert_eq!(all[0]["relatives"], json!([1, 24]));
@@ -193,13 +193,13 @@ async fn ndjson_is_a_citizen_a_line_and_imports_again() {
         citizen(1, json!({ "relatives": [2], "channel": "tv" })),
         citizen(2, json!({ "relatives": [1], "name": "a\nb" })),
     ];
-    let import = app.import(family.clone()).await;
+    let import = app.import_citizens(family.clone()).await;
     let path = format!("/imports/{import}/citizens");
     let answer = app.client.get(&path).header("Accept", "application/x-ndjson").send().await.expect(200);
     let lines: Vec<Value> =
         answer.text().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines, family);
-    app.import(lines).await;
+    app.import_citizens(lines).await;
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn csv_has_the_columns_of_an_import() {
         citizen(1, json!({ "relatives": [1, 2], "channel": "tv, \"radio\"", "birth_date": "01.02.0903" })),
         citizen(2, json!({ "relatives": [1], "name": "a\nb", "town": r"a\'b" })),
     ];
-    let import = app.import(family).await;
+    let import = app.import_citizens(family).await;
     let path = format!("/imports/{import}/citizens");
     let answer = app.client.get(&path).header("Accept", "text/csv").send().await.expect(200);
     assert_eq!(
@@ -224,7 +224,7 @@ async fn csv_has_the_columns_of_an_import() {
 async fn an_answer_of_many_pieces_is_whole() {
     let app = App::start().await;
     let many: Vec<_> = (0..3_000).map(|id| citizen(id, json!({}))).collect();
-    let import = app.import(many.clone()).await;
+    let import = app.import_citizens(many.clone()).await;
     assert_eq!(app.citizens(import).await, many);
 }
 
@@ -242,7 +242,7 @@ async fn families_of_moscow_and_kerch_marry_and_divorce() {
             "name": "Романова Мария Леонидовна", "birth_date": "23.11.1986", "gender": "female",
         }),
     );
-    let import = app.import(vec![ivan.clone(), sergey.clone(), maria.clone()]).await;
+    let import = app.import_citizens(vec![ivan.clone(), sergey.clone(), maria.clone()]).await;
 
     let move_in = json!({
         "name": "Иванова Мария Леонидовна", "town": "Москва", "street": "Льва Толстого", "building": "16к7стр5",
@@ -265,7 +265,8 @@ async fn families_of_moscow_and_kerch_marry_and_divorce() {
 #[tokio::test]
 async fn a_citizen_may_be_its_own_relative() {
     let app = App::start().await;
-    let import = app.import(vec![citizen(1, json!({ "relatives": [1] })), citizen(2, json!({}))]).await;
+    let import =
+        app.import_citizens(vec![citizen(1, json!({ "relatives": [1] })), citizen(2, json!({}))]).await;
     let changed = app.patch(import, 1, json!({ "relatives": [1, 2] })).await.expect(200).json();
     assert_eq!(changed["data"]["relatives"], json!([1, 2]));
     let changed = app.patch(import, 2, json!({ "relatives": [2] })).await.expect(200).json();

@@ -97,7 +97,7 @@ async fn start() -> App {
 #[tokio::test]
 async fn every_rule_holds_for_a_new_citizen() {
     let app = start().await;
-    app.import(vec![citizen(1, json!({}))]).await;
+    app.import_citizens(vec![citizen(1, json!({}))]).await;
     let before = app.tables().await;
     let of_number = violations()
         .into_iter()
@@ -120,7 +120,7 @@ async fn every_rule_holds_for_a_new_citizen() {
 #[tokio::test]
 async fn every_rule_holds_for_a_change() {
     let app = start().await;
-    let import = app.import(vec![citizen(1, json!({})), citizen(2, json!({}))]).await;
+    let import = app.import_citizens(vec![citizen(1, json!({})), citizen(2, json!({}))]).await;
     let before = app.tables().await;
     for (field, value, code) in violations() {
         let answer = app.patch(import, 2, json!({ "name": "A", field: value })).await.expect(400);
@@ -157,7 +157,7 @@ async fn every_field_is_required_but_for_the_channel() {
         let answer = app.post_citizens(vec![wrong]).await.expect(400);
         assert_eq!(places(&answer), place(&format!("/citizens/0/{field}"), "required"));
     }
-    app.import(vec![whole]).await;
+    app.import_citizens(vec![whole]).await;
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn what_the_rules_allow_at_their_limits_is_accepted() {
         json!({ "town": "٣", "street": "東", "building": "½" }),
     ] {
         let sent = citizen(1, fields);
-        let import = app.import(vec![sent.clone()]).await;
+        let import = app.import_citizens(vec![sent.clone()]).await;
         assert_eq!(app.citizens(import).await, std::slice::from_ref(&sent));
         let number = sent["citizen_id"].as_i64().expect("a number");
         let mut change = sent.clone();
@@ -208,7 +208,7 @@ async fn the_body_holds_citizens_and_nothing_else() {
 #[tokio::test]
 async fn text_that_is_no_json_is_refused() {
     let app = start().await;
-    let import = app.import(vec![citizen(1, json!({}))]).await;
+    let import = app.import_citizens(vec![citizen(1, json!({}))]).await;
     let before = app.tables().await;
     let whole = citizen(1, json!({ "name": "NAME" })).to_string();
     let text = |name: &str| format!("{{\"citizens\":[{}]}}", whole.replace("\"NAME\"", name)).into_bytes();
@@ -310,7 +310,7 @@ async fn every_violation_is_listed_up_to_a_limit() {
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_413_and_one_of_another_type_415() {
     let app = App::with(&[("server.json_bytes", "2000")]).await;
-    let import = app.import(vec![citizen(1, json!({}))]).await;
+    let import = app.import_citizens(vec![citizen(1, json!({}))]).await;
     let long = citizen(1, json!({ "name": "a".repeat(3_000) }));
     app.post_citizens(vec![long.clone()]).await.expect(413);
     app.patch(import, 1, json!({ "name": "a".repeat(3_000) })).await.expect(413);

@@ -12,7 +12,7 @@ async fn citizens(app: &App) -> i64 {
         citizen.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
         citizen
     };
-    app.import(vec![
+    app.import_citizens(vec![
         of(1, "21.11.2008", json!([1, 2]), json!({ "channel": "tv" })),
         of(2, "20.11.2008", json!([1, 3]), json!({ "channel": "tv" })),
         of(3, "01.01.2002", json!([2]), json!({ "channel": "tv" })),
@@ -84,7 +84,7 @@ async fn demand_is_on_the_map_too() {
 #[tokio::test]
 async fn age_groups_are_ascending_ages() {
     let app = App::start().await;
-    let import = app.import(json!([])).await;
+    let import = app.import_citizens(json!([])).await;
     let many = (1..=40).map(|age| age.to_string()).collect::<Vec<_>>().join(",");
     for wrong in ["", "0", "18,18", "25,18", "18,", "x", "18.5", "-1", "151", many.as_str()] {
         let path = format!("/imports/{import}/towns/stat/demand?age_groups={wrong}");

@@ -36,7 +36,7 @@ fn assert_mutual(citizens: &[Value]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_changes_of_one_family_at_once_leave_every_relation_mutual() {
     let app = App::start().await;
-    let import = app.import((0..FAMILY).map(|id| citizen(id, json!({}))).collect::<Vec<_>>()).await;
+    let import = app.import_citizens((0..FAMILY).map(|id| citizen(id, json!({}))).collect::<Vec<_>>()).await;
     let mut runner = TestRunner::new(Config::default());
     let relatives = proptest::collection::btree_set(0..FAMILY, 0..6);
     for _ in 0..5 {
@@ -66,7 +66,7 @@ async fn fifty_changes_of_one_family_at_once_leave_every_relation_mutual() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_marries_at_once_from_both_sides_is_married() {
     let app = App::start().await;
-    let import = app.import((0..FAMILY).map(|id| citizen(id, json!({}))).collect::<Vec<_>>()).await;
+    let import = app.import_citizens((0..FAMILY).map(|id| citizen(id, json!({}))).collect::<Vec<_>>()).await;
     let everybody: Vec<_> = (0..FAMILY).collect();
     let patches = (0..FAMILY).map(|id| app.patch(import, id, json!({ "relatives": everybody })));
     for answer in join_all(patches).await {
@@ -79,7 +79,8 @@ async fn who_marries_at_once_from_both_sides_is_married() {
 async fn a_change_and_an_undo_at_once_leave_nothing_behind() {
     let app = App::start().await;
     for _ in 0..5 {
-        let import = app.import((0..FAMILY).map(|id| citizen(id, json!({}))).collect::<Vec<_>>()).await;
+        let import =
+            app.import_citizens((0..FAMILY).map(|id| citizen(id, json!({}))).collect::<Vec<_>>()).await;
         let patches =
             (0..FAMILY).map(|id| app.patch(import, id, json!({ "relatives": [(id + 1) % FAMILY] })));
         let path = format!("/imports/{import}");

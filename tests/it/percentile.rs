@@ -24,21 +24,22 @@ fn born(birth_dates: &[&str], town: &str) -> Vec<Value> {
 #[tokio::test]
 async fn percentiles_lie_linearly_between_two_ages() {
     let app = App::on_day("2026-11-20").await;
-    let import = app.import(born(&["01.01.1996", "01.01.1986", "01.01.1966", "01.01.1956"], "Рим")).await;
+    let import =
+        app.import_citizens(born(&["01.01.1996", "01.01.1986", "01.01.1966", "01.01.1956"], "Рим")).await;
     let town = json!({ "town": "Рим", "p50": 50.0, "p75": 62.5, "p99": 69.7 });
     assert_eq!(percentiles(&app, import).await, [town]);
-    let import = app.import(born(&["01.01.1996"], "Рим")).await;
+    let import = app.import_citizens(born(&["01.01.1996"], "Рим")).await;
     assert_eq!(
         percentiles(&app, import).await,
         [json!({ "town": "Рим", "p50": 30.0, "p75": 30.0, "p99": 30.0 })]
     );
-    let import = app.import(json!([])).await;
+    let import = app.import_citizens(json!([])).await;
     assert_eq!(percentiles(&app, import).await, Vec::<Value>::new());
 }
 
 async fn age_on(day: &str, birth_date: &str) -> f64 {
     let app = App::on_day(day).await;
-    let import = app.import(born(&[birth_date], "Рим")).await;
+    let import = app.import_citizens(born(&[birth_date], "Рим")).await;
     percentiles(&app, import).await[0]["p50"].as_f64().expect("a number")
 }
 
@@ -87,7 +88,7 @@ async fn percentiles_are_those_of_an_independent_computation() {
             let birth_date = born(*days).format("%d.%m.%Y").to_string();
             citizen(id, json!({ "birth_date": birth_date, "town": towns[*town] }))
         });
-        let import = app.import(sent.collect::<Vec<_>>()).await;
+        let import = app.import_citizens(sent.collect::<Vec<_>>()).await;
         let mut expected = Vec::new();
         for (index, town) in towns.iter().enumerate() {
             let mut ages: Vec<_> =
@@ -115,7 +116,7 @@ async fn a_town_is_where_the_airports_of_its_city_are_if_they_are_in_one_country
     let citizens = ["Suva", "London", "Атлантида"].into_iter().zip(1..);
     let citizens =
         citizens.map(|(town, id)| citizen(id, json!({ "town": town, "birth_date": "01.01.1996" })));
-    let import = app.import(citizens.collect::<Vec<_>>()).await;
+    let import = app.import_citizens(citizens.collect::<Vec<_>>()).await;
     let path = format!("/imports/{import}/towns/stat/percentile/age");
     let answer =
         app.client.get(&path).header("Accept", "application/geo+json").send().await.expect(200).json();

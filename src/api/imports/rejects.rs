@@ -57,6 +57,8 @@ struct RejectView {
     more: Vec<FaultView>,
     /// The record as it stood in the file.
     record: Option<String>,
+    /// Whether the row was loaded all the same, without what is at fault; it does not count as rejected.
+    accepted: bool,
 }
 
 /// A further fault of a rejected row
@@ -87,6 +89,7 @@ impl Example for RejectList {
                 byte_offset: None,
                 more: Vec::new(),
                 record: Some("3,\"Mount Hagen\",\"Mount Hagen\",\"Papua New Guinea\",…".to_owned()),
+                accepted: false,
             }],
         }
     }
@@ -137,7 +140,8 @@ pub(super) async fn page(
 
 impl RejectView {
     fn new(reject: Reject, files: &[files::File]) -> Self {
-        let Reject { row, line, file_no, column, code, message, value, byte_offset, more, raw } = reject;
+        let Reject { row, line, file_no, column, code, message, value, byte_offset, more, raw, accepted } =
+            reject;
         let file = file_no.and_then(|number| files.iter().find(|file| file.file_no == number));
         let more = more
             .into_iter()
@@ -154,6 +158,7 @@ impl RejectView {
             byte_offset,
             more,
             record: raw.map(|raw| String::from_utf8_lossy(&raw).into_owned()),
+            accepted,
         }
     }
 }

@@ -7,7 +7,7 @@ mod relations;
 
 use chrono::NaiveDate;
 
-use super::{Column, Dataset, Kind};
+use super::{Column, Dataset, Kind, Load};
 
 const PLACE: Kind = Kind::Verbatim { max_chars: 256, alphanumeric: true };
 const TEXT: Kind = Kind::Verbatim { max_chars: 256, alphanumeric: false };
@@ -54,6 +54,7 @@ pub const DATASET: Dataset = Dataset {
         },
     ],
     null: "",
+    load: Load::Staged,
     merge: &[],
     // Also those that were patched since: they belong to their import, and go with it.
     undo: "with gone as (delete from relatives where import_id = $1) delete from citizens where import_id = $1",

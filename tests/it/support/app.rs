@@ -1,6 +1,6 @@
 //! The service, in this process, on a port of its own.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use serde_json::{Value, json};
 use tarmac::{clock::Clock, config::Config};
@@ -14,7 +14,10 @@ pub(crate) struct App {
     pub(crate) client: Client,
     /// Its database.
     pub(crate) database: Database,
-    _archive: tempfile::TempDir,
+    /// What it was started with.
+    pub(crate) config: Config,
+    archive: tempfile::TempDir,
+    stop: CancellationToken,
     _stop: DropGuard,
 }
 
@@ -26,21 +29,30 @@ impl App {
 
     /// With some keys set: `("server.json_bytes", "100")`.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::on(Database::create().await, settings).await
+        Self::serve(Database::create().await, settings, true).await
     }
 
     /// On a day of the test's choice, `2026-11-20`.
     pub(crate) async fn on_day(day: &str) -> Self {
         let midday = format!("{day}T12:00:00Z").parse().expect("a day");
-        Self::build(Database::create().await, &[], Clock::Fixed(midday)).await
+        Self::build(Database::create().await, &[], true, Clock::Fixed(midday)).await
     }
 
     /// On a database that the test has prepared.
     pub(crate) async fn on(database: Database, settings: &[(&str, &str)]) -> Self {
-        Self::build(database, settings, Clock::System).await
+        Self::serve(database, settings, true).await
     }
 
-    async fn build(database: Database, settings: &[(&str, &str)], clock: Clock) -> Self {
+    /// Nothing is loaded before [`App::work`].
+    pub(crate) async fn without_worker(settings: &[(&str, &str)]) -> Self {
+        Self::serve(Database::create().await, settings, false).await
+    }
+
+    async fn serve(database: Database, settings: &[(&str, &str)], with_worker: bool) -> Self {
+        Self::build(database, settings, with_worker, Clock::System).await
+    }
+
+    async fn build(database: Database, settings: &[(&str, &str)], with_worker: bool, clock: Clock) -> Self {
         let archive = tempfile::tempdir().expect("a temporary directory can be made");
         let own = [
             ("server.address", "127.0.0.1:0"),
@@ -55,14 +67,25 @@ impl App {
 
         let stop = CancellationToken::new();
         let (bound, address) = tokio::sync::oneshot::channel();
-        let served = tokio::spawn(tarmac::app::serve(config, clock, true, stop.clone(), |address| {
-            bound.send(address).expect("the test waits for the address");
-        }));
+        let served =
+            tokio::spawn(tarmac::app::serve(config.clone(), clock, with_worker, stop.clone(), |address| {
+                bound.send(address).expect("the test waits for the address");
+            }));
         let Ok(address) = address.await else {
             panic!("the service does not start: {:?}", served.await);
         };
         let client = Client::new(format!("http://{address}"));
-        Self { client, database, _archive: archive, _stop: stop.drop_guard() }
+        Self { client, database, config, archive, _stop: stop.clone().drop_guard(), stop }
+    }
+
+    /// Starts a worker beside the service.
+    pub(crate) fn work(&self) {
+        tokio::spawn(tarmac::app::work(self.config.clone(), self.stop.clone()));
+    }
+
+    /// Every file in the archive, also one that is only begun.
+    pub(crate) fn archived(&self) -> Vec<String> {
+        files_below(self.archive.path())
     }
 
     /// Creates an airport: Keflavík, with the given fields in place of its own.
@@ -70,6 +93,21 @@ impl App {
         let answer = self.client.post("/airports").json(airport(fields)).send().await;
         answer.expect(201).json()
     }
+}
+
+/// The paths of all files below a directory, sorted.
+pub(crate) fn files_below(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("the directory can be read") {
+        let path = entry.expect("the directory can be read").path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else {
+            found.push(path.display().to_string());
+        }
+    }
+    found.sort_unstable();
+    found
 }
 
 /// The body of a new airport: the required fields, with the given ones over them.

@@ -22,7 +22,7 @@ impl App {
     }
 
     /// Imports citizens; the number of their import.
-    pub(crate) async fn import(&self, citizens: impl Into<Value>) -> i64 {
+    pub(crate) async fn import_citizens(&self, citizens: impl Into<Value>) -> i64 {
         let answer = self.post_citizens(citizens).await.expect(201).json();
         answer["data"]["import_id"].as_i64().expect("a number")
     }

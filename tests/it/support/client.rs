@@ -27,6 +27,11 @@ impl Client {
         &self.base
     }
 
+    /// Where the service listens: `127.0.0.1:41234`.
+    pub(crate) fn address(&self) -> String {
+        self.base.trim_start_matches("http://").to_owned()
+    }
+
     /// `path` with its query, already encoded; the URL of a confirmation link will do too.
     pub(crate) fn request(&self, method: Method, path: &str) -> Request {
         let path = path.strip_prefix(&self.base).unwrap_or(path).to_owned();

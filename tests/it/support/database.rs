@@ -23,8 +23,16 @@ impl Database {
     /// An empty database with the whole schema.
     pub(crate) async fn create() -> Self {
         static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+        Self::copy_of(TEMPLATE.get_or_init(migrate_template).await).await
+    }
+
+    /// An empty database without any schema.
+    pub(crate) async fn empty() -> Self {
+        Self::copy_of("template0").await
+    }
+
+    async fn copy_of(template: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
-        let template = TEMPLATE.get_or_init(migrate_template).await;
         let name = format!("{}_{}", prefix(std::process::id()), NUMBER.fetch_add(1, Ordering::Relaxed));
         execute(&format!("create database {name} template {template}")).await;
         let url = url_of(&name);

@@ -1,10 +1,16 @@
-//! What tests are made of: a database each ([`database`]), the service in this process ([`app`]), and a client that holds
-//! every answer against the OpenAPI document ([`client`]).
+//! What tests are made of: a database each ([`database`]), the service in this process ([`app`]) or in one of its own
+//! ([`process`]), a client that holds every answer against the OpenAPI document ([`client`]), files ([`files`]) and what
+//! becomes of them ([`imports`]), the engine without its worker ([`engine`]).
 
 pub(crate) mod app;
 pub(crate) mod citizens;
 pub(crate) mod client;
 pub(crate) mod database;
+pub(crate) mod engine;
+pub(crate) mod files;
+pub(crate) mod imports;
+pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod wait;
 
 pub(crate) use app::App;

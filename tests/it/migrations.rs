@@ -1,0 +1,110 @@
+//! The schema: up, down to nothing, up again.
+
+use migration::{Migrator, MigratorTrait};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::support::database::Database;
+
+/// Everything in the schemas of the service, as PostgreSQL describes it.
+async fn schema(pool: &PgPool) -> Vec<String> {
+    let ours = "n.nspname in ('public', 'staging')
+        and not exists (select from pg_depend d where d.objid = %.oid and d.deptype = 'e')";
+    let mut schema = Vec::new();
+    for (query, alias) in [
+        ("select 'schema ' || n.nspname from pg_namespace n where n.nspname in ('public', 'staging')", ""),
+        (
+            "select concat_ws(' ', c.relkind, n.nspname, c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+                 a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid))
+             from pg_class c join pg_namespace n on n.oid = c.relnamespace
+             join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+             left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum where {ours}",
+            "c",
+        ),
+        (
+            "select pg_get_indexdef(c.oid) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+             where c.relkind = 'i' and {ours}",
+            "c",
+        ),
+        (
+            "select concat_ws(' ', o.conrelid::regclass, o.conname, pg_get_constraintdef(o.oid))
+             from pg_constraint o join pg_namespace n on n.oid = o.connamespace
+             where o.conrelid <> 0 and {ours}
+                 and not exists (select from pg_depend d where d.objid = o.conrelid and d.deptype = 'e')",
+            "o",
+        ),
+        (
+            "select p.oid::regprocedure::text from pg_proc p join pg_namespace n on n.oid = p.pronamespace where {ours}",
+            "p",
+        ),
+        (
+            "select concat_ws(' ', t.tgrelid::regclass, pg_get_triggerdef(t.oid)) from pg_trigger t
+             join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+             where not t.tgisinternal and {ours}",
+            "c",
+        ),
+    ] {
+        let query = query.replace("{ours}", &ours.replace('%', alias)) + " order by 1";
+        let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(query.as_str()))
+            .fetch_all(pool)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"));
+        schema.extend(rows);
+    }
+    schema
+}
+
+/// The same with nothing in it but PostGIS, which a migration down leaves: others may use it by now.
+async fn schema_of_nothing() -> Vec<String> {
+    let database = Database::empty().await;
+    sqlx::query("create extension postgis").execute(&database.pool).await.expect("PostGIS is installed");
+    schema(&database.pool).await
+}
+
+#[tokio::test]
+async fn up_down_to_nothing_and_up_again_gives_the_same_schema() {
+    let database = Database::empty().await;
+    let connection = sea_orm::Database::connect(&database.url).await.expect("the database answers");
+    let nothing = schema_of_nothing().await;
+    Migrator::up(&connection, None).await.expect("up");
+    let first = schema(&database.pool).await;
+    assert!(first.iter().any(|line| line.contains("airports_geo")), "{first:#?}");
+    assert!(first.len() > nothing.len() + 50);
+
+    Migrator::down(&connection, None).await.expect("down");
+    let left: Vec<_> =
+        schema(&database.pool).await.into_iter().filter(|line| !nothing.contains(line)).collect();
+    // The list of migrations, which is empty, is all there is.
+    assert!(left.iter().all(|line| line.contains("seaql_migrations")), "{left:#?}");
+
+    Migrator::up(&connection, None).await.expect("up again");
+    assert_eq!(schema(&database.pool).await, first);
+    connection.close().await.expect("the connection closes");
+}
+
+#[tokio::test]
+async fn each_migration_can_be_taken_back_by_itself() {
+    let database = Database::empty().await;
+    let connection = sea_orm::Database::connect(&database.url).await.expect("the database answers");
+    sqlx::query("create extension postgis").execute(&database.pool).await.expect("PostGIS is installed");
+    let migrations = Migrator::migrations().len();
+    let mut schemas = Vec::new();
+    for _ in 0..migrations {
+        Migrator::up(&connection, Some(1)).await.expect("up");
+        schemas.push(schema(&database.pool).await);
+    }
+    for before in schemas.iter().rev().skip(1) {
+        Migrator::down(&connection, Some(1)).await.expect("down");
+        assert_eq!(&schema(&database.pool).await, before);
+    }
+    connection.close().await.expect("the connection closes");
+}
+
+#[tokio::test]
+async fn up_is_harmless_when_nothing_is_pending() {
+    let database = Database::create().await;
+    let connection = sea_orm::Database::connect(&database.url).await.expect("the database answers");
+    let before = schema(&database.pool).await;
+    Migrator::up(&connection, None).await.expect("up");
+    assert_eq!(schema(&database.pool).await, before);
+    connection.close().await.expect("the connection closes");
+}

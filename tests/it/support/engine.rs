@@ -1,0 +1,103 @@
+//! The engine, step by step: an import is led like a worker does, but a chunk is loaded when the test says so.
+
+use std::time::Duration;
+
+use tarmac::{
+    archive::Archive,
+    config::Config,
+    db::{
+        Db,
+        imports::{self, Import},
+        leases,
+        notify::Changes,
+    },
+    ingest::{
+        IngestError,
+        drive::Driver,
+        load::{self, Loaded},
+    },
+    transport::{Delivery, Subscriber, Transport, journal::Journal},
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::App;
+
+/// Longer than any test.
+const LEASE: Duration = Duration::from_secs(600);
+
+/// A worker in slow motion.
+pub(crate) struct Engine {
+    /// The database.
+    pub(crate) db: Db,
+    config: Config,
+    archive: Archive,
+    changes: Changes,
+    /// The transport.
+    pub(crate) journal: Journal,
+    subscriber: Box<dyn Subscriber>,
+    _stop: DropGuard,
+}
+
+impl Engine {
+    /// Beside a service that has no worker.
+    pub(crate) async fn beside(app: &App) -> Self {
+        let config = app.config.clone();
+        let stop = CancellationToken::new();
+        let db = Db::connect(&config.database).await.expect("the database answers");
+        let archive = Archive::local(&config.archive.directory).expect("the archive is there");
+        let changes = Changes::listen(db.pool().clone(), stop.clone());
+        let sample_bytes = config.ingest.record_bytes as u64;
+        let claim = Duration::from_millis(config.worker.lease_ms);
+        let journal = Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes, claim);
+        let subscriber = journal.subscriber("the test".to_owned());
+        Self { db, config, archive, changes, journal, subscriber, _stop: stop.drop_guard() }
+    }
+
+    /// Takes the next import, which is running then.
+    pub(crate) async fn claim(&self) -> Import {
+        let id = leases::claim(&self.db, "the test", LEASE).await.expect("the database answers");
+        let id = id.expect("an import waits");
+        imports::get(&self.db, id).await.expect("the database answers").expect("it is there")
+    }
+
+    /// Takes the next import and leads it to its end, in the background.
+    pub(crate) async fn lead(&self) -> JoinHandle<Result<(), IngestError>> {
+        let import = self.claim().await;
+        let driver = Driver {
+            db: self.db.clone(),
+            archive: self.archive.clone(),
+            publisher: self.journal.publisher(),
+            changes: self.changes.clone(),
+            limits: self.config.ingest.clone(),
+        };
+        tokio::spawn(async move { driver.drive(&import).await })
+    }
+
+    /// Lets go of the import as a worker does that stops leading it.
+    pub(crate) async fn release(&self, id: i64) {
+        leases::release(&self.db, id, "the test").await.expect("the database answers");
+    }
+
+    /// The next chunk.
+    pub(crate) async fn receive(&mut self) -> Delivery {
+        let received = tokio::time::timeout(Duration::from_secs(60), self.subscriber.receive()).await;
+        received.expect("a chunk comes").expect("the journal answers")
+    }
+
+    /// Loads a chunk without acknowledging it.
+    pub(crate) async fn load(&self, delivery: &Delivery) -> Loaded {
+        let rejects_kept = self.config.ingest.rejects_kept;
+        let bytes = delivery.bytes.clone().expect("the archive has them");
+        let loaded = load::load(&self.db, rejects_kept, &delivery.chunk, bytes).await;
+        loaded.expect("the chunk can be loaded")
+    }
+
+    /// Receives, loads and acknowledges one chunk.
+    pub(crate) async fn step(&mut self) -> Loaded {
+        let delivery = self.receive().await;
+        let loaded = self.load(&delivery).await;
+        self.subscriber.acknowledge(&delivery).await.expect("the journal answers");
+        loaded
+    }
+}

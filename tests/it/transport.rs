@@ -1,0 +1,317 @@
+//! What every transport owes, as [`tarmac::transport`] puts it: one suite, stamped on each of them.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tarmac::{
+    db::imports::Import,
+    ingest::load::Loaded,
+    transport::{Broken, Chunk, Delivery, Subscriber, Transport},
+};
+
+use crate::support::{
+    App,
+    engine::Engine,
+    files::{row, rows},
+};
+
+const LONG: Duration = Duration::from_secs(3_600);
+
+/// An import that is running, and the rows it is cut into: a chunk each.
+struct World {
+    app: App,
+    engine: Engine,
+    import: Import,
+    file: Bytes,
+}
+
+impl World {
+    async fn new() -> Self {
+        let app = App::without_worker(&[("ingest.record_bytes", "50")]).await;
+        let file = rows(100..200);
+        app.begin("", file.clone()).await;
+        let engine = Engine::beside(&app).await;
+        let import = engine.claim().await;
+        Self { app, engine, import, file: file.into() }
+    }
+
+    /// The chunk of that number, as it is published in `epoch`, with its bytes.
+    fn chunk(&self, number: i64, epoch: i32) -> (Chunk, Bytes) {
+        let length = row(100).len();
+        let begin = usize::try_from(number).expect("not negative") * length;
+        let bytes = self.file.slice(begin..begin + length);
+        let chunk = Chunk {
+            import_id: self.import.id,
+            epoch,
+            chunk_no: number,
+            file_no: 0,
+            object: self.import.source.clone(),
+            byte_offset: begin as u64,
+            byte_len: length as u64,
+            first_row: number + 1,
+            first_line: number + 1,
+            broken: None,
+        };
+        (chunk, bytes)
+    }
+
+    async fn publish(&self, transport: &dyn Transport, number: i64) {
+        let (chunk, bytes) = self.chunk(number, self.import.epoch);
+        transport.publisher().publish(&chunk, bytes).await.expect("the transport takes it");
+    }
+}
+
+async fn next(subscriber: &mut dyn Subscriber) -> Delivery {
+    let received = tokio::time::timeout(Duration::from_secs(60), subscriber.receive()).await;
+    received.expect("a chunk comes").expect("the transport answers")
+}
+
+/// A published chunk is delivered as it was published, with its bytes.
+async fn delivers_what_was_published(world: &World, transport: &dyn Transport) {
+    let mut subscriber = transport.subscriber("a".to_owned());
+    for number in 0..3 {
+        world.publish(transport, number).await;
+        let delivery = next(subscriber.as_mut()).await;
+        let (chunk, bytes) = world.chunk(number, world.import.epoch);
+        let received = delivery.bytes.as_ref().expect("the archive has them");
+        assert_eq!((&delivery.chunk, received, delivery.attempt), (&chunk, &bytes, 1));
+        subscriber.acknowledge(&delivery).await.expect("the transport answers");
+    }
+}
+
+/// A subscriber that waits already is woken.
+async fn wakes_who_waits(world: &World, transport: &dyn Transport) {
+    let mut subscriber = transport.subscriber("a".to_owned());
+    let (delivery, ()) = tokio::join!(next(subscriber.as_mut()), world.publish(transport, 0));
+    assert_eq!(delivery.chunk.chunk_no, 0);
+}
+
+/// Of a broken record the first bytes are delivered, enough to show it.
+async fn delivers_a_sample_of_a_broken_record(world: &World, transport: &dyn Transport) {
+    let (chunk, bytes) = world.chunk(0, world.import.epoch);
+    let chunk = Chunk { broken: Some(Broken::TooLong), ..chunk };
+    transport.publisher().publish(&chunk, bytes.slice(..50)).await.expect("the transport takes it");
+    let delivery = next(transport.subscriber("a".to_owned()).as_mut()).await;
+    let received = delivery.bytes.expect("the archive has them");
+    assert_eq!((delivery.chunk.broken, received), (Some(Broken::TooLong), bytes.slice(..50)));
+}
+
+/// What a subscriber hands back by closing, another gets.
+async fn delivers_again_what_was_handed_back(world: &World, transport: &dyn Transport) {
+    world.publish(transport, 0).await;
+    let mut first = transport.subscriber("a".to_owned());
+    assert_eq!(next(first.as_mut()).await.chunk.chunk_no, 0);
+    first.close().await.expect("the transport answers");
+    let again = next(transport.subscriber("b".to_owned()).as_mut()).await;
+    assert_eq!(again.chunk.chunk_no, 0);
+}
+
+/// A chunk to be tried again comes again, and one to be tried later lets others pass.
+async fn delivers_again_what_is_to_be_tried_again(world: &World, transport: &dyn Transport) {
+    let mut subscriber = transport.subscriber("a".to_owned());
+    world.publish(transport, 0).await;
+    let delivery = next(subscriber.as_mut()).await;
+    subscriber.retry(&delivery, Duration::ZERO).await.expect("the transport answers");
+    let delivery = next(subscriber.as_mut()).await;
+    assert_eq!(delivery.chunk.chunk_no, 0);
+    subscriber.retry(&delivery, LONG).await.expect("the transport answers");
+    world.publish(transport, 1).await;
+    assert_eq!(next(subscriber.as_mut()).await.chunk.chunk_no, 1);
+}
+
+/// What is acknowledged is gone, for everybody.
+async fn does_not_deliver_again_what_was_acknowledged(world: &World, transport: &dyn Transport) {
+    world.publish(transport, 0).await;
+    let mut first = transport.subscriber("a".to_owned());
+    let delivery = next(first.as_mut()).await;
+    first.acknowledge(&delivery).await.expect("the transport answers");
+    first.close().await.expect("the transport answers");
+    world.publish(transport, 1).await;
+    assert_eq!(next(transport.subscriber("b".to_owned()).as_mut()).await.chunk.chunk_no, 1);
+}
+
+/// However many subscribe, each chunk is with one of them.
+async fn gives_a_chunk_to_one_subscriber_at_a_time(world: &World, transport: &dyn Transport) {
+    let publishing = async {
+        for number in 0..40 {
+            world.publish(transport, number).await;
+        }
+    };
+    let take_ten = async |by: &str| {
+        let mut subscriber = transport.subscriber(by.to_owned());
+        let mut taken = Vec::new();
+        for _ in 0..10 {
+            taken.push(next(subscriber.as_mut()).await.chunk.chunk_no);
+        }
+        taken
+    };
+    let ((), a, b, c, d) =
+        tokio::join!(publishing, take_ten("a"), take_ten("b"), take_ten("c"), take_ten("d"));
+    let taken: Vec<_> = [a, b, c, d].concat();
+    assert_eq!(taken.iter().copied().collect::<BTreeSet<_>>(), (0..40).collect(), "{taken:?}");
+}
+
+/// Publishing the same chunk again is harmless: dealt with once, it does not come a second time.
+async fn takes_a_chunk_twice_without_harm(world: &World, transport: &dyn Transport) {
+    world.publish(transport, 0).await;
+    world.publish(transport, 0).await;
+    world.publish(transport, 1).await;
+    let mut subscriber = transport.subscriber("a".to_owned());
+    let mut loaded = Vec::new();
+    while loaded.iter().filter(|loaded| **loaded == Loaded::Now).count() < 2 {
+        let delivery = next(subscriber.as_mut()).await;
+        loaded.push(load(world, &delivery).await);
+        subscriber.acknowledge(&delivery).await.expect("the transport answers");
+    }
+    assert!(loaded.iter().all(|loaded| [Loaded::Now, Loaded::Before].contains(loaded)), "{loaded:?}");
+}
+
+/// After a change of hands the chunk comes as it was published last.
+async fn delivers_what_a_later_epoch_published(world: &World, transport: &dyn Transport) {
+    world.publish(transport, 0).await;
+    let mut zombie = transport.subscriber("zombie".to_owned());
+    let stale = next(zombie.as_mut()).await;
+    let later = take_over(world).await;
+    let (chunk, bytes) = world.chunk(0, later);
+    transport.publisher().publish(&chunk, bytes).await.expect("the transport takes it");
+    assert_eq!(load(world, &stale).await, Loaded::Fenced);
+    let mut subscriber = transport.subscriber("a".to_owned());
+    loop {
+        let delivery = next(subscriber.as_mut()).await;
+        let loaded = load(world, &delivery).await;
+        subscriber.acknowledge(&delivery).await.expect("the transport answers");
+        if delivery.chunk.epoch == later {
+            assert_eq!(loaded, Loaded::Now);
+            break;
+        }
+        assert_eq!(loaded, Loaded::Fenced);
+    }
+    // What the zombie still says about it harms nobody.
+    zombie.acknowledge(&stale).await.expect("the transport answers");
+}
+
+/// The import's owner falls silent and another takes the import; its epoch.
+async fn take_over(world: &World) -> i32 {
+    world.app.run("update import_leases set expires_at = now()").await;
+    let import = world.engine.claim().await;
+    assert_eq!((import.id, import.epoch), (world.import.id, world.import.epoch + 1));
+    import.epoch
+}
+
+/// Loads a chunk into the staging table that its import then has.
+async fn load(world: &World, delivery: &Delivery) -> Loaded {
+    let import = world.import.id;
+    let columns: Vec<_> =
+        tarmac::datasets::airport::DATASET.columns.iter().map(|column| column.name).collect();
+    let mut connection = world.engine.db.begin().await.expect("the database answers");
+    tarmac::db::staging::create(&mut connection, &tarmac::datasets::airport::DATASET, import)
+        .await
+        .expect("the database answers");
+    connection.commit().await.expect("the database answers");
+    sqlx::query("insert into import_files values ($1, 0, null, '', 0, $2) on conflict do nothing")
+        .bind(import)
+        .bind(columns)
+        .execute(&world.app.database.pool)
+        .await
+        .expect("the database answers");
+    world.engine.load(delivery).await
+}
+
+/// Stamps the suite on a transport.
+macro_rules! contract {
+    ($transport:ident: $($rule:ident),+ $(,)?) => {
+        mod $transport {
+            $(
+                #[tokio::test]
+                async fn $rule() {
+                    let world = super::World::new().await;
+                    let transport = super::$transport(&world);
+                    super::$rule(&world, transport.as_ref()).await;
+                }
+            )+
+        }
+    };
+}
+
+macro_rules! every_transport {
+    ($($transport:ident),+) => {
+        $(contract!($transport:
+            delivers_what_was_published,
+            wakes_who_waits,
+            delivers_a_sample_of_a_broken_record,
+            delivers_again_what_was_handed_back,
+            delivers_again_what_is_to_be_tried_again,
+            does_not_deliver_again_what_was_acknowledged,
+            gives_a_chunk_to_one_subscriber_at_a_time,
+            takes_a_chunk_twice_without_harm,
+            delivers_what_a_later_epoch_published,
+        );)+
+    };
+}
+
+every_transport!(journal);
+
+fn journal(world: &World) -> Arc<dyn Transport> {
+    Arc::new(world.engine.journal.clone())
+}
+
+#[tokio::test]
+async fn the_journal_keeps_the_chunks_of_a_paused_import_until_it_is_resumed() {
+    let world = World::new().await;
+    let transport = journal(&world);
+    world.publish(transport.as_ref(), 0).await;
+    let path = format!("/imports/{}", world.import.id);
+    world.app.client.post(&format!("{path}/pause")).send().await.expect(200);
+    // Another import's chunk passes it by.
+    world.app.begin("", row(1)).await;
+    let other = world.engine.claim().await;
+    let (chunk, bytes) = world.chunk(0, other.epoch);
+    let chunk = Chunk { import_id: other.id, ..chunk };
+    transport.publisher().publish(&chunk, bytes).await.expect("the journal takes it");
+    let mut subscriber = transport.subscriber("a".to_owned());
+    assert_eq!(next(subscriber.as_mut()).await.chunk.import_id, other.id);
+    world.app.client.post(&format!("{path}/resume")).send().await.expect(200);
+    assert_eq!(next(subscriber.as_mut()).await.chunk.import_id, world.import.id);
+}
+
+#[tokio::test]
+async fn the_journal_counts_attempts_and_starts_again_with_a_new_epoch_or_not_at_all() {
+    let world = World::new().await;
+    let transport = journal(&world);
+    let mut subscriber = transport.subscriber("a".to_owned());
+    world.publish(transport.as_ref(), 0).await;
+    for attempt in 1..=3 {
+        let delivery = next(subscriber.as_mut()).await;
+        assert_eq!(delivery.attempt, attempt);
+        subscriber.retry(&delivery, Duration::ZERO).await.expect("the journal answers");
+    }
+    let delivery = next(subscriber.as_mut()).await;
+    assert_eq!(load(&world, &delivery).await, Loaded::Now);
+    subscriber.acknowledge(&delivery).await.expect("the journal answers");
+    // What the ledger holds is not published again.
+    let later = take_over(&world).await;
+    for number in [0, 1] {
+        let (chunk, bytes) = world.chunk(number, later);
+        transport.publisher().publish(&chunk, bytes).await.expect("the journal takes it");
+    }
+    assert_eq!(next(subscriber.as_mut()).await.chunk.chunk_no, 1);
+    assert_eq!(world.app.one::<i64>("select count(*) from journal").await, 1);
+}
+
+#[tokio::test]
+async fn a_claim_in_the_journal_runs_out() {
+    let world = World::new().await;
+    let transport = journal(&world);
+    world.publish(transport.as_ref(), 0).await;
+    let mut silent = transport.subscriber("silent".to_owned());
+    let held = next(silent.as_mut()).await;
+    world.app.run("update journal set visible_at = now()").await;
+    let mut subscriber = transport.subscriber("a".to_owned());
+    assert_eq!(next(subscriber.as_mut()).await.chunk.chunk_no, 0);
+    // Whoever lost it can neither close it nor hand it back.
+    silent.acknowledge(&held).await.expect("the journal answers");
+    silent.retry(&held, Duration::ZERO).await.expect("the journal answers");
+    silent.close().await.expect("the journal answers");
+    let claimed: String = world.app.one("select claimed_by from journal").await;
+    assert_eq!(claimed, "a");
+}
