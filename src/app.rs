@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     api,
     archive::{Archive, ArchiveError},
+    clock::Clock,
     config::Config,
     db::{Db, DbError, notify::Changes},
     transport::{Transport, journal::Journal},
@@ -75,6 +76,7 @@ impl Parts {
 /// Serves until `stop` is cancelled, then drains. `bound` is told the address, which matters with port 0.
 pub async fn serve(
     config: Config,
+    clock: Clock,
     with_worker: bool,
     stop: CancellationToken,
     bound: impl FnOnce(SocketAddr),
@@ -88,7 +90,8 @@ pub async fn serve(
     let worker = with_worker.then(|| parts.start_worker(&stop));
     let grace = Duration::from_secs(parts.config.server.shutdown_seconds);
     let Parts { config, db, archive, changes, transport } = parts.clone();
-    let endpoint = api::endpoint(api::Context { db, config, archive, transport, changes, address: local });
+    let endpoint =
+        api::endpoint(api::Context { db, config, clock, archive, transport, changes, address: local });
     bound(local);
     let served = poem::Server::new_with_acceptor(acceptor)
         .run_with_graceful_shutdown(endpoint, stop.clone().cancelled_owned(), Some(grace))

@@ -8,7 +8,7 @@
 //! - [`transport`], [`archive`]: how chunks travel, where bytes are kept
 //! - [`db`]: all SQL
 //! - [`datasets`]: what can be imported
-//! - [`config`]: what can be set
+//! - [`config`], [`clock`]: what can be set; what time it is
 //!
 //! `docs/ARCHITECTURE.md` walks one upload through them.
 
@@ -17,6 +17,7 @@ pub mod app;
 pub mod archive;
 pub mod auth;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod datasets;
 pub mod db;

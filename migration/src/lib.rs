@@ -9,6 +9,7 @@ use sea_orm_migration::{async_trait, prelude::*};
 mod m20261120_000001_create_imports;
 mod m20261120_000002_create_airports;
 mod m20261120_000003_create_requests;
+mod m20261120_000004_create_citizens;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_000001_create_imports::Migration),
             Box::new(m20261120_000002_create_airports::Migration),
             Box::new(m20261120_000003_create_requests::Migration),
+            Box::new(m20261120_000004_create_citizens::Migration),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! JSON bodies. In: one media type, a size limit while reading, no duplicate names, every violation reported with its
 //! JSON Pointer. Out: `application/json`.
 
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io, marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -73,6 +73,13 @@ pub(crate) struct JsonBody<T> {
     pub(crate) bytes: Bytes,
 }
 
+/// A body in JSON that its reader takes as it is, because it is too large for a tree of values. `T` is its schema.
+pub(crate) struct JsonBytes<T> {
+    /// The text.
+    pub(crate) bytes: Bytes,
+    schema: PhantomData<fn() -> T>,
+}
+
 /// The body of a PATCH: JSON that changes what it names and leaves the rest (RFC 7396).
 pub(crate) struct MergePatch<T>(pub(crate) T);
 
@@ -119,6 +126,28 @@ impl<'a, T: FromJson> ApiExtractor<'a> for MergePatch<T> {
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         Ok(Self(parse(&read(request, body, &[JSON, MERGE_PATCH]).await?)?))
+    }
+}
+
+impl<'a, T: Type> ApiExtractor<'a> for JsonBytes<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(meta::<T>(&[JSON]))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self { bytes: read(request, body, &[JSON]).await?, schema: PhantomData })
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct ImportContract {
 struct ColumnContract {
     /// Its name in the header.
     name: String,
-    /// `text`, `integer` or `number`.
+    /// `text`, `integer`, `number`, `date` or `list of integers`.
     r#type: String,
     /// Whether null is refused.
     required: bool,
@@ -105,9 +105,11 @@ impl ImportContract {
 impl ColumnContract {
     fn of(column: &Column) -> Self {
         let r#type = match column.kind {
-            Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) => "text",
+            Kind::Text { .. } | Kind::Verbatim { .. } | Kind::Code { .. } | Kind::OneOf(_) => "text",
             Kind::Integer { .. } => "integer",
             Kind::Number { .. } => "number",
+            Kind::PastDate => "date",
+            Kind::Integers { .. } => "list of integers",
         };
         Self {
             name: column.name.to_owned(),

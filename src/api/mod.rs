@@ -7,6 +7,7 @@
 
 mod airports;
 mod body;
+mod citizens;
 mod confirm;
 mod contract;
 mod create;
@@ -27,6 +28,8 @@ mod problem;
 mod problems;
 mod refusal;
 mod schema;
+mod stream;
+mod towns;
 mod update;
 mod upload;
 mod upload_body;
@@ -38,6 +41,7 @@ use poem_openapi::{OpenApi, Tags};
 
 use crate::{
     archive::Archive,
+    clock::Clock,
     config::Config,
     db::{Db, notify::Changes},
     transport::Transport,
@@ -50,6 +54,8 @@ pub struct Context {
     pub db: Db,
     /// The whole configuration.
     pub config: Arc<Config>,
+    /// What day it is.
+    pub clock: Clock,
     /// Where uploads go.
     pub archive: Archive,
     /// How chunks travel.
@@ -67,6 +73,8 @@ enum Tag {
     Imports,
     /// Places with coordinates, from OpenFlights' files or one by one
     Airports,
+    /// Citizens of an import, and statistics about them
+    Citizens,
     /// The document itself, and what its problems mean
     Documentation,
     /// Running the service
@@ -77,6 +85,8 @@ enum Tag {
 type Resources = (
     upload::Upload,
     imports::Imports,
+    citizens::Citizens,
+    towns::Towns,
     airports::AirportList,
     airports::AirportItem,
     airports::ColumnsAsParameters<create::Create, true>,
@@ -93,6 +103,8 @@ fn resources(context: Context) -> Resources {
     (
         upload::Upload { context: own() },
         imports::Imports { context: own() },
+        citizens::Citizens { context: own() },
+        towns::Towns { context: own() },
         airports::AirportList { context: own() },
         airports::AirportItem { context: own() },
         airports::ColumnsAsParameters(create::Create { context: own() }),

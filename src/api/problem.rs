@@ -287,6 +287,15 @@ impl Invalid {
         Self(Problem { errors, ..Problem::new(Kind::Invalid, detail) })
     }
 
+    /// The first of `total` violations.
+    pub(crate) fn first_of(errors: Vec<Violation>, total: usize) -> Self {
+        if errors.len() == total {
+            return Self::because(errors);
+        }
+        let detail = format!("{total} rules are broken; these are the first {}", errors.len());
+        Self(Problem { errors, ..Problem::new(Kind::Invalid, detail) })
+    }
+
     /// One violation, in the parameter of that name.
     pub(crate) fn parameter(name: &str, code: &str, message: impl Into<String>) -> Self {
         Self::because(vec![Violation::parameter(name, code, message)])

@@ -28,6 +28,28 @@ pub(crate) fn of_column(column: &Column, example: Option<&Json>) -> MetaSchema {
             maximum: Some(max),
             ..MetaSchema::new_with_format("number", "double")
         },
+        Kind::Verbatim { max_chars, alphanumeric } => MetaSchema {
+            min_length: Some(1),
+            max_length: Some(max_chars),
+            pattern: alphanumeric.then(|| r"[\p{L}\p{N}]".to_owned()),
+            ..MetaSchema::new("string")
+        },
+        Kind::PastDate => {
+            MetaSchema { pattern: Some(r"^\d{2}\.\d{2}\.\d{4}$".to_owned()), ..MetaSchema::new("string") }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a document's bounds are floating-point numbers")]
+        Kind::Integers { min, max } => {
+            let item = MetaSchema {
+                minimum: Some(min as f64),
+                maximum: (max < i64::MAX).then_some(max as f64),
+                ..MetaSchema::new_with_format("integer", "int64")
+            };
+            MetaSchema {
+                items: Some(Box::new(MetaSchemaRef::Inline(Box::new(item)))),
+                unique_items: Some(true),
+                ..MetaSchema::new("array")
+            }
+        }
         Kind::OneOf(words) => {
             let null = (!column.required).then_some(Json::Null);
             let words = words.iter().map(|word| Json::from(*word));
@@ -52,9 +74,10 @@ pub(crate) fn property(schema: MetaSchema, description: &'static str) -> MetaSch
     MetaSchemaRef::Inline(Box::new(MetaSchema { description: Some(description), ..schema }))
 }
 
-/// Makes `$type` an object of the document under its name; `$schema` is a function that returns its [`MetaSchema`].
+/// Makes `$type` an object of the document under its name; `$schema` is a function that returns its [`MetaSchema`],
+/// which may refer to the schemas of the types after it.
 macro_rules! object {
-    ($type:ty, $name:literal, $schema:path) => {
+    ($type:ty, $name:literal, $schema:path $(, $part:ty)*) => {
         impl poem_openapi::types::Type for $type {
             const IS_REQUIRED: bool = true;
             type RawValueType = Self;
@@ -69,6 +92,7 @@ macro_rules! object {
             }
 
             fn register(registry: &mut poem_openapi::registry::Registry) {
+                $(<$part as poem_openapi::types::Type>::register(registry);)*
                 registry.create_schema::<Self, _>($name.to_owned(), |_| $schema());
             }
 

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, load_config};
-use crate::app;
+use crate::{app, clock::Clock};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -22,8 +22,8 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let overrides: Vec<_> =
         arguments.address.map(|address| ("server.address", address)).into_iter().collect();
     let config = load_config(file, &overrides)?;
-    app::serve(config, !arguments.no_worker, stop_signal()?, |address| tracing::info!(%address, "serving"))
-        .await?;
+    let bound = |address| tracing::info!(%address, "serving");
+    app::serve(config, Clock::System, !arguments.no_worker, stop_signal()?, bound).await?;
     Ok(ExitCode::SUCCESS)
 }
 

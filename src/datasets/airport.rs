@@ -4,7 +4,12 @@
 //! country and position. Two different OpenFlights ids are never one airport. For each key an airport that
 //! is not deleted comes before one that is.
 
+use chrono::NaiveDate;
+
 use super::{Column, Dataset, Kind, Step};
+
+/// Stands for today where airports are checked: none of their columns depends on the day.
+pub const ANY_DAY: NaiveDate = NaiveDate::MAX;
 
 const TEXT: Kind = Kind::Text { max_chars: 256 };
 

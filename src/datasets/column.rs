@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value as Json;
+use chrono::NaiveDate;
+
+use super::{date, json::Json};
 
 /// One column of a dataset.
 #[derive(Debug)]
@@ -48,6 +50,22 @@ pub enum Kind {
     },
     /// One of a few words.
     OneOf(&'static [&'static str]),
+    /// Free text of 1 to `max_chars` characters, kept as it is.
+    Verbatim {
+        /// Characters, not bytes.
+        max_chars: usize,
+        /// Whether one of them must be a letter or a digit, of any script.
+        alphanumeric: bool,
+    },
+    /// A day before today, as `DD.MM.YYYY`.
+    PastDate,
+    /// Whole numbers; in a file with `;` between them, and the empty field is the empty list.
+    Integers {
+        /// Least value.
+        min: i64,
+        /// Greatest value.
+        max: i64,
+    },
 }
 
 /// A checked value.
@@ -61,6 +79,10 @@ pub enum Value<'a> {
     Integer(i64),
     /// A finite number.
     Number(f64),
+    /// A day.
+    Date(NaiveDate),
+    /// Whole numbers in their order.
+    Integers(Vec<i64>),
 }
 
 /// What is wrong with a value.
@@ -81,41 +103,55 @@ impl Fault {
 
 impl Column {
     /// Checks a CSV field. `null` is the field that stands for null beside the empty one.
-    pub fn parse<'a>(&self, field: &'a str, null: &str) -> Result<Value<'a>, Fault> {
+    pub fn parse<'a>(&self, field: &'a str, null: &str, today: NaiveDate) -> Result<Value<'a>, Fault> {
+        if let (Kind::Integers { .. }, "") = (self.kind, field) {
+            return Ok(Value::Integers(Vec::new()));
+        }
         if field.is_empty() || field == null {
             return self.null();
         }
         let value = match self.kind {
             Kind::Text { .. } if field.contains(r"\'") => Value::Text(Cow::Owned(field.replace(r"\'", "'"))),
-            Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) => Value::Text(Cow::Borrowed(field)),
+            Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) | Kind::Verbatim { .. } => {
+                Value::Text(Cow::Borrowed(field))
+            }
             Kind::Integer { .. } => Value::Integer(self.integer(field)?),
             Kind::Number { .. } => Value::Number(field.parse().map_err(|_| self.not_a_number())?),
+            Kind::PastDate => Value::Date(self.date(field)?),
+            Kind::Integers { .. } => {
+                Value::Integers(field.split(';').map(|item| self.integer(item)).collect::<Result<_, _>>()?)
+            }
         };
-        self.check(&value)?;
+        self.check(&value, today)?;
         Ok(value)
     }
 
-    /// Checks a JSON value. A number is never taken from a string, nor a string from a number.
-    pub fn parse_json<'a>(&self, json: &'a Json) -> Result<Value<'a>, Fault> {
+    /// Checks a JSON value. A number is never taken from a string, nor a string from a number. Of a list each item is checked,
+    /// by [`Column::parse_json_item`].
+    pub fn parse_json<'a>(&self, json: Json<'a>, today: NaiveDate) -> Result<Value<'a>, Fault> {
         let value = match (self.kind, json) {
             (_, Json::Null) => return self.null(),
-            (Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_), Json::String(text)) => {
-                Value::Text(Cow::Borrowed(text))
-            }
-            (Kind::Integer { .. }, Json::Number(number)) => {
-                Value::Integer(number.as_i64().ok_or_else(|| self.not_an_integer())?)
-            }
-            (Kind::Number { .. }, Json::Number(number)) => {
-                Value::Number(number.as_f64().ok_or_else(|| self.not_a_number())?)
-            }
-            (Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_), _) => {
-                return Err(Fault::new("not_text", format!("{} must be a string", self.name)));
-            }
-            (Kind::Integer { .. }, _) => return Err(self.not_an_integer()),
+            (Kind::PastDate, Json::Text(text)) => Value::Date(self.date(&text)?),
+            (
+                Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) | Kind::Verbatim { .. },
+                Json::Text(text),
+            ) => Value::Text(text),
+            (Kind::Integer { .. }, json) => Value::Integer(self.json_integer(&json)?),
+            (Kind::Number { .. }, Json::Integer(number)) => Value::Number(number as f64),
+            (Kind::Number { .. }, Json::Number(number)) => Value::Number(number),
             (Kind::Number { .. }, _) => return Err(self.not_a_number()),
+            (Kind::Integers { .. }, _) => return Err(self.broken("not_a_list")),
+            _ => return Err(Fault::new("not_text", format!("{} must be a string", self.name))),
         };
-        self.check(&value)?;
+        self.check(&value, today)?;
         Ok(value)
+    }
+
+    /// Checks an item of a list of whole numbers.
+    pub fn parse_json_item(&self, json: &Json<'_>) -> Result<i64, Fault> {
+        let number = self.json_integer(json)?;
+        self.check_integer(number)?;
+        Ok(number)
     }
 
     /// The rule in words, as the import contract states it.
@@ -132,6 +168,19 @@ impl Column {
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Number { min, max } => format!("a number from {min} to {max}"),
             Kind::OneOf(words) => format!("one of {}", words.join(", ")),
+            Kind::Verbatim { max_chars, alphanumeric: false } => {
+                format!("text of 1 to {max_chars} characters")
+            }
+            Kind::Verbatim { max_chars, alphanumeric: true } => {
+                format!("text of 1 to {max_chars} characters, at least one of them a letter or digit")
+            }
+            Kind::PastDate => "a date that exists, as DD.MM.YYYY, before today (UTC)".to_owned(),
+            Kind::Integers { min, max: i64::MAX } => {
+                format!("a list of different whole numbers, each at least {min}")
+            }
+            Kind::Integers { min, max } => {
+                format!("a list of different whole numbers, each from {min} to {max}")
+            }
         };
         if self.required { rule } else { rule + ", or null" }
     }
@@ -144,16 +193,13 @@ impl Column {
         }
     }
 
-    fn check(&self, value: &Value<'_>) -> Result<(), Fault> {
+    fn check(&self, value: &Value<'_>, today: NaiveDate) -> Result<(), Fault> {
         match (self.kind, value) {
-            (Kind::Text { max_chars }, Value::Text(text)) => {
-                // PostgreSQL's text cannot hold it.
-                if text.contains('\0') {
-                    return Err(Fault::new("nul_character", format!("{} holds a NUL character", self.name)));
-                }
-                // Bytes bound characters from above: counting is only needed for what might be too long.
-                if text.is_empty() || (text.len() > max_chars && text.chars().count() > max_chars) {
-                    return Err(self.broken("length"));
+            (Kind::Text { max_chars }, Value::Text(text)) => self.check_text(text, max_chars),
+            (Kind::Verbatim { max_chars, alphanumeric }, Value::Text(text)) => {
+                self.check_text(text, max_chars)?;
+                if alphanumeric && !text.chars().any(char::is_alphanumeric) {
+                    return Err(self.broken("no_letter_or_digit"));
                 }
                 Ok(())
             }
@@ -173,12 +219,9 @@ impl Column {
                     Err(self.broken("not_allowed"))
                 }
             }
-            (Kind::Integer { min, max }, Value::Integer(number)) => {
-                if (min..=max).contains(number) {
-                    Ok(())
-                } else {
-                    Err(self.broken("out_of_range"))
-                }
+            (Kind::Integer { .. }, Value::Integer(number)) => self.check_integer(*number),
+            (Kind::Integers { .. }, Value::Integers(numbers)) => {
+                numbers.iter().try_for_each(|number| self.check_integer(*number))
             }
             (Kind::Number { min, max }, Value::Number(number)) => {
                 if !number.is_finite() {
@@ -189,8 +232,43 @@ impl Column {
                     Err(self.broken("out_of_range"))
                 }
             }
+            (Kind::PastDate, Value::Date(date)) if *date >= today => Err(self.broken("not_in_the_past")),
             _ => Ok(()),
         }
+    }
+
+    fn check_text(&self, text: &str, max_chars: usize) -> Result<(), Fault> {
+        // PostgreSQL's text cannot hold it.
+        if text.contains('\0') {
+            return Err(Fault::new("nul_character", format!("{} holds a NUL character", self.name)));
+        }
+        // Bytes bound characters from above: counting is only needed for what might be too long.
+        if text.is_empty() || (text.len() > max_chars && text.chars().count() > max_chars) {
+            return Err(self.broken("length"));
+        }
+        Ok(())
+    }
+
+    fn check_integer(&self, number: i64) -> Result<(), Fault> {
+        match self.kind {
+            Kind::Integer { min, max } | Kind::Integers { min, max } if !(min..=max).contains(&number) => {
+                Err(self.broken("out_of_range"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn json_integer(&self, json: &Json<'_>) -> Result<i64, Fault> {
+        match json {
+            Json::Integer(number) => Ok(*number),
+            // JSON's parser gives what is beyond 64 bits as a floating-point number.
+            Json::Number(number) if number.abs() >= i64::MAX as f64 => Err(self.broken("out_of_range")),
+            _ => Err(self.not_an_integer()),
+        }
+    }
+
+    fn date(&self, text: &str) -> Result<NaiveDate, Fault> {
+        date::parse(text).ok_or_else(|| self.broken("not_a_date"))
     }
 
     fn integer(&self, field: &str) -> Result<i64, Fault> {
@@ -234,14 +312,37 @@ mod tests {
     };
     const CITY: Column =
         Column { name: "city", kind: Kind::Text { max_chars: 3 }, required: false, description: "" };
+    const TOWN: Column = Column {
+        name: "town",
+        kind: Kind::Verbatim { max_chars: 3, alphanumeric: true },
+        required: true,
+        description: "",
+    };
+    const BIRTH_DATE: Column =
+        Column { name: "birth_date", kind: Kind::PastDate, required: true, description: "" };
+    const RELATIVES: Column = Column {
+        name: "relatives",
+        kind: Kind::Integers { min: 0, max: i64::MAX },
+        required: true,
+        description: "",
+    };
+    const TODAY: NaiveDate = NaiveDate::from_ymd_opt(2026, 11, 20).expect("a day");
 
     fn code(result: Result<Value<'_>, Fault>) -> &'static str {
         result.expect_err("the value breaks a rule").code
     }
 
+    fn parse<'a>(column: &Column, field: &'a str) -> Result<Value<'a>, Fault> {
+        column.parse(field, r"\N", TODAY)
+    }
+
+    fn parse_json(column: &Column, json: &serde_json::Value) -> &'static str {
+        code(column.parse_json(json.into(), TODAY))
+    }
+
     #[test]
     fn a_number_is_finite_and_in_range() {
-        assert_eq!(LATITUDE.parse("-6.5", r"\N"), Ok(Value::Number(-6.5)));
+        assert_eq!(parse(&LATITUDE, "-6.5"), Ok(Value::Number(-6.5)));
         for (field, expected) in [
             ("91", "out_of_range"),
             ("NaN", "not_a_number"),
@@ -250,28 +351,72 @@ mod tests {
             (r"\N", "required"),
             ("", "required"),
         ] {
-            assert_eq!(code(LATITUDE.parse(field, r"\N")), expected, "{field:?}");
+            assert_eq!(code(parse(&LATITUDE, field)), expected, "{field:?}");
         }
     }
 
     #[test]
     fn an_integer_is_whole() {
-        assert_eq!(ALTITUDE.parse("-1266", r"\N"), Ok(Value::Integer(-1266)));
-        assert_eq!(ALTITUDE.parse(r"\N", r"\N"), Ok(Value::Null));
-        assert_eq!(code(ALTITUDE.parse("abc", r"\N")), "not_an_integer");
-        assert_eq!(code(ALTITUDE.parse("1.0", r"\N")), "not_an_integer");
-        assert_eq!(code(ALTITUDE.parse("99999999999999999999", r"\N")), "out_of_range");
-        assert_eq!(code(ALTITUDE.parse_json(&serde_json::json!("5"))), "not_an_integer");
-        assert_eq!(code(ALTITUDE.parse_json(&serde_json::json!(5.0))), "not_an_integer");
+        assert_eq!(parse(&ALTITUDE, "-1266"), Ok(Value::Integer(-1266)));
+        assert_eq!(parse(&ALTITUDE, r"\N"), Ok(Value::Null));
+        assert_eq!(code(parse(&ALTITUDE, "abc")), "not_an_integer");
+        assert_eq!(code(parse(&ALTITUDE, "1.0")), "not_an_integer");
+        assert_eq!(code(parse(&ALTITUDE, "99999999999999999999")), "out_of_range");
+        assert_eq!(parse_json(&ALTITUDE, &serde_json::json!("5")), "not_an_integer");
+        assert_eq!(parse_json(&ALTITUDE, &serde_json::json!(5.0)), "not_an_integer");
     }
 
     #[test]
     fn text_is_measured_in_characters_and_unescaped() {
-        assert_eq!(CITY.parse("äöü", r"\N"), Ok(Value::Text(Cow::Borrowed("äöü"))));
-        assert_eq!(CITY.parse(r"a\'b", r"\N"), Ok(Value::Text(Cow::Borrowed("a'b"))));
-        assert_eq!(code(CITY.parse("abcd", r"\N")), "length");
-        assert_eq!(code(CITY.parse("a\0", r"\N")), "nul_character");
-        assert_eq!(code(CITY.parse_json(&serde_json::json!(""))), "length");
-        assert_eq!(code(CITY.parse_json(&serde_json::json!(7))), "not_text");
+        assert_eq!(parse(&CITY, "äöü"), Ok(Value::Text(Cow::Borrowed("äöü"))));
+        assert_eq!(parse(&CITY, r"a\'b"), Ok(Value::Text(Cow::Borrowed("a'b"))));
+        assert_eq!(code(parse(&CITY, "abcd")), "length");
+        assert_eq!(code(parse(&CITY, "a\0")), "nul_character");
+        assert_eq!(parse_json(&CITY, &serde_json::json!("")), "length");
+        assert_eq!(parse_json(&CITY, &serde_json::json!(7)), "not_text");
+    }
+
+    #[test]
+    fn a_name_has_a_letter_or_digit_of_some_script() {
+        for field in ["Рим", "東京", "٣", "-a-", "\u{1d7d9}"] {
+            assert_eq!(parse(&TOWN, field), Ok(Value::Text(Cow::Borrowed(field))));
+        }
+        for field in [" ", "\t", "-_-", "\u{1f600}", "\u{301}"] {
+            assert_eq!(code(parse(&TOWN, field)), "no_letter_or_digit", "{field:?}");
+        }
+        assert_eq!(parse(&TOWN, r"a\'"), Ok(Value::Text(Cow::Borrowed(r"a\'"))));
+        assert_eq!(code(parse(&TOWN, "a---")), "length");
+    }
+
+    #[test]
+    fn a_date_exists_and_is_before_today() {
+        let date = |year, month, day| NaiveDate::from_ymd_opt(year, month, day).map(Value::Date);
+        assert_eq!(parse(&BIRTH_DATE, "29.02.2000").ok(), date(2000, 2, 29));
+        assert_eq!(parse(&BIRTH_DATE, "19.11.2026").ok(), date(2026, 11, 19));
+        for (field, expected) in [
+            ("20.11.2026", "not_in_the_past"),
+            ("01.01.9999", "not_in_the_past"),
+            ("31.02.1990", "not_a_date"),
+            ("1.1.1990", "not_a_date"),
+            ("1990-01-01", "not_a_date"),
+            ("+1.01.1990", "not_a_date"),
+            ("01.01.0000", "not_a_date"),
+            ("٠١.٠١.١٩٩٠", "not_a_date"),
+        ] {
+            assert_eq!(code(parse(&BIRTH_DATE, field)), expected, "{field:?}");
+        }
+        assert_eq!(parse_json(&BIRTH_DATE, &serde_json::json!(7)), "not_text");
+    }
+
+    #[test]
+    fn a_list_of_integers_may_be_empty() {
+        assert_eq!(parse(&RELATIVES, ""), Ok(Value::Integers(Vec::new())));
+        assert_eq!(parse(&RELATIVES, "3;1"), Ok(Value::Integers(vec![3, 1])));
+        for (field, expected) in
+            [("1;", "not_an_integer"), ("1,2", "not_an_integer"), ("-1", "out_of_range"), (r"\N", "required")]
+        {
+            assert_eq!(code(parse(&RELATIVES, field)), expected, "{field:?}");
+        }
+        assert_eq!(parse_json(&RELATIVES, &serde_json::json!(7)), "not_a_list");
     }
 }

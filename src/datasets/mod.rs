@@ -4,12 +4,15 @@
 //! To add one: a file here, a line in [`ALL`], a migration, and a file in `api/`.
 
 pub mod airport;
+pub mod citizen;
 mod column;
+pub mod date;
+pub mod json;
 
 pub use column::{Column, Fault, Kind, Value};
 
 /// Every dataset there is.
-pub const ALL: &[&Dataset] = &[&airport::DATASET];
+pub const ALL: &[&Dataset] = &[&airport::DATASET, &citizen::DATASET];
 
 /// The dataset of that name.
 pub fn by_name(name: &str) -> Option<&'static Dataset> {

@@ -1,13 +1,22 @@
 //! Rows in PostgreSQL's binary COPY format
 //! (<https://www.postgresql.org/docs/current/sql-copy.html>, "Binary Format"), built in one growing buffer.
 
-use sqlx::PgConnection;
+use chrono::NaiveDate;
+use sqlx::{PgConnection, postgres::PgCopyIn};
 
 use super::DbError;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const NULL: i32 = -1;
 const END: i16 = -1;
+/// The type of an array's items.
+const BIGINT_OID: i32 = 20;
+/// PostgreSQL's arrays begin at 1.
+const FIRST_INDEX: i32 = 1;
+/// PostgreSQL counts days from here.
+const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day that exists");
+/// Bytes a [`CopyStream`] collects before it sends them.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Rows on their way into one table. Every row must get exactly the columns it was opened for.
 #[derive(Debug)]
@@ -87,6 +96,26 @@ impl CopyBuffer {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }
 
+    /// A `bigint[]`.
+    pub fn put_i64s(&mut self, values: &[i64]) {
+        // One dimension; every item comes with its own length. As many as fit into a record.
+        let count = i32::try_from(values.len()).unwrap_or(i32::MAX);
+        self.bytes.extend_from_slice(&(20 + 12 * count).to_be_bytes());
+        let (dimensions, has_nulls) = (1, 0);
+        for number in [dimensions, has_nulls, BIGINT_OID, count, FIRST_INDEX] {
+            self.bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        for value in values {
+            self.put_i64(*value);
+        }
+    }
+
+    /// A `date`.
+    pub fn put_date(&mut self, value: NaiveDate) {
+        // Both ends of chrono's years are well within 32 bits of days.
+        self.put_i32(i32::try_from((value - EPOCH).num_days()).unwrap_or(i32::MAX));
+    }
+
     /// A `double precision`.
     pub fn put_f64(&mut self, value: f64) {
         self.bytes.extend_from_slice(&8_i32.to_be_bytes());
@@ -105,6 +134,52 @@ impl CopyBuffer {
         let mut copy = connection.copy_in_raw(&statement).await.map_err(failed())?;
         copy.send(self.bytes).await.map_err(failed())?;
         copy.finish().await.map_err(failed())?;
+        Ok(())
+    }
+}
+
+/// Rows that are sent while they are being written: memory does not grow with their number.
+pub struct CopyStream<'c> {
+    copy: PgCopyIn<&'c mut PgConnection>,
+    buffer: CopyBuffer,
+}
+
+impl<'c> CopyStream<'c> {
+    /// Begins to copy rows of `columns` columns into `target`, a table with its columns.
+    pub async fn open(connection: &'c mut PgConnection, target: &str, columns: i16) -> Result<Self, DbError> {
+        let statement = format!("copy {target} from stdin (format binary)");
+        let copy = connection.copy_in_raw(&statement).await.map_err(DbError::during("copying rows"))?;
+        Ok(Self { copy, buffer: CopyBuffer::new(columns, PIECE_BYTES) })
+    }
+
+    /// Opens a row; the caller puts its columns and ends it.
+    pub fn begin_row(&mut self) -> &mut CopyBuffer {
+        self.buffer.begin_row();
+        &mut self.buffer
+    }
+
+    /// Sends the complete rows when there are enough of them.
+    pub async fn send_full(&mut self) -> Result<(), DbError> {
+        if self.buffer.bytes.len() >= PIECE_BYTES {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is left and ends the copy.
+    pub async fn finish(mut self) -> Result<(), DbError> {
+        self.buffer.bytes.truncate(self.buffer.row_start);
+        self.buffer.bytes.extend_from_slice(&END.to_be_bytes());
+        self.buffer.row_start = self.buffer.bytes.len();
+        self.send().await?;
+        self.copy.finish().await.map(drop).map_err(DbError::during("copying rows"))
+    }
+
+    async fn send(&mut self) -> Result<(), DbError> {
+        self.buffer.bytes.truncate(self.buffer.row_start);
+        self.copy.send(self.buffer.bytes.as_slice()).await.map_err(DbError::during("copying rows"))?;
+        self.buffer.bytes.clear();
+        self.buffer.row_start = 0;
         Ok(())
     }
 }

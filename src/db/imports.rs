@@ -73,7 +73,7 @@ pub struct NewImport {
     pub dialect: Dialect,
     /// As the client names the file.
     pub filename: Option<String>,
-    /// `text/csv` or `application/zip`.
+    /// `text/csv`, `application/zip` or `application/json`.
     pub media_type: &'static str,
     /// Whether the bytes are gzip around that.
     pub gzipped: bool,
@@ -161,6 +161,41 @@ pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Im
     Ok(import)
 }
 
+/// Adds an import whose rows are stored by its own transaction: complete, with one chunk of `rows` good rows.
+pub async fn insert_complete(
+    connection: &mut PgConnection,
+    new: &NewImport,
+    rows: i64,
+) -> Result<i64, DbError> {
+    let id = sqlx::query_scalar(
+        "with import as (
+             insert into imports (dataset, mode, dialect, media_type, source, bytes, sha256, state, chunks_total,
+                 rows_read, inserted, updated, unchanged, deleted, rejected, started_at, finished_at)
+             values ($1, $2, $3, $4, $5, $6, $7, 'complete', 1, $8, $8, 0, 0, 0, 0, now(), clock_timestamp())
+             returning id, source, bytes
+         ), file as (
+             insert into import_files (import_id, file_no, object, bytes) select id, 0, source, bytes from import
+         ), chunk as (
+             insert into import_chunks
+                 (import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected)
+             select id, 0, 0, 1, 1, 0, bytes, $8, 0 from import
+         )
+         select id from import",
+    )
+    .bind(new.dataset)
+    .bind(new.mode)
+    .bind(sqlx::types::Json(&new.dialect))
+    .bind(new.media_type)
+    .bind(&new.source)
+    .bind(new.bytes)
+    .bind(new.sha256.as_slice())
+    .bind(rows)
+    .fetch_one(connection)
+    .await
+    .map_err(DbError::during("adding a complete import"))?;
+    Ok(id)
+}
+
 /// The first import of the same bytes with the same settings that is complete or on its way there.
 ///
 /// Two uploads of one file at once take turns here until their transactions end, so that the second finds the first.
@@ -173,7 +208,7 @@ pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result
         .await
         .map_err(failed())?;
     sqlx::query_as("select * from imports
-         where sha256 = $1 and dataset = $2 and dialect = $3 and mode = $4 and max_rejects is not distinct from $5
+         where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect = $3 and mode = $4 and max_rejects is not distinct from $5
              and dry_run = $6 and state in ('received', 'running', 'paused', 'complete')
          order by id limit 1")
     .bind(new.sha256.as_slice())

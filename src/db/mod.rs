@@ -2,8 +2,10 @@
 
 pub mod airports;
 pub mod chunks;
+pub mod citizens;
 pub mod copy;
 pub mod entities;
+pub mod export;
 pub mod files;
 pub mod idempotency;
 pub mod imports;
@@ -14,6 +16,7 @@ pub mod pending_changes;
 pub mod rejects;
 pub mod schema;
 pub mod staging;
+pub mod towns;
 
 use std::time::Duration;
 

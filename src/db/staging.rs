@@ -35,9 +35,11 @@ pub async fn create(connection: &mut PgConnection, dataset: &Dataset, import_id:
 
 fn sql_type(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) => "text",
+        Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) | Kind::Verbatim { .. } => "text",
         Kind::Integer { .. } => "bigint",
         Kind::Number { .. } => "double precision",
+        Kind::PastDate => "date",
+        Kind::Integers { .. } => "bigint[]",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use chrono::NaiveDate;
 use sqlx::PgConnection;
 
 use super::{IngestError, blocking, split::line_breaks};
@@ -44,6 +45,8 @@ pub struct Format {
     fields: Vec<Option<usize>>,
     /// How many fields a record has.
     width: usize,
+    /// The day the file came: however often a chunk is checked, and whenever, the same rows are good.
+    today: NaiveDate,
 }
 
 /// A checked chunk.
@@ -67,13 +70,13 @@ pub(super) fn parser<'a>(dialect: &Dialect, bytes: &'a [u8]) -> csv::Reader<&'a 
 
 impl Format {
     /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them.
-    pub fn new(dataset: &'static Dataset, dialect: Dialect, columns: &[String]) -> Self {
+    pub fn new(dataset: &'static Dataset, dialect: Dialect, columns: &[String], today: NaiveDate) -> Self {
         let fields = dataset
             .columns
             .iter()
             .map(|column| columns.iter().position(|name| name == column.name))
             .collect();
-        Self { dataset, dialect, fields, width: columns.len() }
+        Self { dataset, dialect, fields, width: columns.len(), today }
     }
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
@@ -134,7 +137,7 @@ impl Format {
                 continue;
             };
             let value = match std::str::from_utf8(field) {
-                Ok(text) => column.parse(text, &self.dialect.null),
+                Ok(text) => column.parse(text, &self.dialect.null, self.today),
                 Err(_) => Err(Fault::new("invalid_utf8", format!("{} is not UTF-8", column.name))),
             };
             match value {
@@ -160,6 +163,8 @@ fn encode(copy: &mut CopyBuffer, value: &Value<'_>) {
         Value::Text(text) => copy.put_text(text),
         Value::Integer(number) => copy.put_i64(*number),
         Value::Number(number) => copy.put_f64(*number),
+        Value::Date(date) => copy.put_date(*date),
+        Value::Integers(numbers) => copy.put_i64s(numbers),
     }
 }
 
@@ -272,7 +277,7 @@ pub async fn load(
     let Some(import) = imports::get(db, chunk.import_id).await? else { return Ok(Loaded::Fenced) };
     let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
     let columns = files::columns(db, chunk.import_id, chunk.file_no).await?;
-    let format = Format::new(dataset, import.dialect, &columns);
+    let format = Format::new(dataset, import.dialect, &columns, import.created_at.date_naive());
     let work = chunk.clone();
     let checked = blocking(move || format.check(&work, &bytes)).await?;
     let mut transaction = db.begin().await?;
@@ -353,7 +358,7 @@ mod tests {
     fn format(columns: &[&str]) -> Format {
         let dialect = Dialect { delimiter: b',', quote: b'"', null: r"\N".to_owned(), header: None };
         let columns: Vec<_> = columns.iter().map(|&name| name.to_owned()).collect();
-        Format::new(&DATASET, dialect, &columns)
+        Format::new(&DATASET, dialect, &columns, NaiveDate::default())
     }
 
     #[test]

@@ -6,9 +6,13 @@
 mod support;
 
 mod airports;
+mod birthdays;
+mod citizens;
+mod citizens_contract;
 mod cli_upload;
 mod confirm;
 mod create_update_delete;
+mod demand;
 mod document;
 mod engine;
 mod health;
@@ -19,6 +23,8 @@ mod kill;
 mod migrations;
 mod near;
 mod options;
+mod patch_races;
+mod percentile;
 mod rejects;
 mod requests;
 mod transport;

@@ -24,7 +24,7 @@ async fn hostile_json_is_refused_and_never_fails_the_server() {
         (in_name("null"), "required"),
         (in_name(r#""a","id":1"#), "unknown_field"),
         (in_name(r#""a","altitude":1.5"#), "not_an_integer"),
-        (in_name(r#""a","altitude":99999999999999999999"#), "not_an_integer"),
+        (in_name(r#""a","altitude":99999999999999999999"#), "out_of_range"),
         (in_name(r#""a","timezone":1e999"#), "malformed_json"),
         (in_name(r#""a","dst":"X""#), "not_allowed"),
     ] {

@@ -15,7 +15,10 @@ use crate::{
         problem::Violation,
         schema,
     },
-    datasets::{Column, Value, airport::DATASET},
+    datasets::{
+        Column, Value,
+        airport::{ANY_DAY, DATASET},
+    },
     db::airports::{Airport, Fields, Listed},
 };
 
@@ -136,7 +139,7 @@ impl AirportPatch {
 }
 
 fn read(column: &Column, json: &Json, faults: &mut Vec<Violation>, fields: &mut Fields) {
-    match column.parse_json(json) {
+    match column.parse_json(json.into(), ANY_DAY) {
         Ok(value) => set(fields, column.name, value),
         Err(fault) => {
             faults.push(Violation::at(body::pointer("", json_name(column)), fault.code, fault.message))

@@ -24,7 +24,10 @@ use crate::{
         prefer::Return,
         problem::{Internal, Invalid, Violation},
     },
-    datasets::{Value, airport::DATASET},
+    datasets::{
+        Value,
+        airport::{ANY_DAY, DATASET},
+    },
     db::airports::{self, After, Bounds, Circle, Filter, Listed, SortKey},
     refusal,
 };
@@ -176,7 +179,7 @@ fn filter(
 /// What a column cannot hold, no airport has.
 fn check_text(column: &'static str, value: &str, faults: &mut Vec<Violation>) {
     let Some((_, rule)) = DATASET.column(column) else { return };
-    match rule.parse(value, "") {
+    match rule.parse(value, "", ANY_DAY) {
         Ok(Value::Null) => {
             faults.push(Violation::parameter(column, "length", format!("{column} must not be empty")));
         }

@@ -15,7 +15,11 @@ use crate::{
         problem::{Invalid, Violation},
         schema,
     },
-    datasets::{Column, Value, airport::DATASET},
+    datasets::{
+        Column, Value,
+        airport::{ANY_DAY, DATASET},
+        date,
+    },
 };
 
 /// Those of a request that are columns of the dataset.
@@ -49,7 +53,7 @@ impl ColumnParameters {
         let mut faults = Vec::new();
         for column in columns {
             let name = json_name(column);
-            match column.parse(self.value(column).unwrap_or_default(), DATASET.null) {
+            match column.parse(self.value(column).unwrap_or_default(), DATASET.null, ANY_DAY) {
                 Ok(value) => drop(json.insert(name.to_owned(), to_json(value))),
                 Err(fault) => faults.push(Violation::of_parameter(name, fault)),
             }
@@ -64,6 +68,8 @@ fn to_json(value: Value<'_>) -> Json {
         Value::Text(text) => text.into(),
         Value::Integer(number) => number.into(),
         Value::Number(number) => number.into(),
+        Value::Date(date) => String::from_utf8_lossy(&date::format(date)).into(),
+        Value::Integers(numbers) => numbers.into(),
     }
 }
 

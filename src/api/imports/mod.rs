@@ -22,7 +22,12 @@ use self::{
 };
 use super::{
     Context, Tag,
-    body::Json,
+    body::{Json, JsonBytes},
+    citizens::{
+        NewCitizens,
+        store::{StoreRefusal, Stored},
+    },
+    idempotency::{Idempotency, Replayable},
     negotiate::Accepted,
     page,
     problem::{Conflict, Internal, Invalid, NotFound, Unavailable},
@@ -174,6 +179,20 @@ impl Imports {
             None => None,
         };
         Ok(ListAnswer::Page(Json(ImportList { data: self.context.views(found).await? }), next))
+    }
+
+    /// Import citizens
+    ///
+    /// They are checked and stored in the request: all of them, or none. A 400 lists every violated rule.
+    #[oai(path = "/imports", method = "post", operation_id = "import_citizens")]
+    async fn import_citizens(
+        &self,
+        /// The same key with the same request gets the first answer again
+        #[oai(name = "Idempotency-Key")]
+        key: Idempotency,
+        body: JsonBytes<NewCitizens>,
+    ) -> Result<Replayable<Stored>, StoreRefusal> {
+        self.context.store_citizens(key, body.bytes).await
     }
 
     /// Read an import: where it stands, and its counts

@@ -110,7 +110,7 @@ pub(crate) struct ImportView {
     dry_run: bool,
     /// The file as its client named it.
     filename: Option<String>,
-    /// `text/csv` or `application/zip`.
+    /// `text/csv`, `application/zip` or `application/json`.
     media_type: String,
     /// Length of the upload, bytes.
     bytes: i64,

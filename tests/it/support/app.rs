@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use serde_json::{Value, json};
-use tarmac::config::Config;
+use tarmac::{clock::Clock, config::Config};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{client::Client, database::Database};
@@ -32,6 +32,12 @@ impl App {
         Self::serve(Database::create().await, settings, true).await
     }
 
+    /// On a day of the test's choice, `2026-11-20`.
+    pub(crate) async fn on_day(day: &str) -> Self {
+        let midday = format!("{day}T12:00:00Z").parse().expect("a day");
+        Self::build(Database::create().await, &[], true, Clock::Fixed(midday)).await
+    }
+
     /// On a database that the test has prepared.
     pub(crate) async fn on(database: Database, settings: &[(&str, &str)]) -> Self {
         Self::serve(database, settings, true).await
@@ -43,6 +49,10 @@ impl App {
     }
 
     async fn serve(database: Database, settings: &[(&str, &str)], with_worker: bool) -> Self {
+        Self::build(database, settings, with_worker, Clock::System).await
+    }
+
+    async fn build(database: Database, settings: &[(&str, &str)], with_worker: bool, clock: Clock) -> Self {
         let archive = tempfile::tempdir().expect("a temporary directory can be made");
         let own = [
             ("server.address", "127.0.0.1:0"),
@@ -57,9 +67,10 @@ impl App {
 
         let stop = CancellationToken::new();
         let (bound, address) = tokio::sync::oneshot::channel();
-        let served = tokio::spawn(tarmac::app::serve(config.clone(), with_worker, stop.clone(), |address| {
-            bound.send(address).expect("the test waits for the address");
-        }));
+        let served =
+            tokio::spawn(tarmac::app::serve(config.clone(), clock, with_worker, stop.clone(), |address| {
+                bound.send(address).expect("the test waits for the address");
+            }));
         let Ok(address) = address.await else {
             panic!("the service does not start: {:?}", served.await);
         };

@@ -3,6 +3,7 @@
 //! becomes of them ([`imports`]), the engine without its worker ([`engine`]).
 
 pub(crate) mod app;
+pub(crate) mod citizens;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod engine;

@@ -1,0 +1,190 @@
+//! `/imports/{id}/citizens`: the citizens of an import, all or one, and their relatives' birthdays.
+
+mod birthdays;
+mod fields;
+mod formats;
+mod list;
+pub(super) mod store;
+
+use poem::http::Uri;
+use poem_openapi::{
+    ApiResponse, OpenApi,
+    param::{Path, Query},
+};
+
+pub(super) use self::fields::NewCitizens;
+use self::{
+    birthdays::{BirthdaysAnswer, Grouping},
+    fields::{CitizenBody, PatchBody},
+    list::ListAnswer,
+};
+use super::{
+    Context, Tag,
+    body::{Json, JsonBytes},
+    negotiate::Accepted,
+    page,
+    problem::{Conflict, Internal, Invalid, NotFound, Violation},
+    stream::StreamRefusal,
+};
+use crate::{
+    datasets::citizen::body::{self, Faults},
+    db::{
+        citizens::{self, Access, PatchError, Range, Unknown},
+        export::Export,
+    },
+    refusal,
+};
+
+/// See the module.
+pub(super) struct Citizens {
+    /// What it works with.
+    pub(super) context: Context,
+}
+
+#[derive(ApiResponse)]
+enum CitizenAnswer {
+    /// The citizen
+    #[oai(status = 200)]
+    Citizen(Json<CitizenBody>),
+}
+
+refusal!(
+    /// Why the citizens of an import cannot be seen.
+    pub(in crate::api) AccessRefusal: NotFound, Conflict
+);
+refusal!(
+    /// Why citizens are not listed.
+    pub(in crate::api) ListRefusal: AccessRefusal, StreamRefusal, Invalid, Internal
+);
+refusal!(
+    /// Why a citizen is not changed.
+    PatchRefusal: AccessRefusal, NotFound, Conflict, Invalid
+);
+
+impl From<Faults> for Invalid {
+    fn from(Faults { listed, total }: Faults) -> Self {
+        let violations = listed
+            .into_iter()
+            .map(|(pointer, fault)| Violation::at(pointer, fault.code, fault.message))
+            .collect();
+        Self::first_of(violations, total)
+    }
+}
+
+/// Whether the citizens of the import are there to be worked with.
+fn granted(access: Access, import_id: i64) -> Result<(), AccessRefusal> {
+    match access {
+        Access::Granted => Ok(()),
+        Access::Unknown => Err(NotFound::new(format!("there is no import {import_id} of citizens")).into()),
+        Access::NotComplete(state) => {
+            let state = format!("{state:?}").to_lowercase();
+            Err(Conflict::new(format!("the import {import_id} is {state}: it has no citizens to show"))
+                .into())
+        }
+        Access::DryRun => {
+            Err(Conflict::new(format!("the import {import_id} was a dry run: it stored no citizens")).into())
+        }
+    }
+}
+
+impl Context {
+    /// Opens a snapshot in which the citizens of the import are there.
+    pub(in crate::api) async fn snapshot(&self, import_id: i64) -> Result<Export, AccessRefusal> {
+        let mut export = Export::begin(&self.db).await?;
+        let access = citizens::access(export.connection()?, import_id).await?;
+        if access != Access::Granted {
+            export.end().await?;
+            granted(access, import_id)?;
+            return Err(NotFound::new(format!("there is no import {import_id} of citizens")).into());
+        }
+        Ok(export)
+    }
+}
+
+#[OpenApi(tag = "Tag::Citizens")]
+impl Citizens {
+    /// Citizens of an import, by number
+    ///
+    /// All of them unless `limit` is given. As CSV or NDJSON they can be imported again.
+    #[oai(path = "/imports/:id/citizens", method = "get", operation_id = "list_citizens")]
+    async fn list_citizens(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+        /// Citizens of a page; all of them unless given
+        Query(limit): Query<Option<u64>>,
+        /// Where to go on: from the link to the next page
+        Query(cursor): Query<Option<String>>,
+        accepted: Accepted,
+        uri: &Uri,
+    ) -> Result<ListAnswer, ListRefusal> {
+        let after = cursor.map(|cursor| page::decode_cursor(&cursor)).transpose()?;
+        let limit = limit.map(|limit| page::limit(Some(limit), &self.context.config.server)).transpose()?;
+        list::answer(&self.context, id, Range { after, limit }, accepted.0, uri).await
+    }
+
+    /// One citizen
+    #[oai(path = "/imports/:id/citizens/:cid", method = "get", operation_id = "get_citizen")]
+    async fn get_citizen(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+        /// Number of the citizen
+        Path(cid): Path<i64>,
+    ) -> Result<CitizenAnswer, AccessRefusal> {
+        let mut transaction = self.context.db.begin().await?;
+        granted(citizens::access(&mut transaction, id).await?, id)?;
+        let citizen = citizens::find(&mut transaction, id, cid).await?.ok_or_else(|| unknown(id, cid))?;
+        Ok(CitizenAnswer::Citizen(Json(CitizenBody(citizen))))
+    }
+
+    /// Change a citizen
+    ///
+    /// What is not there stays. `relatives` replaces the whole list, and whoever comes or goes is changed too, so that relations
+    /// stay mutual. After a 400 nothing is changed.
+    #[oai(path = "/imports/:id/citizens/:cid", method = "patch", operation_id = "patch_citizen")]
+    async fn patch_citizen(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+        /// Number of the citizen
+        Path(cid): Path<i64>,
+        body: JsonBytes<PatchBody>,
+    ) -> Result<CitizenAnswer, PatchRefusal> {
+        let patch = body::read_patch(&body.bytes, self.context.clock.today()).map_err(Invalid::from)?;
+        match citizens::patch(&self.context.db, id, cid, &patch).await {
+            Ok(citizen) => Ok(CitizenAnswer::Citizen(Json(CitizenBody(citizen)))),
+            Err(PatchError::Import(access)) => {
+                granted(access, id)?;
+                Err(unknown(id, cid).into())
+            }
+            Err(PatchError::UnknownCitizen) => Err(unknown(id, cid).into()),
+            Err(PatchError::UnknownRelatives(unknown)) => {
+                Err(Invalid::because(unknown.into_iter().map(no_relative).collect()).into())
+            }
+            Err(error @ PatchError::Busy) => Err(Conflict::new(error.to_string()).into()),
+            Err(PatchError::Database(error)) => Err(error.into()),
+        }
+    }
+
+    /// Presents by month: who buys how many, one for every relative born in that month
+    #[oai(path = "/imports/:id/citizens/birthdays", method = "get", operation_id = "get_birthdays")]
+    async fn get_birthdays(
+        &self,
+        /// Number of the import
+        Path(id): Path<i64>,
+        /// Counts by the advertising channel that brought the buyers, instead of by buyer
+        Query(group_by): Query<Option<Grouping>>,
+    ) -> Result<BirthdaysAnswer, ListRefusal> {
+        birthdays::answer(&self.context, id, group_by).await
+    }
+}
+
+fn unknown(import_id: i64, citizen_id: i64) -> NotFound {
+    NotFound::new(format!("there is no citizen {citizen_id} in the import {import_id}"))
+}
+
+fn no_relative(Unknown { index, citizen_id }: Unknown) -> Violation {
+    let message = format!("there is no citizen {citizen_id} in the import");
+    Violation::at(format!("/relatives/{index}"), "unknown_relative", message)
+}

@@ -1,0 +1,139 @@
+//! A JSON import: validated and stored in its request, in one transaction. It ends as an import like any other, its body in the
+//! archive, its one chunk in the ledger.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use poem_openapi::{ApiResponse, Object, types::Example};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    api::{
+        Context,
+        body::Json,
+        idempotency::{self, ClaimRefusal, Decision, First, Idempotency, Replayable, SaveRefusal},
+        problem::{Internal, Invalid, KeyReused, Unavailable},
+    },
+    archive::ArchiveError,
+    datasets::citizen::{Citizen, DATASET, body},
+    db::{
+        self, citizens,
+        imports::{Dialect, Mode, NewImport},
+    },
+    refusal,
+};
+
+/// The number of a new import
+#[derive(Debug, Object)]
+#[oai(example)]
+pub(in crate::api) struct NewImportBody {
+    /// The import.
+    data: NewImportId,
+}
+
+/// The number of an import
+#[derive(Debug, Object)]
+struct NewImportId {
+    /// Its number.
+    import_id: i64,
+}
+
+impl Example for NewImportBody {
+    fn example() -> Self {
+        Self { data: NewImportId { import_id: 1 } }
+    }
+}
+
+#[derive(ApiResponse)]
+pub(in crate::api) enum Stored {
+    /// The citizens are stored
+    #[oai(status = 201)]
+    Created(
+        Json<NewImportBody>,
+        /// The import
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+refusal!(
+    /// Why citizens are not stored.
+    pub(in crate::api) StoreRefusal: Invalid, KeyReused, ClaimRefusal, SaveRefusal, Internal, Unavailable
+);
+
+impl From<ArchiveError> for StoreRefusal {
+    fn from(error: ArchiveError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the archive does not take a body");
+        Unavailable::new("the citizens cannot be kept now").into()
+    }
+}
+
+impl Context {
+    /// Stores the citizens of a JSON body.
+    pub(in crate::api) async fn store_citizens(
+        &self,
+        key: Idempotency,
+        bytes: Bytes,
+    ) -> Result<Replayable<Stored>, StoreRefusal> {
+        let claim = key.claim(&self.db).await?;
+        let today = self.clock.today();
+        let (text, length) = (bytes.clone(), bytes.len());
+        let read = move || (Sha256::digest(&text), body::read_import(&text, today));
+        let (sha256, citizens) = tokio::task::spawn_blocking(read).await.map_err(Internal::because)?;
+        let first = match claim.decide(&sha256)? {
+            Decision::Repeated(answer) => return Ok(Replayable::again(answer)),
+            Decision::First(first) => first,
+        };
+        let citizens = citizens.map_err(Invalid::from)?;
+        let source = format!("uploads/{}", uuid::Uuid::now_v7());
+        let import = NewImport {
+            dataset: DATASET.name,
+            mode: Mode::Strict,
+            max_rejects: None,
+            dry_run: false,
+            dialect: Dialect { delimiter: b',', quote: b'"', null: DATASET.null.to_owned(), header: None },
+            filename: None,
+            media_type: "application/json",
+            gzipped: false,
+            source: source.clone(),
+            bytes: i64::try_from(length).unwrap_or(i64::MAX),
+            sha256: sha256.into(),
+        };
+        let stored = self.store(&import, bytes, &citizens, &first).await;
+        if stored.is_err()
+            && let Err(error) = self.archive.remove(&source).await
+        {
+            tracing::warn!(%error, "could not throw away a body that became no import");
+        }
+        stored.map(Replayable::first)
+    }
+
+    /// Into the archive and the database at once; the database commits last.
+    async fn store(
+        &self,
+        import: &NewImport,
+        bytes: Bytes,
+        citizens: &[Citizen],
+        first: &First,
+    ) -> Result<db::idempotency::Answer, StoreRefusal> {
+        let archived = async {
+            let mut writer = self.archive.write(&import.source).await?;
+            writer.write(bytes).await?;
+            writer.finish().await.map_err(StoreRefusal::from)
+        };
+        let inserted = async {
+            let mut transaction = self.db.begin().await?;
+            let rows = i64::try_from(citizens.len()).unwrap_or(i64::MAX);
+            let id = db::imports::insert_complete(&mut transaction, import, rows).await?;
+            citizens::insert(&mut transaction, id, citizens).await?;
+            let body = NewImportBody { data: NewImportId { import_id: id } };
+            let answer = idempotency::render(Stored::Created(Json(body), format!("/imports/{id}"))).await?;
+            let keep = Duration::from_secs(self.config.server.idempotency_seconds);
+            first.save(&mut transaction, &answer, keep).await?;
+            Ok::<_, StoreRefusal>((transaction, answer))
+        };
+        let ((), (transaction, answer)) = tokio::try_join!(archived, inserted)?;
+        db::commit(transaction, "storing citizens").await?;
+        Ok(answer)
+    }
+}

@@ -1,0 +1,13 @@
+//! Citizens and who is related to whom. Every import is a set of its own.
+
+mod access;
+mod birthdays;
+mod patch;
+mod rows;
+mod store;
+
+pub use access::{Access, access};
+pub use birthdays::{Birthday, Buyer, GroupBy, birthdays};
+pub use patch::{PatchError, Unknown, patch};
+pub use rows::{Listed, Range, csv, find, list, page_end};
+pub use store::insert;

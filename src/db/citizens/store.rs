@@ -1,0 +1,56 @@
+//! New citizens, by COPY.
+
+use sqlx::PgConnection;
+
+use crate::{
+    datasets::citizen::Citizen,
+    db::{DbError, copy::CopyStream},
+};
+
+const CITIZENS: &str = "citizens (import_id, citizen_id, row, apartment, birth_date, town, street, building, name, \
+                        gender, channel)";
+const RELATIVES: &str = "relatives (import_id, citizen_id, relative_id)";
+
+/// Stores the citizens of an import, whose places in it are those in the slice. Nothing is checked here.
+pub async fn insert(
+    connection: &mut PgConnection,
+    import_id: i64,
+    citizens: &[Citizen],
+) -> Result<(), DbError> {
+    // In the order of the primary key every row goes to the index's last page.
+    let mut ordered: Vec<(i64, &Citizen)> = (1..).zip(citizens).collect();
+    ordered.sort_unstable_by_key(|(_, citizen)| citizen.citizen_id);
+
+    let mut copy = CopyStream::open(&mut *connection, CITIZENS, 11).await?;
+    for (place, citizen) in &ordered {
+        let row = copy.begin_row();
+        row.put_i64(import_id);
+        row.put_i64(citizen.citizen_id);
+        row.put_i64(*place);
+        row.put_i64(citizen.apartment);
+        row.put_date(citizen.birth_date);
+        for text in [&citizen.town, &citizen.street, &citizen.building, &citizen.name, &citizen.gender] {
+            row.put_text(text);
+        }
+        match &citizen.channel {
+            Some(channel) => row.put_text(channel),
+            None => row.put_null(),
+        }
+        row.end_row();
+        copy.send_full().await?;
+    }
+    copy.finish().await?;
+
+    let mut copy = CopyStream::open(connection, RELATIVES, 3).await?;
+    for (_, citizen) in &ordered {
+        for relative in &citizen.relatives {
+            let row = copy.begin_row();
+            row.put_i64(import_id);
+            row.put_i64(citizen.citizen_id);
+            row.put_i64(*relative);
+            row.end_row();
+        }
+        copy.send_full().await?;
+    }
+    copy.finish().await
+}

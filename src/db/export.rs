@@ -1,0 +1,203 @@
+//! What comes out of the database in large numbers: rows by COPY, read while they are sent on, in one snapshot.
+
+use async_stream::try_stream;
+use bytes::{Buf, Bytes};
+use chrono::{Days, NaiveDate};
+use futures_util::{Stream, StreamExt};
+use sqlx::{PgConnection, Postgres, pool::PoolConnection};
+
+use super::{Db, DbError};
+
+/// Signature, flags, and the length of an extension that is never there.
+const HEADER_BYTES: usize = 19;
+const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day that exists");
+
+/// A connection that reads in a snapshot of its own. Dropped before its end, the connection is closed, because the
+/// server would go on sending what nobody wants.
+#[derive(Debug)]
+pub struct Export {
+    connection: Option<PoolConnection<Postgres>>,
+}
+
+impl Export {
+    /// Opens the snapshot.
+    ///
+    /// Right after a bulk load the planner takes an import for a handful of rows, and would join them by nested loops.
+    pub async fn begin(db: &Db) -> Result<Self, DbError> {
+        let failed = || DbError::during("opening a snapshot");
+        let mut export = Self { connection: Some(db.pool().acquire().await.map_err(failed())?) };
+        sqlx::raw_sql(
+            "begin isolation level repeatable read read only;
+             set local enable_nestloop = off; set local jit = off; set local work_mem = '32MB'",
+        )
+        .execute(export.connection()?)
+        .await
+        .map_err(failed())?;
+        Ok(export)
+    }
+
+    /// The connection, for questions before the rows.
+    pub fn connection(&mut self) -> Result<&mut PgConnection, DbError> {
+        self.connection
+            .as_deref_mut()
+            .ok_or_else(|| DbError::during("reading after the end")(sqlx::Error::WorkerCrashed))
+    }
+
+    /// Closes the snapshot and gives the connection back.
+    pub async fn end(mut self) -> Result<(), DbError> {
+        sqlx::raw_sql("commit")
+            .execute(self.connection()?)
+            .await
+            .map_err(DbError::during("closing a snapshot"))?;
+        self.connection = None;
+        Ok(())
+    }
+
+    /// The rows of a query, of which the caller knows that it is safe.
+    pub fn rows(self, query: &str) -> impl Stream<Item = Result<Row, DbError>> + Send + 'static + use<> {
+        let lines = self.copy(format!("copy ({query}) to stdout (format binary)"));
+        try_stream! {
+            let mut lines = std::pin::pin!(lines);
+            let mut first = true;
+            while let Some(line) = lines.next().await {
+                let mut line = line?;
+                // The header comes by itself or before the first row.
+                if std::mem::take(&mut first) {
+                    line.advance(HEADER_BYTES.min(line.len()));
+                }
+                let columns = line.get(..2).map_or(-1, |count| i16::from_be_bytes([count[0], count[1]]));
+                // No columns: the end.
+                if columns >= 0 {
+                    line.advance(2);
+                    yield Row(line);
+                }
+            }
+        }
+    }
+
+    /// The result of a query as CSV with a header, line by line.
+    pub fn csv(self, query: &str) -> impl Stream<Item = Result<Bytes, DbError>> + Send + 'static + use<> {
+        self.copy(format!("copy ({query}) to stdout (format csv, header)"))
+    }
+
+    fn copy(
+        mut self,
+        statement: String,
+    ) -> impl Stream<Item = Result<Bytes, DbError>> + Send + 'static + use<> {
+        let failed = || DbError::during("reading rows");
+        try_stream! {
+            let mut lines = self.connection()?.copy_out_raw(&statement).await.map_err(failed())?;
+            while let Some(line) = lines.next().await {
+                yield line.map_err(failed())?;
+            }
+            drop(lines);
+            self.end().await?;
+        }
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Writes a statement's text with its values in it: COPY takes no parameters.
+pub(super) fn inline(query: &str, values: &[(&str, i64)]) -> String {
+    values.iter().fold(query.to_owned(), |query, (name, value)| query.replace(name, &value.to_string()))
+}
+
+/// A row in PostgreSQL's binary COPY format.
+#[derive(Debug)]
+pub struct Row(Bytes);
+
+impl Row {
+    /// Its columns, to be read in their order.
+    pub fn columns(&self) -> Columns<'_> {
+        Columns { rest: &self.0 }
+    }
+}
+
+/// The columns of a row that are not read yet.
+#[derive(Debug)]
+pub struct Columns<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Columns<'a> {
+    fn next(&mut self) -> Result<Option<&'a [u8]>, DbError> {
+        let (length, rest) = self.rest.split_first_chunk().ok_or_else(|| malformed("a row is too short"))?;
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+            self.rest = rest;
+            return Ok(None);
+        };
+        let (value, rest) =
+            rest.split_at_checked(length).ok_or_else(|| malformed("a column is too short"))?;
+        self.rest = rest;
+        Ok(Some(value))
+    }
+
+    fn fixed<const N: usize>(&mut self) -> Result<Option<[u8; N]>, DbError> {
+        let Some(value) = self.next()? else { return Ok(None) };
+        value.try_into().map(Some).map_err(|_| malformed("a column has another type"))
+    }
+
+    fn present<T>(value: Option<T>) -> Result<T, DbError> {
+        value.ok_or_else(|| malformed("a column is null"))
+    }
+
+    /// A `bigint`.
+    pub fn i64(&mut self) -> Result<i64, DbError> {
+        Self::present(self.fixed()?).map(i64::from_be_bytes)
+    }
+
+    /// An `integer`.
+    pub fn i32(&mut self) -> Result<i32, DbError> {
+        Self::present(self.fixed()?).map(i32::from_be_bytes)
+    }
+
+    /// A `double precision` that may be null.
+    pub fn optional_f64(&mut self) -> Result<Option<f64>, DbError> {
+        Ok(self.fixed()?.map(f64::from_be_bytes))
+    }
+
+    /// A `date`.
+    pub fn date(&mut self) -> Result<NaiveDate, DbError> {
+        let days = i64::from(self.i32()?);
+        let distance = Days::new(days.unsigned_abs());
+        let date = if days < 0 { EPOCH - distance } else { EPOCH + distance };
+        Ok(date)
+    }
+
+    /// A `text` that may be null.
+    pub fn optional_text(&mut self) -> Result<Option<&'a str>, DbError> {
+        let Some(value) = self.next()? else { return Ok(None) };
+        std::str::from_utf8(value).map(Some).map_err(|_| malformed("a text is not UTF-8"))
+    }
+
+    /// A `text`.
+    pub fn text(&mut self) -> Result<&'a str, DbError> {
+        Self::present(self.optional_text()?)
+    }
+
+    /// A `bigint[]` without nulls, appended to `list`; null is the empty one.
+    pub fn i64s(&mut self, list: &mut Vec<i64>) -> Result<(), DbError> {
+        let Some(mut value) = self.next()? else { return Ok(()) };
+        // Dimensions, whether there are nulls, the items' type; for the one dimension its length and lower bound.
+        if value.len() < 20 {
+            return Ok(());
+        }
+        value.advance(20);
+        while value.len() >= 12 {
+            value.advance(4);
+            list.push(value.get_i64());
+        }
+        Ok(())
+    }
+}
+
+fn malformed(what: &'static str) -> DbError {
+    DbError::during("reading a row")(sqlx::Error::Decode(what.into()))
+}

@@ -1,0 +1,38 @@
+//! Statistics of an import's citizens by town. "Today" is handed in, and ages are by the calendar: who is born on 29 February
+//! is a year older on 1 March of a common year.
+
+mod demand;
+mod percentile;
+
+pub use demand::{Demand, demand};
+pub use percentile::{AgeCount, ages};
+
+use chrono::NaiveDate;
+
+/// Where a town is: longitude and latitude, degrees.
+pub type Position = (f64, f64);
+
+/// Full years on a day, of a citizen.
+fn age(today: NaiveDate) -> String {
+    // Of timestamps without a time zone: those with one would be taken for moments in the server's.
+    format!("date_part('year', age('{today}'::timestamp, birth_date::timestamp))::integer")
+}
+
+/// Adds the position of each town to a query that has a column `town`: a town is where the airports of the city of that name
+/// are, provided that they are all in one country. Columns `longitude` and `latitude` come last.
+fn located(query: &str, order: &str) -> String {
+    format!(
+        "select counted.*, ST_X(place.middle) as longitude, ST_Y(place.middle) as latitude
+         from ({query}) counted
+         left join (
+             select city, ST_Centroid(ST_Collect(geo)::geography)::geometry as middle from airports
+             where deleted_at is null and city is not null
+             group by city having count(distinct country) = 1
+         ) place on place.city = counted.town
+         order by {order}"
+    )
+}
+
+fn position(longitude: Option<f64>, latitude: Option<f64>) -> Option<Position> {
+    longitude.zip(latitude)
+}
