@@ -1,12 +1,22 @@
 //! The import contract: what a file of a dataset must be like. The body of `OPTIONS` where files are uploaded.
 
-use poem_openapi::{Object, types::Example};
+use poem_openapi::{ApiResponse, Object, types::Example};
 
-use super::upload_body::{CODINGS, MEDIA_TYPES};
+use super::{
+    body::Json,
+    upload_body::{CODINGS, MEDIA_TYPES},
+};
 use crate::{
     config,
     datasets::{Column, Dataset, Kind, airport},
 };
+
+#[derive(ApiResponse)]
+pub(super) enum Contract {
+    /// What a file must be like
+    #[oai(status = 200)]
+    Contract(Json<ImportContract>),
+}
 
 /// What a file must be like
 #[derive(Debug, Object)]

@@ -299,6 +299,36 @@ impl<T> Replayable<T> {
     }
 }
 
+impl<A> Replayable<A> {
+    /// As an answer of an operation that has others too.
+    pub(crate) fn or<B>(self) -> Replayable<OneOf<A, B>> {
+        Replayable { answer: self.answer, replayed: self.replayed, answers: PhantomData }
+    }
+}
+
+impl<B> Replayable<B> {
+    /// [`Replayable::or`] from the other side.
+    pub(crate) fn other<A>(self) -> Replayable<OneOf<A, B>> {
+        Replayable { answer: self.answer, replayed: self.replayed, answers: PhantomData }
+    }
+}
+
+/// The answers of `A` and those of `B`, for the document.
+pub(crate) struct OneOf<A, B>(PhantomData<fn() -> (A, B)>);
+
+impl<A: ApiResponse, B: ApiResponse> ApiResponse for OneOf<A, B> {
+    fn meta() -> MetaResponses {
+        let mut meta = A::meta();
+        meta.responses.extend(B::meta().responses);
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        A::register(registry);
+        B::register(registry);
+    }
+}
+
 impl<T> IntoResponse for Replayable<T> {
     fn into_response(self) -> Response {
         let mut response = Response::builder()

@@ -1,14 +1,14 @@
 //! `/upload`: airports from a file.
 
 use poem_openapi::{
-    ApiResponse, OpenApi,
+    OpenApi,
     param::{Header, Query},
 };
 
 use super::{
     Context, Tag,
     body::Json,
-    contract::ImportContract,
+    contract::{Contract, ImportContract},
     idempotency::{Idempotency, Replayable},
     imports::receive::{HeaderParameter, UploadAnswer, UploadParameters, UploadRefusal},
     imports::view::ImportMode,
@@ -20,13 +20,6 @@ use crate::datasets::airport::DATASET;
 pub(super) struct Upload {
     /// What it works with.
     pub(super) context: Context,
-}
-
-#[derive(ApiResponse)]
-enum Contract {
-    /// What a file must be like
-    #[oai(status = 200)]
-    Contract(Json<ImportContract>),
 }
 
 #[OpenApi(tag = "Tag::Imports")]

@@ -221,7 +221,13 @@ impl Column {
             }
             (Kind::Integer { .. }, Value::Integer(number)) => self.check_integer(*number),
             (Kind::Integers { .. }, Value::Integers(numbers)) => {
-                numbers.iter().try_for_each(|number| self.check_integer(*number))
+                numbers.iter().try_for_each(|number| self.check_integer(*number))?;
+                let mut sorted = numbers.clone();
+                sorted.sort_unstable();
+                if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+                    return Err(self.broken("not_unique"));
+                }
+                Ok(())
             }
             (Kind::Number { min, max }, Value::Number(number)) => {
                 if !number.is_finite() {

@@ -9,6 +9,7 @@ mod airports;
 mod birthdays;
 mod citizens;
 mod citizens_contract;
+mod citizens_files;
 mod cli_upload;
 mod confirm;
 mod create_update_delete;

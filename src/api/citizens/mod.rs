@@ -5,6 +5,7 @@ mod fields;
 mod formats;
 mod list;
 pub(super) mod store;
+pub(super) mod upload;
 
 use poem::http::Uri;
 use poem_openapi::{

@@ -9,30 +9,33 @@ pub(super) mod view;
 use poem::http::Uri;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
-    param::{Path, Query},
+    param::{Header, Path, Query},
     payload::{Binary, EventStream},
     types::Example,
 };
 
 use self::{
     events::EventsAnswer,
+    receive::{HeaderParameter, UploadAnswer, UploadParameters, UploadRefusal},
     rejects::{CsvAnswer, RejectsAnswer},
     source::SourceAnswer,
-    view::{ImportState, ImportView},
+    view::{ImportMode, ImportState, ImportView},
 };
 use super::{
     Context, Tag,
-    body::{Json, JsonBytes},
+    body::Json,
     citizens::{
-        NewCitizens,
         store::{StoreRefusal, Stored},
+        upload::CitizensBody,
     },
-    idempotency::{Idempotency, Replayable},
+    contract::{Contract, ImportContract},
+    idempotency::{Idempotency, OneOf, Replayable},
     negotiate::Accepted,
     page,
     problem::{Conflict, Internal, Invalid, NotFound, Unavailable},
 };
 use crate::{
+    datasets::citizen,
     db::imports::{self, Filter, Import, State},
     ingest::{
         IngestError,
@@ -110,6 +113,10 @@ enum UndoAnswer {
 }
 
 refusal!(
+    /// Why citizens are not imported.
+    ImportRefusal: StoreRefusal, UploadRefusal, Invalid
+);
+refusal!(
     /// Why imports are not listed.
     ListRefusal: Invalid, Internal
 );
@@ -183,16 +190,71 @@ impl Imports {
 
     /// Import citizens
     ///
-    /// They are checked and stored in the request: all of them, or none. A 400 lists every violated rule.
+    /// As JSON they are checked and stored in the request: all of them, or none; a 400 lists every violated rule. As a CSV, or a
+    /// ZIP with one or more, they are imported like any file: good rows go in, the others are reported, and a relation to
+    /// nobody, or to somebody who does not list back, is left out and reported.
     #[oai(path = "/imports", method = "post", operation_id = "import_citizens")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn import_citizens(
         &self,
+        /// Of a file: what happens with rejects; `lenient` unless `Prefer: handling=strict` says otherwise
+        Query(mode): Query<Option<ImportMode>>,
+        /// Of a file: more rejects than this fail the import
+        #[oai(validator(minimum(value = "0")))]
+        Query(max_rejects): Query<Option<i64>>,
+        /// Of a file: validate and decide, and store nothing
+        #[oai(default)]
+        Query(dry_run): Query<bool>,
+        /// Of a file: import it even if it was imported before
+        #[oai(default)]
+        Query(force): Query<bool>,
+        /// Of a file: what stands between fields, one ASCII character or `\t`
+        Query(delimiter): Query<Option<String>>,
+        /// Of a file: what stands around fields, one ASCII character
+        Query(quote): Query<Option<String>>,
+        /// Of a file: the field that stands for null, beside the empty one
+        Query(null): Query<Option<String>>,
+        /// Of a file: whether the first record names the columns; unless given, it does when all its fields are names of columns
+        Query(header): Query<Option<HeaderParameter>>,
+        /// Of a file: what it is called, for people
+        #[oai(validator(max_length = 255))]
+        Query(filename): Query<Option<String>>,
+        /// Of a file: `wait=N` waits up to N seconds for the end; `handling=strict` or `handling=lenient`; `respond-async`
+        #[oai(name = "Prefer")]
+        Header(prefer): Header<Option<String>>,
         /// The same key with the same request gets the first answer again
         #[oai(name = "Idempotency-Key")]
         key: Idempotency,
-        body: JsonBytes<NewCitizens>,
-    ) -> Result<Replayable<Stored>, StoreRefusal> {
-        self.context.store_citizens(key, body.bytes).await
+        body: CitizensBody,
+        uri: &Uri,
+    ) -> Result<Replayable<OneOf<Stored, UploadAnswer>>, ImportRefusal> {
+        let parameters = UploadParameters {
+            mode,
+            max_rejects,
+            dry_run,
+            force,
+            delimiter,
+            quote,
+            null,
+            header,
+            filename,
+            prefer,
+        };
+        match body {
+            CitizensBody::File(file) => {
+                Ok(self.context.upload(&citizen::DATASET, parameters, key, file).await?.other())
+            }
+            CitizensBody::Json(_) if uri.query().is_some_and(|query| !query.is_empty()) => {
+                Err(Invalid::new("the query parameters of this operation are for files, not for JSON").into())
+            }
+            CitizensBody::Json(json) => Ok(self.context.store_citizens(key, json.bytes).await?.or()),
+        }
+    }
+
+    /// The import contract for files of citizens
+    #[oai(path = "/imports", method = "options", operation_id = "get_import_contract")]
+    async fn get_import_contract(&self) -> Contract {
+        Contract::Contract(Json(ImportContract::of(&citizen::DATASET, &self.context.config.ingest)))
     }
 
     /// Read an import: where it stands, and its counts

@@ -91,6 +91,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DatasetName {
     Airports,
+    Citizens,
 }
 
 impl DatasetName {
@@ -98,6 +99,7 @@ impl DatasetName {
     fn path(self) -> &'static str {
         match self {
             Self::Airports => "upload",
+            Self::Citizens => "imports",
         }
     }
 }

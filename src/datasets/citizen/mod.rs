@@ -93,7 +93,7 @@ fault as (
 update {staging} s set
     relatives = array(select id from unnest(s.relatives) as relation (id) where id <> all (fault.ids)),
     fault_column = 'relatives',
-    fault_code = case when fault.unknown then 'unknown_relative' else 'relation_not_mutual' end,
+    fault_code = case when fault.unknown then 'unknown_relative' else 'not_mutual' end,
     fault_message = 'relations are left out: ' || left(fault.words, 1000),
     fault_value = left(fault.value, 256)
 from fault
