@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::NaiveDate;
 
-use super::{date, json::Json};
+use super::{date, json::Json, kind::Kind};
 
 /// One column of a dataset.
 #[derive(Debug)]
@@ -17,55 +17,6 @@ pub struct Column {
     pub required: bool,
     /// One sentence for people: meaning and unit.
     pub description: &'static str,
-}
-
-/// What the values of a column may be.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
-    /// Free text of 1 to `max_chars` characters, kept as it is but for `\'`, which is read as `'`.
-    Text {
-        /// Characters, not bytes.
-        max_chars: usize,
-    },
-    /// Printable ASCII without spaces, `min_chars` to `max_chars` characters.
-    Code {
-        /// Fewest characters.
-        min_chars: usize,
-        /// Most characters.
-        max_chars: usize,
-    },
-    /// A whole number.
-    Integer {
-        /// Least value.
-        min: i64,
-        /// Greatest value.
-        max: i64,
-    },
-    /// A finite number.
-    Number {
-        /// Least value.
-        min: f64,
-        /// Greatest value.
-        max: f64,
-    },
-    /// One of a few words.
-    OneOf(&'static [&'static str]),
-    /// Free text of 1 to `max_chars` characters, kept as it is.
-    Verbatim {
-        /// Characters, not bytes.
-        max_chars: usize,
-        /// Whether one of them must be a letter or a digit, of any script.
-        alphanumeric: bool,
-    },
-    /// A day before today, as `DD.MM.YYYY`.
-    PastDate,
-    /// Whole numbers; in a file with `;` between them, and the empty field is the empty list.
-    Integers {
-        /// Least value.
-        min: i64,
-        /// Greatest value.
-        max: i64,
-    },
 }
 
 /// A checked value.
@@ -156,32 +107,7 @@ impl Column {
 
     /// The rule in words, as the import contract states it.
     pub fn rule(&self) -> String {
-        let rule = match self.kind {
-            Kind::Text { max_chars } => format!("text of 1 to {max_chars} characters"),
-            Kind::Code { min_chars, max_chars } if min_chars == max_chars => {
-                format!("exactly {min_chars} printable ASCII characters")
-            }
-            Kind::Code { min_chars, max_chars } => {
-                format!("{min_chars} to {max_chars} printable ASCII characters")
-            }
-            Kind::Integer { min, max: i64::MAX } => format!("a whole number, at least {min}"),
-            Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
-            Kind::Number { min, max } => format!("a number from {min} to {max}"),
-            Kind::OneOf(words) => format!("one of {}", words.join(", ")),
-            Kind::Verbatim { max_chars, alphanumeric: false } => {
-                format!("text of 1 to {max_chars} characters")
-            }
-            Kind::Verbatim { max_chars, alphanumeric: true } => {
-                format!("text of 1 to {max_chars} characters, at least one of them a letter or digit")
-            }
-            Kind::PastDate => "a date that exists, as DD.MM.YYYY, before today (UTC)".to_owned(),
-            Kind::Integers { min, max: i64::MAX } => {
-                format!("a list of different whole numbers, each at least {min}")
-            }
-            Kind::Integers { min, max } => {
-                format!("a list of different whole numbers, each from {min} to {max}")
-            }
-        };
+        let rule = self.kind.rule();
         if self.required { rule } else { rule + ", or null" }
     }
 

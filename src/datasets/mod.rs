@@ -8,8 +8,10 @@ pub mod citizen;
 mod column;
 pub mod date;
 pub mod json;
+mod kind;
 
-pub use column::{Column, Fault, Kind, Value};
+pub use column::{Column, Fault, Value};
+pub use kind::Kind;
 
 /// Every dataset there is.
 pub const ALL: &[&Dataset] = &[&airport::DATASET, &citizen::DATASET];

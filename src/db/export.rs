@@ -10,6 +10,10 @@ use super::{Db, DbError};
 
 /// Signature, flags, and the length of an extension that is never there.
 const HEADER_BYTES: usize = 19;
+/// Dimensions, whether there are nulls, the items' type; then the dimension's length and lower bound.
+const ARRAY_HEADER_BYTES: usize = 20;
+const LENGTH_BYTES: usize = 4;
+/// PostgreSQL counts days from here.
 const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day that exists");
 
 /// A connection that reads in a snapshot of its own. Dropped before its end, the connection is closed, because the
@@ -165,10 +169,7 @@ impl<'a> Columns<'a> {
 
     /// A `date`.
     pub fn date(&mut self) -> Result<NaiveDate, DbError> {
-        let days = i64::from(self.i32()?);
-        let distance = Days::new(days.unsigned_abs());
-        let date = if days < 0 { EPOCH - distance } else { EPOCH + distance };
-        Ok(date)
+        self.i32().map(day)
     }
 
     /// A `text` that may be null.
@@ -182,20 +183,31 @@ impl<'a> Columns<'a> {
         Self::present(self.optional_text()?)
     }
 
-    /// A `bigint[]` without nulls, appended to `list`; null is the empty one.
-    pub fn i64s(&mut self, list: &mut Vec<i64>) -> Result<(), DbError> {
-        let Some(mut value) = self.next()? else { return Ok(()) };
-        // Dimensions, whether there are nulls, the items' type; for the one dimension its length and lower bound.
-        if value.len() < 20 {
-            return Ok(());
-        }
-        value.advance(20);
-        while value.len() >= 12 {
-            value.advance(4);
-            list.push(value.get_i64());
-        }
-        Ok(())
+    /// A `bigint[]` without nulls; null is the empty one.
+    pub fn i64s(&mut self) -> Result<Vec<i64>, DbError> {
+        self.items(i64::from_be_bytes)
     }
+
+    /// A `date[]` without nulls; null is the empty one.
+    pub fn dates(&mut self) -> Result<Vec<NaiveDate>, DbError> {
+        self.items(|bytes| day(i32::from_be_bytes(bytes)))
+    }
+
+    /// After the header of an array with one dimension come the items, each after its length.
+    fn items<T, const N: usize>(&mut self, read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, DbError> {
+        let items = self.next()?.and_then(|array| array.get(ARRAY_HEADER_BYTES..)).unwrap_or_default();
+        let mut list = Vec::with_capacity(items.len() / (LENGTH_BYTES + N));
+        for item in items.chunks(LENGTH_BYTES + N) {
+            let item = item.get(LENGTH_BYTES..).and_then(|item| item.try_into().ok());
+            list.push(read(item.ok_or_else(|| malformed("an item has another type"))?));
+        }
+        Ok(list)
+    }
+}
+
+fn day(since_epoch: i32) -> NaiveDate {
+    let distance = Days::new(since_epoch.unsigned_abs().into());
+    if since_epoch < 0 { EPOCH - distance } else { EPOCH + distance }
 }
 
 fn malformed(what: &'static str) -> DbError {

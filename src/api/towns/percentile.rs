@@ -1,5 +1,6 @@
-//! Percentiles of age by town, from how many citizens of which age a town has: exact, without sorting citizens.
+//! Percentiles of age by town.
 
+use chrono::NaiveDate;
 use poem_openapi::{ApiResponse, Object, registry::MetaSchema, types::Example};
 use serde::Serialize;
 
@@ -11,9 +12,10 @@ use crate::{
         schema,
         stream::{self, JsonText, StreamRefusal, Write},
     },
+    datasets::citizen::ages::Ages,
     db::{
         export::Row,
-        towns::{self, AgeCount, Position},
+        towns::{self, Births, Position},
     },
 };
 
@@ -72,8 +74,8 @@ pub(super) async fn answer(
 ) -> Result<PercentilesAnswer, ListRefusal> {
     let with_positions = media_type == GEO_JSON;
     let snapshot = context.snapshot(import_id).await?;
-    let rows = towns::ages(snapshot, import_id, context.clock.today(), with_positions);
-    let towns = Towns { with_positions, open: None, written: false };
+    let rows = towns::births(snapshot, import_id, with_positions);
+    let towns = Towns { today: context.clock.today(), with_positions, open: None, written: false };
     let text = stream::write(&context.config, rows, towns).await?;
     Ok(if with_positions {
         PercentilesAnswer::GeoJson(JsonText::new(text))
@@ -82,10 +84,10 @@ pub(super) async fn answer(
     })
 }
 
-/// The ages of one town, ascending.
+/// A town whose rows are being read.
 struct Town {
     name: String,
-    ages: Vec<(i32, i64)>,
+    ages: Ages,
     position: Option<Position>,
 }
 
@@ -93,42 +95,16 @@ impl Town {
     fn percentiles(&self) -> AgePercentiles {
         AgePercentiles {
             town: self.name.clone(),
-            p50: percentile(&self.ages, 50),
-            p75: percentile(&self.ages, 75),
-            p99: percentile(&self.ages, 99),
+            p50: self.ages.percentile(50),
+            p75: self.ages.percentile(75),
+            p99: self.ages.percentile(99),
         }
     }
 }
 
-/// The percentile of counted ages, ascending, between two of them linear. Whole numbers all the way: the result has exactly two
-/// decimals, so there is nothing to round.
-///
-/// <https://numpy.org/doc/stable/reference/generated/numpy.percentile.html>, method "linear".
-fn percentile(ages: &[(i32, i64)], percent: i64) -> f64 {
-    let citizens: i64 = ages.iter().map(|(_, count)| count).sum();
-    let place = (citizens - 1) * percent;
-    let (low, hundredths) = (place / 100, place % 100);
-    let (low, high) = (age_at(ages, low), age_at(ages, low + 1));
-    let age_hundredths = low * 100 + (high - low) * hundredths;
-    #[expect(clippy::cast_precision_loss, reason = "ages in hundredths are small")]
-    let age_hundredths = age_hundredths as f64;
-    age_hundredths / 100.0
-}
-
-/// The age at a place, from 0; the last one beyond the end.
-fn age_at(ages: &[(i32, i64)], place: i64) -> i64 {
-    let mut before = 0;
-    for (age, count) in ages {
-        before += count;
-        if place < before {
-            return i64::from(*age);
-        }
-    }
-    ages.last().map_or(0, |(age, _)| i64::from(*age))
-}
-
-/// Towns in their order, each written when its last age is read.
+/// Towns in their order, each written when its last row is read.
 struct Towns {
+    today: NaiveDate,
     with_positions: bool,
     open: Option<Town>,
     written: bool,
@@ -154,13 +130,14 @@ impl Write<Row> for Towns {
     }
 
     fn row(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
-        let AgeCount { town, age, citizens, position } = AgeCount::read(&row, self.with_positions)?;
-        match &mut self.open {
-            Some(open) if open.name == town => open.ages.push((age, citizens)),
-            _ => {
-                self.close(out)?;
-                self.open = Some(Town { name: town.to_owned(), ages: vec![(age, citizens)], position });
-            }
+        let Births { town, dates, position } = Births::read(&row, self.with_positions)?;
+        if self.open.as_ref().is_none_or(|open| open.name != town) {
+            self.close(out)?;
+        }
+        let open =
+            self.open.get_or_insert_with(|| Town { name: town.to_owned(), ages: Ages::default(), position });
+        for born in dates {
+            open.ages.add(born, self.today);
         }
         Ok(())
     }
@@ -169,40 +146,5 @@ impl Write<Row> for Towns {
         self.close(out)?;
         out.extend_from_slice(b"]}");
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// As numpy computes it: over all values, sorted, in floating point.
-    fn as_numpy(ages: &[i32], percent: f64) -> f64 {
-        let mut sorted: Vec<f64> = ages.iter().copied().map(f64::from).collect();
-        sorted.sort_by(f64::total_cmp);
-        let index = (sorted.len() - 1) as f64 * percent / 100.0;
-        let (low, high) = (sorted[index.floor() as usize], sorted[index.ceil() as usize]);
-        low + (high - low) * index.fract()
-    }
-
-    fn counted(ages: &[i32]) -> Vec<(i32, i64)> {
-        let mut counts = std::collections::BTreeMap::new();
-        for age in ages {
-            *counts.entry(*age).or_insert(0) += 1;
-        }
-        counts.into_iter().collect()
-    }
-
-    proptest! {
-        #[test]
-        fn percentiles_are_those_of_numpy(ages in proptest::collection::vec(0..120, 1..200)) {
-            for percent in [50, 75, 99] {
-                let exact = percentile(&counted(&ages), percent);
-                let expected = as_numpy(&ages, percent as f64);
-                prop_assert!((exact - expected).abs() < 1e-9, "{percent}: {exact} {expected}");
-            }
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Citizens: columns and rules. The set of an import is checked as a whole by [`relations`]; [`body`] reads the
 //! JSON of a request.
 
+pub mod ages;
 pub mod body;
 mod fields;
 mod relations;

@@ -163,7 +163,7 @@ impl<'a> Listed<'a> {
     /// Reads a row of [`list`].
     pub fn read(row: &'a Row) -> Result<Self, DbError> {
         let mut columns = row.columns();
-        let mut listed = Self {
+        Ok(Self {
             citizen_id: columns.i64()?,
             town: columns.text()?,
             street: columns.text()?,
@@ -173,10 +173,8 @@ impl<'a> Listed<'a> {
             birth_date: columns.date()?,
             gender: columns.text()?,
             channel: columns.optional_text()?,
-            relatives: Vec::new(),
-        };
-        columns.i64s(&mut listed.relatives)?;
-        Ok(listed)
+            relatives: columns.i64s()?,
+        })
     }
 }
 

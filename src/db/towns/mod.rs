@@ -5,7 +5,7 @@ mod demand;
 mod percentile;
 
 pub use demand::{Demand, demand};
-pub use percentile::{AgeCount, ages};
+pub use percentile::{Births, births};
 
 use chrono::NaiveDate;
 

@@ -1,56 +1,54 @@
-//! How many citizens of which age a town has.
+//! When the citizens of each town were born.
 
 use chrono::NaiveDate;
 use futures_util::Stream;
 
-use super::{Position, age, located, position};
+use super::{Position, located, position};
 use crate::db::{
     DbError,
     export::{Export, Row},
 };
 
-/// The citizens of one age in one town.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AgeCount<'a> {
+/// Some of the citizens of a town; all others are in the rows beside it.
+#[derive(Debug)]
+pub struct Births<'a> {
     /// The town.
     pub town: &'a str,
-    /// Full years.
-    pub age: i32,
-    /// How many.
-    pub citizens: i64,
+    /// A day for each citizen, in no order.
+    pub dates: Vec<NaiveDate>,
     /// Where the town is, when that was asked for and is known.
     pub position: Option<Position>,
 }
 
-/// Counts by town and age, in this order; [`AgeCount::read`] understands the rows.
-pub fn ages(
+/// Birth dates by town, in the order of the towns; [`Births::read`] understands the rows.
+///
+/// To gather the days of a town takes a third of the time of `percentile_cont`, which sorts them. Gathered apart for every 65,536
+/// places of the import, a row stays small however large the town.
+pub fn births(
     export: Export,
     import_id: i64,
-    today: NaiveDate,
     with_positions: bool,
 ) -> impl Stream<Item = Result<Row, DbError>> + Send + 'static + use<> {
-    let counted = format!(
-        "select town, {} as age, count(*) as citizens from citizens where import_id = {import_id} group by 1, 2",
-        age(today)
+    let gathered = format!(
+        "select town, array_agg(birth_date) as dates from citizens where import_id = {import_id}
+         group by town, row >> 16"
     );
-    let order = "town collate \"C\", age";
-    let query = if with_positions {
-        located(&counted, order)
+    let order = "town collate \"C\"";
+    if with_positions {
+        export.rows(&located(&gathered, order))
     } else {
-        format!("select * from ({counted}) counted order by {order}")
-    };
-    export.rows(&query)
+        export.rows(&format!("{gathered} order by {order}"))
+    }
 }
 
-impl<'a> AgeCount<'a> {
-    /// Reads a row of [`ages`], with the position when that was asked for.
+impl<'a> Births<'a> {
+    /// Reads a row of [`births`], with the position when that was asked for.
     pub fn read(row: &'a Row, with_positions: bool) -> Result<Self, DbError> {
         let mut columns = row.columns();
-        let mut count =
-            Self { town: columns.text()?, age: columns.i32()?, citizens: columns.i64()?, position: None };
+        let mut births = Self { town: columns.text()?, dates: columns.dates()?, position: None };
         if with_positions {
-            count.position = position(columns.optional_f64()?, columns.optional_f64()?);
+            births.position = position(columns.optional_f64()?, columns.optional_f64()?);
         }
-        Ok(count)
+        Ok(births)
     }
 }
