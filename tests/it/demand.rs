@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{App, citizens::citizen};
 
-/// On 2026-11-20 they are 17, 18, 24, 60 and 60.
+/// On 2026-11-20 they are 17, 18, 24, and three times 60.
 async fn citizens(app: &App) -> i64 {
     let of = |id, birth_date, relatives: Value, fields: Value| {
         let mut citizen =
@@ -17,6 +17,7 @@ async fn citizens(app: &App) -> i64 {
         of(2, "20.11.2008", json!([1, 3]), json!({ "channel": "tv" })),
         of(3, "01.01.2002", json!([2]), json!({ "channel": "tv" })),
         of(4, "01.01.1966", json!([]), json!({})),
+        of(6, "01.01.1966", json!([]), json!({ "channel": "tv" })),
         of(5, "01.01.1966", json!([]), json!({ "town": "Athens, \"GA\"", "channel": "radio" })),
     ])
     .await
@@ -40,6 +41,7 @@ async fn citizens_and_presents_are_counted_by_town_age_and_channel() {
         row("Athens, \"GA\"", (60, None), Some("radio"), 1, 0),
         row("Рим", (0, Some(17)), Some("tv"), 1, 2),
         row("Рим", (18, Some(24)), Some("tv"), 2, 3),
+        row("Рим", (60, None), Some("tv"), 1, 0),
         row("Рим", (60, None), None, 1, 0),
     ];
     assert_eq!(answer, json!({ "data": expected }));
@@ -48,6 +50,7 @@ async fn citizens_and_presents_are_counted_by_town_age_and_channel() {
     let expected = [
         row("Athens, \"GA\"", (60, None), Some("radio"), 1, 0),
         row("Рим", (0, Some(59)), Some("tv"), 3, 5),
+        row("Рим", (60, None), Some("tv"), 1, 0),
         row("Рим", (60, None), None, 1, 0),
     ];
     assert_eq!(answer, json!({ "data": expected }));
@@ -62,7 +65,7 @@ async fn demand_is_a_file_too() {
     assert_eq!(
         answer.text(),
         "town,age_from,age_to,channel,citizens,presents\r\n\"Athens, \"\"GA\"\"\",60,,radio,1,0\r\n\
-         Рим,0,17,tv,1,2\r\nРим,18,59,tv,2,3\r\nРим,60,,,1,0\r\n"
+         Рим,0,17,tv,1,2\r\nРим,18,59,tv,2,3\r\nРим,60,,tv,1,0\r\nРим,60,,,1,0\r\n"
     );
 }
 
@@ -75,7 +78,7 @@ async fn demand_is_on_the_map_too() {
     let answer =
         app.client.get(&path).header("Accept", "application/geo+json").send().await.expect(200).json();
     let features = answer["features"].as_array().expect("a list");
-    assert_eq!(features.len(), 4);
+    assert_eq!(features.len(), 5);
     assert_eq!(features[0]["geometry"], json!(null));
     assert_eq!(features[1]["geometry"], json!({ "type": "Point", "coordinates": [12.5, 41.75] }));
     assert_eq!(features[1]["properties"], row("Рим", (0, Some(17)), Some("tv"), 1, 2));
