@@ -7,7 +7,7 @@
 //! - copy + upsert: psql's `\copy` into a staging table, then one `INSERT … ON CONFLICT` into a table with the same columns
 //!   and indexes. No row is checked.
 //!
-//! Both begin with empty tables. What counts is the ratio: machines are noisy.
+//! Both begin with empty tables, after a round that does not count. What counts is the ratio: machines are noisy.
 
 use std::{
     error::Error,

@@ -59,7 +59,7 @@ pub async fn drop_table(connection: &mut PgConnection, import_id: i64) -> Result
 /// them would take longer than running them.
 pub async fn prepare_merge(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
     let statement =
-        format!("set local work_mem = '128MB'; set local jit = off; analyze {}", table(import_id));
+        format!("set local work_mem = '256MB'; set local jit = off; analyze {}", table(import_id));
     sqlx::raw_sql(AssertSqlSafe(statement))
         .execute(connection)
         .await
