@@ -28,6 +28,12 @@ need() { command -v "$1" >/dev/null || fail "$1 is missing; install it: $2"; }
 
 need_cargo() { need cargo "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"; }
 
+# Beside Rust: librdkafka is built from its source.
+need_compilers() {
+  need_cargo
+  { command -v g++ && command -v make; } >/dev/null || apt_install g++ make
+}
+
 # apt_install PACKAGE...: as root or through a sudo that asks no password. Silent, but for one line when it fails.
 apt_install() {
   local by_hand="apt-get update && apt-get install -y --no-install-recommends $*" log
@@ -66,9 +72,12 @@ port_taken() { (exec 3<>"/dev/tcp/$1/$2") 2>/dev/null; }
 
 private_postgres() { TARMAC_DEV_DIR=$dev_dir TARMAC_DEV_PORT=$dev_port dev/postgres "$@"; }
 
+private_kafka() { TARMAC_DEV_DIR=$dev_dir TARMAC_DEV_PORT=$dev_port dev/kafka "$@"; }
+
 # What this run has started, and therefore stops.
 child=
 started_postgres=
+started_kafka=
 
 # Starts a command in a process group of its own. Ctrl-C then reaches this script alone, which passes it on once and as
 # SIGTERM: a service told twice would take the second signal for impatience.
@@ -93,6 +102,11 @@ start_postgres() {
   private_postgres start 9>&-
 }
 
+start_kafka() {
+  private_kafka status >/dev/null 2>&1 || started_kafka=1
+  private_kafka start 9>&-
+}
+
 # Stops what this run has started. Asked to by a signal, it exits as the child does: a service that drains did well.
 stop_everything() {
   local status=$? child_status
@@ -108,6 +122,9 @@ stop_everything() {
     child=
     ((status < 128)) || status=$child_status
   fi
+  if [[ -n $started_kafka ]]; then
+    private_kafka stop || true
+  fi
   if [[ -n $started_postgres ]]; then
     private_postgres stop || true
   fi
@@ -121,25 +138,34 @@ stop_everything_at_exit() {
   trap 'exit 143' TERM
 }
 
-# with_test_postgres NAME OFFSET COMMAND...: runs the command with TARMAC_TEST_DATABASE_URL naming a superuser of a
-# PostgreSQL that is apart, in its folder and port, from the one of `make run`. A URL given from outside is used as it is.
-with_test_postgres() {
+# with_test_servers NAME OFFSET COMMAND...: runs the command with TARMAC_TEST_DATABASE_URL naming a superuser of a
+# PostgreSQL, and TARMAC_TEST_KAFKA_BROKERS a Kafka, that are apart, in their folder and ports, from those of `make run`.
+# Those given from outside are used as they are.
+with_test_servers() {
   local name=$1 offset=$2
   shift 2
   stop_everything_at_exit
+  dev_dir=$dev_dir/$name
+  dev_port=$((dev_port + offset))
+  mkdir -p "$dev_dir"
+  # Two runs at once would share servers that the first to end stops.
+  exec 9>"$dev_dir/lock"
+  if ! flock -n 9; then
+    say "waiting for another run in $dev_dir"
+    flock 9
+  fi
   if [[ -z ${TARMAC_TEST_DATABASE_URL:-} ]]; then
-    dev_dir=$dev_dir/$name
-    dev_port=$((dev_port + offset))
-    mkdir -p "$dev_dir"
-    # Two runs at once would share a server that the first to end stops.
-    exec 9>"$dev_dir/lock"
-    if ! flock -n 9; then
-      say "waiting for another run in $dev_dir"
-      flock 9
-    fi
     start_postgres
     TARMAC_TEST_DATABASE_URL=$(private_postgres url)
     export TARMAC_TEST_DATABASE_URL
+  fi
+  if [[ -z ${TARMAC_TEST_KAFKA_BROKERS:-} ]]; then
+    # Nothing of an earlier run is of use.
+    private_kafka status >/dev/null 2>&1 || private_kafka drop
+    start_kafka
+    TARMAC_TEST_KAFKA_BROKERS=$(private_kafka url)
+    TARMAC_TEST_KAFKA_SASL_BROKERS=$(private_kafka sasl-url)
+    export TARMAC_TEST_KAFKA_BROKERS TARMAC_TEST_KAFKA_SASL_BROKERS
   fi
   spawn "$@"
   join

@@ -2,16 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use poem::listener::{Acceptor, Listener, TcpListener};
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api,
+    api::{self, server::TlsError},
     archive::{Archive, ArchiveError},
     clock::Clock,
-    config::Config,
+    config::{Config, TransportKind},
     db::{Db, DbError, notify::Changes},
-    transport::{Transport, journal::Journal},
+    transport::{Transport, TransportError, journal::Journal, kafka::Kafka},
     worker::Worker,
 };
 
@@ -24,6 +24,20 @@ pub enum AppError {
     /// The archive cannot be opened.
     #[error("opening the archive")]
     Archive(#[from] ArchiveError),
+    /// Whoever reaches the address could do everything.
+    #[error(
+        "not serving {address} without keys: set auth.required = true, or auth.open = true to let anyone do everything"
+    )]
+    Open {
+        /// What was configured.
+        address: SocketAddr,
+    },
+    /// TLS cannot be had.
+    #[error("preparing TLS")]
+    Tls(#[from] TlsError),
+    /// The transport cannot be made as it is configured.
+    #[error("making the transport")]
+    Transport(#[from] TransportError),
     /// The address cannot be listened on, or the listener broke.
     #[error("serving {address}")]
     Serve {
@@ -50,10 +64,17 @@ impl Parts {
         let db = Db::connect(&config.database).await?;
         let archive = Archive::local(&config.archive.directory)?;
         let changes = Changes::listen(db.pool().clone(), stop.clone());
-        let sample_bytes = config.ingest.record_bytes as u64;
-        let claim = Duration::from_millis(config.worker.lease_ms);
-        let journal = Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes, claim);
-        let transport = Arc::new(journal);
+        let transport: Arc<dyn Transport> = match config.transport.kind {
+            TransportKind::Journal => {
+                let sample_bytes = config.ingest.record_bytes as u64;
+                let claim = Duration::from_millis(config.worker.lease_ms);
+                Arc::new(Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes, claim))
+            }
+            TransportKind::Kafka => {
+                Arc::new(Kafka::new(&config.kafka, &config.ingest).map_err(TransportError::from)?)
+            }
+        };
+        tokio::spawn(say_whether_chunks_travel(Arc::clone(&transport)));
         Ok(Self { config: Arc::new(config), db, archive, changes, transport })
     }
 
@@ -73,6 +94,14 @@ impl Parts {
     }
 }
 
+/// At the start, for the log: work waits for a transport that is away, and uploads are accepted all the same.
+async fn say_whether_chunks_travel(transport: Arc<dyn Transport>) {
+    if let Err(error) = transport.check().await {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "chunks cannot travel; uploads are kept until they can");
+    }
+}
+
 /// Serves until `stop` is cancelled, then drains. `bound` is told the address, which matters with port 0.
 pub async fn serve(
     config: Config,
@@ -82,21 +111,27 @@ pub async fn serve(
     bound: impl FnOnce(SocketAddr),
 ) -> Result<(), AppError> {
     let address = config.server.address;
+    if !config.auth.required && !address.ip().is_loopback() {
+        if !config.auth.open {
+            return Err(AppError::Open { address });
+        }
+        tracing::warn!(%address, "no keys are required: whoever reaches this address may do everything");
+    }
     let failed = |source| AppError::Serve { address, source };
-    let acceptor = TcpListener::bind(address).into_acceptor().await.map_err(failed)?;
-    let local =
-        acceptor.local_addr().first().and_then(|local| local.as_socket_addr().copied()).unwrap_or(address);
+    let tls = api::server::tls(&config.server)?;
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let local = listener.local_addr().map_err(failed)?;
     let parts = Parts::build(config, &stop).await?;
     let worker = with_worker.then(|| parts.start_worker(&stop));
     let grace = Duration::from_secs(parts.config.server.shutdown_seconds);
     let Parts { config, db, archive, changes, transport } = parts.clone();
-    let endpoint =
-        api::endpoint(api::Context { db, config, clock, archive, transport, changes, address: local });
+    let limits = config.limits.clone();
+    let uploads = Arc::new(Semaphore::new(limits.uploads));
+    let context = api::Context { db, config, clock, archive, transport, changes, uploads, address: local };
+    let endpoint = api::endpoint(context);
     bound(local);
-    let served = poem::Server::new_with_acceptor(acceptor)
-        .run_with_graceful_shutdown(endpoint, stop.clone().cancelled_owned(), Some(grace))
-        .await
-        .map_err(failed);
+    let served =
+        api::server::serve(listener, tls, endpoint, &limits, stop.clone(), grace).await.map_err(failed);
     // A listener that broke takes the worker with it.
     stop.cancel();
     parts.stop(worker).await;

@@ -3,9 +3,14 @@
 //! `TARMAC_INGEST_CHUNK_ROWS=5000` sets `chunk_rows` of section `[ingest]`: the first word after the prefix is the
 //! section, the rest the key. Names carry their unit. An unknown key is refused with what is allowed.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::PathBuf,
+};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// The defaults, with what each means; `tarmac config` prints it.
 pub const DEFAULTS: &str = include_str!("../tarmac.toml");
@@ -18,6 +23,10 @@ const ENVIRONMENT_PREFIX: &str = "TARMAC_";
 pub struct Config {
     /// `[server]`
     pub server: Server,
+    /// `[auth]`
+    pub auth: Auth,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[database]`
     pub database: Database,
     /// `[archive]`
@@ -26,6 +35,10 @@ pub struct Config {
     pub ingest: Ingest,
     /// `[worker]`
     pub worker: Worker,
+    /// `[transport]`
+    pub transport: Transport,
+    /// `[kafka]`
+    pub kafka: Kafka,
     /// `[log]`
     pub log: Log,
 }
@@ -54,6 +67,84 @@ pub struct Server {
     pub page_rows_max: u64,
     /// How long a stopping server waits for what it is doing, seconds.
     pub shutdown_seconds: u64,
+    /// A PEM file: the certificate and those above it. Empty: no TLS.
+    pub certificate: PathBuf,
+    /// A PEM file: the certificate's key.
+    pub private_key: PathBuf,
+    /// Sites whose pages may use the API, with commas between.
+    pub cors_origins: String,
+}
+
+impl Server {
+    /// Whether TLS is spoken.
+    pub fn has_tls(&self) -> bool {
+        !self.certificate.as_os_str().is_empty()
+    }
+}
+
+/// `[auth]`: who may use the API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// Whether requests need a key; without, the service listens on loopback only.
+    pub required: bool,
+    /// Listen anywhere although no keys are required.
+    pub open: bool,
+    /// How long what the database says of a key is taken for true, milliseconds.
+    pub memory_ms: u64,
+}
+
+/// `[limits]`: how much at once, and how slowly.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Most connections; further ones wait until one is closed.
+    pub connections: usize,
+    /// Most requests answered at the same time, uploads aside.
+    pub requests: usize,
+    /// Most requests of one key, else of one address.
+    pub requests_per_minute: Rate,
+    /// Most uploads received at the same time.
+    pub uploads: usize,
+    /// Most imports that are received or running; above that no upload is taken.
+    pub imports: i64,
+    /// Most bytes of JSON bodies in memory.
+    pub json_bytes: usize,
+    /// How long the head of a request may take, and how long a connection may be idle, seconds.
+    pub head_seconds: u64,
+    /// How long a body may take for each `body_bytes`, seconds.
+    pub body_seconds: u64,
+    /// What a body must bring within `body_seconds`, bytes.
+    pub body_bytes: usize,
+    /// How long a client may take nothing of its answer, seconds.
+    pub write_seconds: u64,
+}
+
+/// Requests a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Rate {
+    /// A limit where strangers may come: with keys, or beyond loopback.
+    Auto,
+    /// No limit.
+    Off,
+    /// This many.
+    Limit(NonZeroU32),
+}
+
+impl TryFrom<String> for Rate {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            number => match number.replace('_', "").parse() {
+                Ok(number) => Ok(Self::Limit(number)),
+                Err(_) => Err("must be a number from 1, \"off\" or \"auto\""),
+            },
+        }
+    }
 }
 
 /// `[database]`: PostgreSQL with PostGIS.
@@ -66,6 +157,8 @@ pub struct Database {
     pub connections: u32,
     /// How long to wait for a free connection, milliseconds.
     pub acquire_ms: u64,
+    /// A transaction whose process is silent for this long is rolled back, milliseconds.
+    pub silent_ms: u64,
 }
 
 /// `[archive]`: where uploads are kept, unchanged.
@@ -106,14 +199,111 @@ pub struct Ingest {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
-    /// Chunks loaded at the same time by this process.
+    /// Chunks loaded at the same time by this process, each by a consumer of its own.
     pub loaders: usize,
-    /// Imports driven at the same time by this process.
+    /// Imports driven at the same time by this process; 0 where the archive cannot be seen.
     pub imports: usize,
     /// How long an import or a chunk stays with a worker that no longer answers, milliseconds.
     pub lease_ms: u64,
     /// How often a chunk is tried before its import fails, when the fault is not a passing one.
     pub attempts: i32,
+    /// When no chunk of an import was loaded for this long, what is not loaded is published again, milliseconds.
+    pub stalled_ms: u64,
+}
+
+/// `[transport]`: how chunks travel from who cuts them to who loads them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transport {
+    /// By what.
+    pub kind: TransportKind,
+}
+
+/// What chunks travel by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum TransportKind {
+    /// A table in the database.
+    Journal,
+    /// Apache Kafka.
+    Kafka,
+}
+
+impl TryFrom<String> for TransportKind {
+    type Error = String;
+
+    fn try_from(kind: String) -> Result<Self, String> {
+        match kind.as_str() {
+            "journal" => Ok(Self::Journal),
+            "kafka" => Ok(Self::Kafka),
+            _ => Err(format!("{kind:?} is unknown, expected \"journal\" or \"kafka\"")),
+        }
+    }
+}
+
+/// `[kafka]`: the cluster and the topics on it; of no meaning with the journal.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// What topics, consumer group and clients are named after.
+    pub application: String,
+    /// Partitions of the topic of chunks: as many consumers can work at once.
+    pub partitions: i32,
+    /// Copies of each partition.
+    pub replication: i32,
+    /// Copies that must have a message before it counts as published.
+    pub min_insync_replicas: i32,
+    /// How long messages are kept, hours.
+    pub retention_hours: u64,
+    /// Properties of librdkafka for every client.
+    #[serde(default)]
+    pub properties: Properties,
+    /// Properties of librdkafka for producers.
+    #[serde(default)]
+    pub producer: Properties,
+    /// Properties of librdkafka for consumers.
+    #[serde(default)]
+    pub consumer: Properties,
+}
+
+/// Properties of librdkafka by name. In TOML, `sasl.mechanism = "PLAIN"` is a table in a table; here it is one name again.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(pub BTreeMap<String, String>);
+
+impl std::fmt::Debug for Properties {
+    /// The names alone: a value may be a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for Properties {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fn flatten(prefix: &str, value: serde_json::Value, into: &mut BTreeMap<String, String>) -> bool {
+            let value = match value {
+                serde_json::Value::Object(members) => {
+                    return members.into_iter().all(|(name, value)| {
+                        let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+                        flatten(&name, value, into)
+                    });
+                }
+                serde_json::Value::String(text) => text,
+                serde_json::Value::Bool(_) | serde_json::Value::Number(_) => value.to_string(),
+                serde_json::Value::Null | serde_json::Value::Array(_) => return false,
+            };
+            into.insert(prefix.to_owned(), value);
+            true
+        }
+        let mut properties = BTreeMap::new();
+        let value = serde_json::Value::deserialize(deserializer)?;
+        if value.is_object() && flatten("", value, &mut properties) {
+            Ok(Self(properties))
+        } else {
+            Err(D::Error::custom("properties of librdkafka are texts, numbers or booleans, by name"))
+        }
+    }
 }
 
 /// `[log]`: what is told on standard error.
@@ -186,14 +376,24 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("database.connections", u64::from(self.database.connections)),
+            ("database.silent_ms", self.database.silent_ms),
             ("ingest.chunk_rows", self.ingest.chunk_rows),
             ("ingest.chunk_bytes", self.ingest.chunk_bytes as u64),
             ("ingest.chunks_in_flight", self.ingest.chunks_in_flight),
             ("ingest.record_bytes", self.ingest.record_bytes as u64),
-            ("worker.loaders", self.worker.loaders as u64),
-            ("worker.imports", self.worker.imports as u64),
             ("worker.lease_ms", self.worker.lease_ms),
+            ("worker.stalled_ms", self.worker.stalled_ms),
+            ("kafka.partitions", u64::try_from(self.kafka.partitions).unwrap_or(0)),
+            ("kafka.replication", u64::try_from(self.kafka.replication).unwrap_or(0)),
+            ("kafka.min_insync_replicas", u64::try_from(self.kafka.min_insync_replicas).unwrap_or(0)),
+            ("kafka.retention_hours", self.kafka.retention_hours),
             ("server.page_rows", self.server.page_rows),
+            ("limits.connections", self.limits.connections as u64),
+            ("limits.requests", self.limits.requests as u64),
+            ("limits.uploads", self.limits.uploads as u64),
+            ("limits.head_seconds", self.limits.head_seconds),
+            ("limits.body_seconds", self.limits.body_seconds),
+            ("limits.write_seconds", self.limits.write_seconds),
         ];
         for (key, value) in positive {
             if value == 0 {
@@ -204,6 +404,33 @@ impl Config {
             return Err(ConfigError::Value {
                 key: "server.page_rows",
                 message: "must not be above server.page_rows_max",
+            });
+        }
+        if self.server.has_tls() == self.server.private_key.as_os_str().is_empty() {
+            return Err(ConfigError::Value {
+                key: "server.certificate",
+                message: "comes with server.private_key: set both, or neither",
+            });
+        }
+        if self.kafka.min_insync_replicas > self.kafka.replication {
+            return Err(ConfigError::Value {
+                key: "kafka.min_insync_replicas",
+                message: "must not be above kafka.replication: nothing could be published",
+            });
+        }
+        if self.transport.kind == TransportKind::Kafka && self.kafka.brokers.is_empty() {
+            return Err(ConfigError::Value {
+                key: "kafka.brokers",
+                message: "is required with transport.kind = \"kafka\": host:port, several separated by commas",
+            });
+        }
+        let is_of_topics = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !(1..=200).contains(&self.kafka.application.len())
+            || !self.kafka.application.chars().all(is_of_topics)
+        {
+            return Err(ConfigError::Value {
+                key: "kafka.application",
+                message: "must be 1 to 200 of the characters a-z A-Z 0-9 . _ -, for topics are named after it",
             });
         }
         if self.database.url.is_empty() {
@@ -221,8 +448,13 @@ impl Config {
 fn section_key(variable: &str) -> Option<String> {
     let name = variable.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase();
     let (section, key) = name.split_once('_')?;
-    if matches!(name.as_str(), "config_file" | "upload_server") || matches!(section, "test" | "dev") {
+    if name == "config_file" || matches!(section, "upload" | "test" | "dev") {
         return None;
+    }
+    // librdkafka's names have dots and no underscores: TARMAC_KAFKA_PROPERTIES_SASL_PASSWORD.
+    let is_property = |table: &str| key.strip_prefix(table).is_some_and(|name| name.starts_with('_'));
+    if section == "kafka" && ["properties", "producer", "consumer"].into_iter().any(is_property) {
+        return Some(format!("{section}.{}", key.replace('_', ".")));
     }
     Some(format!("{section}.{key}"))
 }
@@ -262,19 +494,61 @@ mod tests {
 
     #[test]
     fn a_variable_of_a_flag_or_of_the_tests_is_no_key() {
-        for name in
-            ["TARMAC_UPLOAD_SERVER", "TARMAC_CONFIG_FILE", "TARMAC_TEST_DATABASE_URL", "TARMAC_DEV_PORT"]
+        for name in ["TARMAC_UPLOAD_KEY", "TARMAC_CONFIG_FILE", "TARMAC_TEST_DATABASE_URL", "TARMAC_DEV_PORT"]
         {
             assert_eq!(section_key(name), None, "{name}");
         }
     }
 
     #[test]
+    fn a_rate_is_a_number_or_a_word() {
+        let rate = |value| {
+            load(&[URL, ("TARMAC_LIMITS_REQUESTS_PER_MINUTE", value)])
+                .expect("valid")
+                .limits
+                .requests_per_minute
+        };
+        assert_eq!(load(&[URL]).expect("valid").limits.requests_per_minute, Rate::Auto);
+        assert_eq!((rate("off"), Some(rate("30"))), (Rate::Off, NonZeroU32::new(30).map(Rate::Limit)));
+    }
+
+    #[test]
+    fn properties_of_librdkafka_go_by_their_own_names() {
+        let file = tempfile::NamedTempFile::with_suffix(".toml").expect("a file can be made");
+        let text = "[kafka.properties]\nsasl.mechanism = 'PLAIN'\n'security.protocol' = 'sasl_plaintext'\n[kafka.producer]\nretries = 7\n";
+        std::fs::write(&file, text).expect("the file can be written");
+        let environment = [URL, ("TARMAC_KAFKA_PROPERTIES_SASL_PASSWORD", "a_b")];
+        let environment =
+            environment.map(|(name, value)| (section_key(name).expect("a key"), value.to_owned()));
+        let kafka = Config::from_parts(Some(file.path()), environment.into(), &[]).expect("valid").kafka;
+        let properties = |of: &[(&str, &str)]| {
+            Properties(of.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
+        };
+        let common =
+            [("sasl.mechanism", "PLAIN"), ("sasl.password", "a_b"), ("security.protocol", "sasl_plaintext")];
+        assert_eq!(kafka.properties, properties(&common));
+        assert_eq!(kafka.producer, properties(&[("retries", "7")]));
+        assert_eq!(kafka.consumer, Properties::default());
+    }
+
+    #[test]
     fn a_wrong_value_is_refused_with_its_key() {
         let error = message(load(&[URL, ("TARMAC_INGEST_CHUNK_ROWS", "many")]));
         assert!(error.contains("many") && error.contains("ingest.chunk_rows"), "{error}");
-        let error = message(load(&[URL, ("TARMAC_WORKER_LOADERS", "0")]));
-        assert!(error.contains("worker.loaders"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_WORKER_LEASE_MS", "0")]));
+        assert!(error.contains("worker.lease_ms"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_LIMITS_REQUESTS_PER_MINUTE", "0")]));
+        assert!(error.contains("requests_per_minute") && error.contains("from 1"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_SERVER_CERTIFICATE", "cert.pem")]));
+        assert!(error.contains("server.private_key"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_TRANSPORT_KIND", "pigeon")]));
+        assert!(error.contains("pigeon") && error.contains("journal") && error.contains("kafka"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_TRANSPORT_KIND", "kafka")]));
+        assert!(error.contains("kafka.brokers"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_KAFKA_MIN_INSYNC_REPLICAS", "2")]));
+        assert!(error.contains("kafka.min_insync_replicas"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_KAFKA_APPLICATION", "a b")]));
+        assert!(error.contains("kafka.application"), "{error}");
         let error = message(load(&[]));
         assert!(error.contains("TARMAC_DATABASE_URL"), "{error}");
     }

@@ -8,7 +8,7 @@
 //! - [`transport`], [`archive`]: how chunks travel, where bytes are kept
 //! - [`db`]: all SQL
 //! - [`datasets`]: what can be imported
-//! - [`config`], [`clock`]: what can be set; what time it is
+//! - [`config`], [`clock`], [`failpoint`]: what can be set; what time it is; where a test may end the process
 //!
 //! `docs/ARCHITECTURE.md` walks one upload through them.
 
@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod datasets;
 pub mod db;
+pub mod failpoint;
 pub mod ingest;
 pub mod transport;
 pub mod worker;

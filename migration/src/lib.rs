@@ -10,6 +10,11 @@ mod m20261120_000001_create_imports;
 mod m20261120_000002_create_airports;
 mod m20261120_000003_create_requests;
 mod m20261120_000004_create_citizens;
+mod m20261121_000005_relatives_into_citizens;
+mod m20261121_000006_add_unpaired_to_chunks;
+mod m20261121_000007_create_api_keys;
+mod m20261121_000008_create_consumers;
+mod m20261121_000009_add_traceparent;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -23,6 +28,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_000002_create_airports::Migration),
             Box::new(m20261120_000003_create_requests::Migration),
             Box::new(m20261120_000004_create_citizens::Migration),
+            Box::new(m20261121_000005_relatives_into_citizens::Migration),
+            Box::new(m20261121_000006_add_unpaired_to_chunks::Migration),
+            Box::new(m20261121_000007_create_api_keys::Migration),
+            Box::new(m20261121_000008_create_consumers::Migration),
+            Box::new(m20261121_000009_add_traceparent::Migration),
         ]
     }
 }

@@ -18,7 +18,10 @@ use poem_openapi::{
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::problem::{Invalid, Problem, TooLarge, UnsupportedMediaType, Violation};
+use super::{
+    limits::Memory,
+    problem::{Invalid, Problem, TooLarge, UnsupportedMediaType, Violation},
+};
 use crate::config::Config;
 
 /// `Accept-Patch` (RFC 5789).
@@ -169,12 +172,19 @@ async fn read(request: &Request, body: &mut RequestBody, media_types: &[&str]) -
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large().into());
     }
+    // What is announced is taken at once, so that bodies that will not fit together are not all read halfway.
+    let memory = request.data::<Memory>();
+    let take = |bytes: usize| memory.map_or(Ok(()), |memory| memory.take(bytes));
+    take(announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0))?;
     let mut bytes = Vec::new();
     let mut pieces = std::pin::pin!(body.take().map(Body::into_bytes_stream).map_err(|_| broken())?);
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|_| broken())?;
         if (bytes.len() + piece.len()) as u64 > limit {
             return Err(too_large().into());
+        }
+        if announced.is_none() {
+            take(piece.len())?;
         }
         bytes.extend_from_slice(&piece);
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     Context, Tag,
+    access::Anyone,
     airports::{
         AirportBody, AirportPatch, ChangeRefusal, NewAirport, example, existing, fields_to_json, timestamp,
     },
@@ -17,7 +18,7 @@ use super::{
     problem::{Conflict, Gone, Internal, NotFound},
 };
 use crate::{
-    auth::links,
+    auth::token,
     db::{
         DbError,
         airports::{self, Airport, Fields, Write},
@@ -96,12 +97,13 @@ pub(super) async fn prepare(
     fields: Map<String, Json>,
 ) -> Result<Prepared, DbError> {
     let server = &context.config.server;
-    let token = links::new_token(&mut rand::rng());
+    let token = token::new(&mut rand::rng());
     let valid = i64::try_from(server.confirmation_seconds).ok().and_then(Duration::try_seconds);
     let expires_at =
         valid.and_then(|valid| Utc::now().checked_add_signed(valid)).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    pending_changes::store(&context.db, &links::hash(&token), change, fields.into(), expires_at).await?;
+    pending_changes::store(&context.db, &token::hash(&token), change, fields.into(), expires_at).await?;
     let base = match server.public_url.trim_end_matches('/') {
+        "" if server.has_tls() => format!("https://{}", context.address),
         "" => format!("http://{}", context.address),
         url => url.to_owned(),
     };
@@ -217,11 +219,12 @@ impl Confirm {
     #[oai(path = "/confirm/:token", method = "get", operation_id = "show_pending_change", tag = Tag::Airports)]
     async fn show_pending_change(
         &self,
+        _caller: Anyone,
         /// From the link.
         token: Path<String>,
         accepted: Accepted,
     ) -> Result<Shown, ShowRefusal> {
-        let change = pending_changes::find(&self.context.db, &links::hash(&token.0)).await?;
+        let change = pending_changes::find(&self.context.db, &token::hash(&token.0)).await?;
         let change = usable(change, Utc::now())?;
         let present = match change.airport_id {
             Some(id) => Some(existing(airports::find(&self.context.db, id).await?, id)?),
@@ -242,13 +245,14 @@ impl Confirm {
     #[oai(path = "/confirm/:token", method = "post", operation_id = "apply_pending_change", tag = Tag::Airports)]
     async fn apply_pending_change(
         &self,
+        _caller: Anyone,
         /// From the link.
         token: Path<String>,
         accepted: Accepted,
     ) -> Result<Applied, ApplyRefusal> {
         let now = Utc::now();
         let write = Write::begin(&self.context.db).await?;
-        let change = pending_changes::lock(write.transaction(), &links::hash(&token.0)).await?;
+        let change = pending_changes::lock(write.transaction(), &token::hash(&token.0)).await?;
         let change = usable(change, now)?;
         let airport = apply(&write, &change).await?;
         pending_changes::confirm(write.transaction(), change, now).await?;

@@ -4,6 +4,7 @@ use poem_openapi::{OpenApi, param::Header};
 
 use super::{
     Context, Tag,
+    access::MayWrite,
     airports::{ColumnParameters, Created, KeyedCreateRefusal, NewAirport, keyed_create},
     body::JsonBody,
     confirm::{self, Prepared, PreparedHead},
@@ -30,6 +31,7 @@ impl Create {
     #[oai(path = "/create", method = "put", operation_id = "create", tag = Tag::Airports)]
     async fn create(
         &self,
+        _caller: MayWrite,
         /// Makes it safe to send the request again: the same key and body get the first answer.
         #[oai(name = "Idempotency-Key")]
         key: Idempotency,
@@ -45,7 +47,11 @@ impl Create {
     ///
     /// Nothing is created until the link in the answer is confirmed.
     #[oai(path = "/create", method = "get", operation_id = "prepare_create", tag = Tag::Airports)]
-    async fn prepare_create(&self, parameters: ColumnParameters) -> Result<Prepared, PrepareRefusal> {
+    async fn prepare_create(
+        &self,
+        _caller: MayWrite,
+        parameters: ColumnParameters,
+    ) -> Result<Prepared, PrepareRefusal> {
         let fields = parameters.all()?;
         Ok(confirm::prepare(&self.context, (Action::Create, None), fields).await?)
     }
@@ -54,7 +60,11 @@ impl Create {
     ///
     /// Prepares nothing.
     #[oai(path = "/create", method = "head", operation_id = "check_create", tag = Tag::Airports)]
-    async fn check_create(&self, parameters: ColumnParameters) -> Result<PreparedHead, PrepareRefusal> {
+    async fn check_create(
+        &self,
+        _caller: MayWrite,
+        parameters: ColumnParameters,
+    ) -> Result<PreparedHead, PrepareRefusal> {
         parameters.all()?;
         Ok(confirm::nothing_prepared())
     }

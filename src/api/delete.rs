@@ -4,6 +4,7 @@ use poem_openapi::{ApiResponse, OpenApi, param::Query};
 
 use super::{
     Context, Tag,
+    access::MayWrite,
     airports::{AirportBody, ChangeRefusal, delete_softly, existing, purge},
     body::Json,
     confirm::NO_STORE,
@@ -59,6 +60,7 @@ impl Delete {
     #[oai(path = "/delete", method = "delete", operation_id = "delete", tag = Tag::Airports)]
     async fn delete(
         &self,
+        _caller: MayWrite,
         /// The airport; a deleted one too.
         id: Query<i64>,
     ) -> Result<Removed, ChangeRefusal> {
@@ -72,6 +74,7 @@ impl Delete {
     #[oai(path = "/delete", method = "get", operation_id = "delete_by_get", tag = Tag::Airports)]
     async fn delete_by_get(
         &self,
+        _caller: MayWrite,
         /// The airport.
         id: Query<i64>,
     ) -> Result<Flagged, ChangeRefusal> {
@@ -85,6 +88,7 @@ impl Delete {
     #[oai(path = "/delete", method = "head", operation_id = "check_delete", tag = Tag::Airports)]
     async fn check_delete(
         &self,
+        _caller: MayWrite,
         /// The airport.
         id: Query<i64>,
     ) -> Result<FlaggedHead, CheckRefusal> {

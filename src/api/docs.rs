@@ -6,7 +6,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use super::{Tag, body::Json, document, problem::Internal};
+use super::{Tag, access::Anyone, body::Json, document, problem::Internal};
 use crate::refusal;
 
 /// Pages are one file each: their scripts and styles are inside, and nothing is loaded from elsewhere.
@@ -43,31 +43,31 @@ refusal!(YamlRefusal: Internal);
 impl Docs {
     /// Swagger UI
     #[oai(path = "/", method = "get", operation_id = "show_start_page", tag = Tag::Documentation)]
-    async fn show_start_page(&self) -> Page {
+    async fn show_start_page(&self, _caller: Anyone) -> Page {
         Page::Page(Html(document::swagger_ui()), POLICY.to_owned())
     }
 
     /// Swagger UI
     #[oai(path = "/docs", method = "get", operation_id = "show_swagger_ui", tag = Tag::Documentation)]
-    async fn show_swagger_ui(&self) -> Page {
+    async fn show_swagger_ui(&self, _caller: Anyone) -> Page {
         Page::Page(Html(document::swagger_ui()), POLICY.to_owned())
     }
 
     /// Redoc
     #[oai(path = "/redoc", method = "get", operation_id = "show_redoc", tag = Tag::Documentation)]
-    async fn show_redoc(&self) -> Page {
+    async fn show_redoc(&self, _caller: Anyone) -> Page {
         Page::Page(Html(document::redoc()), POLICY.to_owned())
     }
 
     /// This document as JSON
     #[oai(path = "/openapi.json", method = "get", operation_id = "get_openapi_json", tag = Tag::Documentation)]
-    async fn get_openapi_json(&self) -> JsonDocument {
+    async fn get_openapi_json(&self, _caller: Anyone) -> JsonDocument {
         JsonDocument::Document(Json(document::json().clone()))
     }
 
     /// This document as YAML
     #[oai(path = "/openapi.yaml", method = "get", operation_id = "get_openapi_yaml", tag = Tag::Documentation)]
-    async fn get_openapi_yaml(&self) -> Result<YamlDocument, YamlRefusal> {
+    async fn get_openapi_yaml(&self, _caller: Anyone) -> Result<YamlDocument, YamlRefusal> {
         Ok(YamlDocument::Document(PlainText(document::yaml().map_err(Internal::because)?)))
     }
 }

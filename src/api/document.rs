@@ -10,7 +10,7 @@ use poem_openapi::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Resources, body, operations, operations::Completed};
+use super::{Resources, access, body, operations, operations::Completed};
 
 const DESCRIPTION: &str = "Tarmac lands CSV files in PostGIS: validated row by row, loaded exactly once, every reject explained.
 
@@ -18,6 +18,7 @@ const DESCRIPTION: &str = "Tarmac lands CSV files in PostGIS: validated row by r
 * What is refused is answered with `application/problem+json` (RFC 9457); `GET /problems/{name}` explains each `type`.
 * Lists come page by page: `limit`, `cursor`, and `Link: …; rel=\"next\"`.
 * Single rows carry an `ETag`; `PUT`, `PATCH` and `DELETE` honour `If-Match`.
+* Operations with a `security` need a key where the service requires keys: `Authorization: Bearer …`. `x-scope` is the scope it must have.
 * Every answer carries `X-Request-Id`, the request's own when it had one.";
 
 /// The document as JSON.
@@ -96,14 +97,102 @@ fn complete(document: &mut Value) {
     let paths = Completed::<Resources>::meta();
     for path in paths.iter().flat_map(|api| &api.paths) {
         if let Some(operations) = document["paths"][&path.path].as_object_mut() {
+            for operation in &path.operations {
+                if let Some(described) = operations.get_mut(operation.method.as_str().to_lowercase().as_str())
+                {
+                    access::describe(described, access::scope_of(operation));
+                }
+            }
             add_head(operations);
             add_options(operations, &path.path, &operations::allowed(path));
             for operation in operations.values_mut() {
                 name_headers(operation);
+                describe_parameters(operation);
+                describe_contents(operation);
             }
         }
     }
+    for (name, left_out) in WITH_NULLS {
+        allow_nulls(&mut document["components"]["schemas"], name, left_out);
+    }
+    describe_references(document);
     refuse_unknown_fields(document);
+}
+
+/// A described reference is `allOf` of the reference and the description, for poem-openapi; generators of clients take that for
+/// two types, and understand it with the description beside.
+fn describe_references(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(parts) = members.get_mut("allOf").and_then(Value::as_array_mut)
+                && parts.len() == 2
+                && parts[0].get("$ref").is_some()
+                && let Some(Value::Object(description)) = parts.pop_if(|part| part.get("$ref").is_none())
+            {
+                members.extend(description);
+            }
+            members.values_mut().for_each(describe_references);
+        }
+        Value::Array(items) => items.iter_mut().for_each(describe_references),
+        _ => {}
+    }
+}
+
+/// Objects of answers whose fields are there every time, null where there is nothing to say, but for the fields named beside
+/// them; other objects leave such fields out.
+const WITH_NULLS: [(&str, &[&str]); 5] =
+    [("Import", &[]), ("Reject", &[]), ("RejectFault", &[]), ("Demand", &["age_to"]), ("Consumer", &[])];
+
+fn allow_nulls(schemas: &mut Value, name: &str, left_out: &[&str]) {
+    let properties = schemas[name]["properties"].as_object().into_iter().flat_map(Map::keys);
+    let names: Vec<_> = properties.filter(|name| !left_out.contains(&name.as_str())).cloned().collect();
+    let never: Vec<_> = schemas[name]["required"].as_array().into_iter().flatten().cloned().collect();
+    for property in names.iter().filter(|property| !never.iter().any(|name| name == *property)) {
+        // Beside a reference nothing else counts, so what it leads to stands here itself.
+        let reference = references(&schemas[name]["properties"][property]).pop();
+        if let Some(reference) = reference {
+            schemas[name]["properties"][property] = schemas[&reference].clone();
+        }
+        schemas[name]["properties"][property]["nullable"] = true.into();
+    }
+    schemas[name]["required"] = names.into();
+}
+
+/// What parameters of these names are everywhere.
+fn describe_parameters(operation: &mut Value) {
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        match parameter["name"].as_str() {
+            Some("limit") => parameter["schema"]["minimum"] = 1.into(),
+            Some("cursor") => parameter["schema"]["pattern"] = "^[A-Za-z0-9_-]+$".into(),
+            _ => {}
+        }
+    }
+}
+
+/// Media types whose content poem-openapi takes for something else.
+fn describe_contents(operation: &mut Value) {
+    let answers = operation["responses"].as_object_mut().into_iter().flat_map(|answers| answers.values_mut());
+    for answer in answers {
+        let Some(contents) = answer.get_mut("content").and_then(Value::as_object_mut) else { continue };
+        for (media_type, content) in contents {
+            match media_type.as_str() {
+                "application/yaml" => content["schema"] = json!({ "type": "object" }),
+                "text/event-stream" => {
+                    let data = content["schema"]["items"].take();
+                    content["schema"] = json!({
+                        "type": "object",
+                        "description": "One event. Its `data` is JSON.",
+                        "properties": {
+                            "event": { "type": "string" },
+                            "data": { "type": "string", "x-json": data },
+                        },
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// `HEAD` is `GET` without the body.
@@ -143,6 +232,11 @@ fn add_options(operations: &mut Map<String, Value>, path: &str, allow: &str) {
         .flatten()
         .filter(|parameter| parameter["in"] == "path")
         .cloned()
+        .map(|mut parameter| {
+            // Whatever it is, it is not looked at.
+            parameter["schema"] = json!({ "type": "string" });
+            parameter
+        })
         .collect();
     let tags = operations.values().find_map(|operation| operation.get("tags")).cloned().unwrap_or(json!([]));
     operations.insert(
@@ -151,6 +245,7 @@ fn add_options(operations: &mut Map<String, Value>, path: &str, allow: &str) {
             "tags": tags,
             "summary": "The methods of this path",
             "parameters": parameters,
+            "security": [],
             "responses": { "200": { "description": "In the header `Allow`", "headers": { "Allow": header } } },
             "operationId": format!("options_{name}"),
         }),

@@ -2,7 +2,7 @@
 
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
-use super::{Context, Tag, body::Json, problem::RETRY_AFTER_SECONDS};
+use super::{Context, Tag, access::Anyone, body::Json, problem::RETRY_AFTER_SECONDS};
 use crate::db::schema;
 
 /// See the module.
@@ -88,13 +88,13 @@ impl Health {
     ///
     /// Says nothing about what it needs: a database that is away is no reason to restart the service.
     #[oai(path = "/health/live", method = "get", operation_id = "get_liveness", tag = Tag::Operations)]
-    async fn get_liveness(&self) -> Live {
+    async fn get_liveness(&self, _caller: Anyone) -> Live {
         Live::Live(Json(HealthReport::of(Vec::new())))
     }
 
     /// Whether the service can work
     #[oai(path = "/health/ready", method = "get", operation_id = "get_readiness", tag = Tag::Operations)]
-    async fn get_readiness(&self) -> Ready {
+    async fn get_readiness(&self, _caller: Anyone) -> Ready {
         let checks = vec![
             Check::of("database", self.database().await),
             Check::of("migrations", self.migrations().await),
@@ -129,7 +129,8 @@ impl Health {
 
     async fn transport(&self) -> Result<(), String> {
         let checked = self.context.transport.check().await;
-        checked.map_err(|error| unwell("chunks cannot travel", &error))
+        // Its reasons say what to put right and nothing of what is inside.
+        checked.map_err(|error| format!("{}: {error}", unwell("chunks cannot travel", &error)))
     }
 }
 

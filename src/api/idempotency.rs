@@ -30,7 +30,10 @@ use sqlx::PgConnection;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::problem::{Conflict, Internal, Invalid, KeyReused};
+use super::{
+    access::Caller,
+    problem::{Conflict, Internal, Invalid, KeyReused},
+};
 use crate::{
     db::{
         Db,
@@ -39,8 +42,8 @@ use crate::{
     refusal,
 };
 
-/// Whose key it is: everyone's, as long as clients have no keys of their own.
-const CLIENT: &str = "anonymous";
+/// Whose keys those are that come without an API key.
+const ANONYMOUS: &str = "anonymous";
 
 /// The longest key, characters.
 const KEY_CHARS: usize = 255;
@@ -62,6 +65,7 @@ refusal!(
 
 /// The request's `Idempotency-Key`, and what of the request is known before its body.
 pub(crate) struct Idempotency {
+    client: String,
     key: Option<String>,
     request: Sha256,
 }
@@ -96,9 +100,13 @@ impl<'a> ApiExtractor<'a> for Idempotency {
                 return Err(Invalid::parameter(options.name, "length", message).into());
             }
         };
+        let client = match request.data::<Caller>() {
+            Some(Caller(key)) => format!("key {}", key.id),
+            None => ANONYMOUS.to_owned(),
+        };
         let target = request.original_uri().path_and_query().map_or("", |target| target.as_str());
         let request = Sha256::new().chain_update(format!("{} {target}\n", request.method()));
-        Ok(Self { key, request })
+        Ok(Self { client, key, request })
     }
 }
 
@@ -108,7 +116,7 @@ impl Idempotency {
         let Some(key) = self.key else {
             return Ok(Claim { state: State::Unkeyed, request: self.request });
         };
-        let hold = Hold { client: CLIENT.to_owned(), key, holder: uuid::Uuid::now_v7().to_string() };
+        let hold = Hold { client: self.client, key, holder: uuid::Uuid::now_v7().to_string() };
         let state = match idempotency::claim(db, &hold, LEASE).await? {
             idempotency::Claim::Granted => State::Held(Held::new(db.clone(), hold)),
             idempotency::Claim::Answered { fingerprint, answer } => State::Answered { fingerprint, answer },

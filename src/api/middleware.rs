@@ -10,10 +10,15 @@ use poem::{
 use tracing::Instrument;
 
 use super::{
+    cors::Cors,
     foreign,
+    metrics::Requests,
     problem::{Internal, Kind, Problem},
 };
 use crate::config::Config;
+
+/// A browser that has seen TLS here asks for nothing else for a year.
+const HSTS: &str = "max-age=31536000";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -26,13 +31,23 @@ pub(super) struct Envelope {
     pub(super) config: Arc<Config>,
     /// `Allow` by route pattern.
     pub(super) allow: HashMap<String, String>,
+    /// Whose pages may read answers.
+    pub(super) cors: Cors,
+    /// Where requests are counted.
+    pub(super) requests: Requests,
 }
 
 impl<E: Endpoint<Output = Response>> Middleware<E> for Envelope {
     type Output = Enveloped<E>;
 
     fn transform(&self, inner: E) -> Self::Output {
-        Enveloped { config: Arc::clone(&self.config), allow: self.allow.clone(), inner }
+        Enveloped {
+            config: Arc::clone(&self.config),
+            allow: self.allow.clone(),
+            cors: self.cors.clone(),
+            requests: self.requests.clone(),
+            inner,
+        }
     }
 }
 
@@ -40,6 +55,8 @@ impl<E: Endpoint<Output = Response>> Middleware<E> for Envelope {
 pub(super) struct Enveloped<E> {
     config: Arc<Config>,
     allow: HashMap<String, String>,
+    cors: Cors,
+    requests: Requests,
     inner: E,
 }
 
@@ -48,19 +65,30 @@ impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let id = request_id(&request);
-        let span = tracing::info_span!("request", request.id = %id, http.method = %request.method());
+        let span = tracing::info_span!(
+            "request",
+            request.id = %id,
+            http.method = %request.method(),
+            key.id = tracing::field::Empty
+        );
         request.set_data(Arc::clone(&self.config));
+        let method = request.method().clone();
+        let asked = self.cors.asked(request.method(), request.headers());
         let answer = async {
             let started = Instant::now();
             let (mut answer, route) = self.answer(request, &id).await;
             if let Ok(value) = HeaderValue::from_str(&id) {
                 answer.headers_mut().insert(REQUEST_ID, value);
             }
+            self.protect(&mut answer);
+            self.cors.allow(asked, &mut answer);
+            let took = started.elapsed();
+            self.requests.count(&method, route.as_deref(), answer.status(), took);
             // The route, never the path: a path may hold a confirmation link's token.
             tracing::info!(
                 http.route = route.as_deref().unwrap_or("none"),
                 http.status = answer.status().as_u16(),
-                elapsed_ms = started.elapsed().as_millis() as u64,
+                elapsed_ms = took.as_millis() as u64,
                 "answered"
             );
             answer
@@ -70,6 +98,16 @@ impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
 }
 
 impl<E: Endpoint<Output = Response>> Enveloped<E> {
+    /// What browsers may not make of an answer.
+    fn protect(&self, answer: &mut Response) {
+        let headers = answer.headers_mut();
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("same-origin"));
+        if self.config.server.has_tls() {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+        }
+    }
+
     async fn answer(&self, request: Request, id: &str) -> (Response, Option<Arc<str>>) {
         match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
             Ok(Ok(answer)) => {
@@ -149,7 +187,12 @@ mod tests {
     async fn a_panic_is_an_internal_problem_that_tells_nothing() {
         let url = ("database.url".to_owned(), "postgres://localhost/tarmac".to_owned());
         let config = Config::from_parts(None, HashMap::from([url]), &[]).expect("valid");
-        let envelope = Envelope { config: Arc::new(config), allow: HashMap::new() };
+        let envelope = Envelope {
+            config: Arc::new(config),
+            allow: HashMap::new(),
+            cors: Cors::new(""),
+            requests: Requests::new(),
+        };
         let endpoint = make_sync(|_| -> Response { panic!("a secret") }).with(envelope);
         let answer = endpoint.get_response(Request::default()).await;
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,23 +1,30 @@
 //! The only user of poem: one file a resource. Handlers translate: request, one call, response.
 //!
 //! - [`problem`]: what a request is refused with; the one place with status codes
+//! - [`server`]: connections; [`access`], `limits`, `cors`: who may use an operation, and how much
 //! - [`operations`]: what all operations have in common; [`middleware`]: what goes around them
 //! - `body`, `negotiate`, `page`, `precondition`, `prefer`, `idempotency`: parts that handlers are made of
 //! - the rest: resources, named after their paths
 
+mod access;
 mod airports;
 mod body;
 mod citizens;
 mod confirm;
+mod consumers;
 mod contract;
+mod cors;
 mod create;
 mod delete;
 mod docs;
 pub mod document;
+mod features;
 mod foreign;
 mod health;
 mod idempotency;
 mod imports;
+mod limits;
+mod metrics;
 mod middleware;
 mod negotiate;
 mod operations;
@@ -28,6 +35,7 @@ mod problem;
 mod problems;
 mod refusal;
 mod schema;
+pub mod server;
 mod stream;
 mod towns;
 mod update;
@@ -36,11 +44,13 @@ mod upload_body;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use poem::{Endpoint, EndpointExt, IntoEndpoint};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Response};
 use poem_openapi::{OpenApi, Tags};
+use tokio::sync::Semaphore;
 
 use crate::{
     archive::Archive,
+    auth::keys::Keyring,
     clock::Clock,
     config::Config,
     db::{Db, notify::Changes},
@@ -62,6 +72,8 @@ pub struct Context {
     pub transport: Arc<dyn Transport>,
     /// Wakes who waits for an import.
     pub changes: Changes,
+    /// A permit for each upload that is received.
+    pub uploads: Arc<Semaphore>,
     /// Where the service listens.
     pub address: SocketAddr,
 }
@@ -95,10 +107,12 @@ type Resources = (
     confirm::Confirm,
     docs::Docs,
     problems::Problems,
+    consumers::Consumers,
     health::Health,
+    metrics::Metrics,
 );
 
-fn resources(context: Context) -> Resources {
+fn resources(context: Context, requests: metrics::Requests) -> Resources {
     let own = || context.clone();
     (
         upload::Upload { context: own() },
@@ -113,19 +127,37 @@ fn resources(context: Context) -> Resources {
         confirm::Confirm { context: own() },
         docs::Docs,
         problems::Problems,
+        consumers::Consumers { context: own() },
         health::Health { context: own() },
+        metrics::Metrics { context: own(), requests },
     )
 }
 
 /// The whole API.
-pub fn endpoint(context: Context) -> impl Endpoint {
+pub fn endpoint(context: Context) -> impl Endpoint<Output = Response> {
     let config = Arc::clone(&context.config);
     let request_time = Duration::from_secs(config.server.request_seconds);
-    let completed = operations::Completed { resources: resources(context), request_time };
+    let memory = Duration::from_millis(config.auth.memory_ms);
+    let keyring = config.auth.required.then(|| Keyring::new(context.db.clone(), memory));
+    let limiter = limits::Limiter::new(&config);
+    let requests = metrics::Requests::new();
+    let cors = cors::Cors::new(&config.server.cors_origins);
+    let gate = access::Gate { keyring, clock: context.clock };
+    let completed = operations::Completed {
+        resources: resources(context, requests.clone()),
+        gate,
+        limiter,
+        request_time,
+    };
     let allow = operations::Completed::<Resources>::meta()
         .iter()
         .flat_map(|api| &api.paths)
         .map(|path| (operations::route_pattern(&path.path), operations::allowed(path)))
         .collect();
-    document::service_of(completed).into_endpoint().with(middleware::Envelope { config, allow })
+    document::service_of(completed).into_endpoint().with(middleware::Envelope {
+        config,
+        allow,
+        cors,
+        requests,
+    })
 }

@@ -1,9 +1,9 @@
 //! What every operation has in common, derived from what the document says about it: the statuses anyone can be
-//! answered with, `HEAD` and `OPTIONS`, `Allow`, unknown parameters, negotiation, the time limit.
+//! answered with, keys, limits, `HEAD` and `OPTIONS`, `Allow`, unknown parameters, negotiation, the time limit.
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -18,9 +18,13 @@ use poem_openapi::{
 };
 
 use super::{
-    foreign, idempotency, negotiate,
-    problem::{self, Invalid, Kind, NotAcceptable, Problem, Unavailable, Violation},
+    access::{self, Caller, Gate},
+    foreign, idempotency,
+    limits::{Identity, Limiter},
+    negotiate,
+    problem::{self, Invalid, Kind, NotAcceptable, Problem, TooSlow, Unavailable, Violation},
 };
+use crate::auth::keys::Scope;
 
 /// Resources, with all that their operations have in common.
 ///
@@ -29,6 +33,10 @@ use super::{
 pub(super) struct Completed<T> {
     /// The resources.
     pub(super) resources: T,
+    /// Who gets through to them.
+    pub(super) gate: Gate,
+    /// How many requests, and how large.
+    pub(super) limiter: Limiter,
     /// How long a request may take that neither uploads nor streams.
     pub(super) request_time: Duration,
 }
@@ -56,7 +64,10 @@ impl<T: OpenApi> OpenApi for Completed<T> {
         for path in Self::meta().iter().flat_map(|api| &api.paths) {
             let pattern = route_pattern(&path.path);
             if let Some(endpoints) = bare.remove(&pattern) {
-                table.insert(pattern, complete_path(path, endpoints, self.request_time));
+                table.insert(
+                    pattern,
+                    complete_path(path, endpoints, (&self.gate, &self.limiter), self.request_time),
+                );
             }
         }
     }
@@ -96,12 +107,14 @@ const EVENT_STREAM: &str = "text/event-stream";
 fn complete_path(
     path: &MetaPath,
     mut endpoints: HashMap<Method, BoxEndpoint<'static>>,
+    (gate, limiter): (&Gate, &Limiter),
     request_time: Duration,
 ) -> HashMap<Method, BoxEndpoint<'static>> {
     let mut completed = HashMap::new();
     for operation in &path.operations {
         let Some(endpoint) = endpoints.remove(&operation.method) else { continue };
-        let guarded = Arc::new(Guarded { rules: Rules::of(operation, request_time), endpoint });
+        let rules = Rules::of(operation, request_time);
+        let guarded = Arc::new(Guarded { gate: gate.clone(), limiter: limiter.clone(), rules, endpoint });
         if operation.method == Method::GET {
             let get = Arc::clone(&guarded);
             // The server sends the headers of this answer and keeps its body.
@@ -135,6 +148,8 @@ fn complete_path(
 
 /// What a request is held against before its handler sees it.
 struct Rules {
+    /// The scope that a key must have; nothing when none is needed.
+    scope: Option<Scope>,
     /// Name, and whether it may come more than once.
     query: Vec<(String, bool)>,
     /// The media types of success (a redirection is one), the preferred one first.
@@ -172,7 +187,8 @@ impl Rules {
             .map(|types| (name, types));
         let uploads = bodies.iter().any(|body| !super::body::is_json(body));
         let streams = offers.contains(&EVENT_STREAM);
-        Self { query, offers, takes, time: (!uploads && !streams).then_some(request_time) }
+        let scope = access::scope_of(operation);
+        Self { scope, query, offers, takes, time: (!uploads && !streams).then_some(request_time) }
     }
 
     fn check_query(&self, request: &Request) -> Result<(), Invalid> {
@@ -229,16 +245,53 @@ fn offers(responses: &[MetaResponse]) -> Vec<&'static str> {
 }
 
 struct Guarded {
+    gate: Gate,
+    limiter: Limiter,
     rules: Rules,
     endpoint: BoxEndpoint<'static>,
 }
 
 impl Guarded {
-    async fn answer(&self, mut request: Request) -> Result<Response, Problem> {
+    async fn answer(&self, request: Request) -> Result<Response, Problem> {
+        let admitted = match self.rules.scope {
+            Some(scope) => self.gate.admit(&request, scope).await,
+            None => Ok(None),
+        };
+        // Refused requests count too, for their address.
+        let caller = admitted.as_ref().ok().and_then(Option::as_ref);
+        let left = self.limiter.count(&Identity::of(&request, caller))?;
+        let answer = match admitted {
+            Ok(caller) => self.handle(request, caller).await,
+            Err(problem) => Err(problem),
+        };
+        match answer {
+            Ok(mut answer) => {
+                answer.headers_mut().extend(left);
+                Ok(answer)
+            }
+            Err(mut problem) => {
+                left.iter().for_each(|(name, value)| problem.set_header(name.clone(), value.clone()));
+                Err(problem)
+            }
+        }
+    }
+
+    async fn handle(&self, mut request: Request, caller: Option<Caller>) -> Result<Response, Problem> {
+        // Uploads and streams take their time, and have limits of their own; how the service is can always be asked.
+        let counts = self.rules.time.is_some() && self.rules.scope.is_some();
+        let _place = counts.then(|| self.limiter.place()).transpose()?;
+        if let Some(caller) = caller {
+            tracing::Span::current().record("key.id", caller.0.id);
+            request.set_data(caller);
+        }
         self.rules.check_query(&request)?;
         self.rules.negotiate(&mut request)?;
+        let too_slow = self.rules.takes.is_some().then(|| self.limiter.watch(&mut request));
         let answer = idempotency::settled(self.in_time(request)).await;
         answer.map_err(|error| {
+            if too_slow.is_some_and(|too_slow| too_slow.load(Ordering::Relaxed)) {
+                return TooSlow::new("the body stopped coming, or came too slowly").into();
+            }
             let mut problem = foreign::problem(error);
             if problem.kind == Kind::UnsupportedMediaType
                 && !problem.has_header(&header::ACCEPT_ENCODING)
@@ -269,14 +322,18 @@ impl Endpoint for Guarded {
     }
 }
 
-/// Whatever an operation does: its parameters can be wrong, the server can fail or be busy.
+/// Whatever an operation does: its caller may have no key for it, its parameters can be wrong, too many requests may come, the server
+/// can fail or be busy.
 fn add_common_responses(operation: &mut MetaOperation) {
-    let mut kinds = vec![Kind::Invalid, Kind::Internal, Kind::Unavailable];
+    let mut kinds = vec![Kind::Invalid, Kind::TooManyRequests, Kind::Internal, Kind::Unavailable];
     if !offers(&operation.responses.responses).is_empty() {
         kinds.push(Kind::NotAcceptable);
     }
     if operation.request.is_some() {
-        kinds.extend([Kind::TooLarge, Kind::UnsupportedMediaType]);
+        kinds.extend([Kind::TooSlow, Kind::TooLarge, Kind::UnsupportedMediaType]);
+    }
+    if access::scope_of(operation).is_some() {
+        kinds.extend([Kind::Unauthorized, Kind::Forbidden]);
     }
     operation.responses.responses.extend(kinds.into_iter().map(problem::meta_response));
 }

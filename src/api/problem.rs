@@ -99,12 +99,19 @@ kinds! {
     Invalid = BAD_REQUEST, "invalid-request", "The request is invalid",
         "Something in the parameters or the body breaks a rule. `errors` lists every violation that was found; correct \
          them and send the request again.";
+    Unauthorized = UNAUTHORIZED, "unauthorized", "A key is needed",
+        "The operation needs an API key, and the request has none that is good. Send one as `Authorization: Bearer …`; \
+         whoever operates the service makes them.";
+    Forbidden = FORBIDDEN, "forbidden", "The key does not allow it",
+        "The key is good, but not for this: `detail` names the scope it would need.";
     NotFound = NOT_FOUND, "not-found", "Not found",
         "There is no such path, or nothing (any more) with that identifier.";
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed",
         "The path exists, the method does not. The header `Allow` lists those that do.";
     NotAcceptable = NOT_ACCEPTABLE, "not-acceptable", "Not acceptable",
         "The answer exists in none of the media types that the header `Accept` asks for; `detail` lists those it exists in.";
+    TooSlow = REQUEST_TIMEOUT, "request-timeout", "The request came too slowly",
+        "The body stopped coming, or came more slowly than the server waits for. Send the request again over a better line.";
     Conflict = CONFLICT, "conflict", "Conflict with the present state",
         "The request is well-formed, but what is stored stands against it: a code that another airport holds, a link \
          that was already used, a request with the same Idempotency-Key that is still running. `detail` says which.";
@@ -119,6 +126,9 @@ kinds! {
          `Accept-Encoding` list those it does.";
     KeyReused = UNPROCESSABLE_ENTITY, "idempotency-key-reused", "Idempotency-Key reused",
         "The Idempotency-Key was used for another request. A key belongs to one request and its repetitions.";
+    TooManyRequests = TOO_MANY_REQUESTS, "too-many-requests", "Too many requests",
+        "This key, or this address, has sent more requests than it may in a minute. Go on after the time in the header \
+         `Retry-After`; the header `RateLimit` of every answer says how many are left.";
     Internal = INTERNAL_SERVER_ERROR, "internal", "Internal error",
         "A fault of the server, not of the request. `instance` finds it in the server's log.";
     Unavailable = SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable",
@@ -222,7 +232,7 @@ impl Problem {
             status: status.as_u16(),
             detail: self.detail.clone(),
             instance: instance.map(str::to_owned),
-            errors: self.errors.clone(),
+            errors: Some(self.errors.clone()).filter(|errors| !errors.is_empty()),
         };
         let mut response =
             Response::builder().status(status).content_type(MEDIA_TYPE).body(body.to_json_string());
@@ -256,8 +266,7 @@ struct Body {
     /// The request's id, as in the header `X-Request-Id`: it finds the log line.
     instance: Option<String>,
     /// Every violated rule that was found.
-    #[oai(skip_serializing_if_is_empty)]
-    errors: Vec<Violation>,
+    errors: Option<Vec<Violation>>,
 }
 
 impl poem_openapi::types::Example for Body {
@@ -268,11 +277,11 @@ impl poem_openapi::types::Example for Body {
             status: Kind::Invalid.status().as_u16(),
             detail: "1 rule is broken".to_owned(),
             instance: Some("01936f2c-5a52-7b1e-a7d4-0b1c2d3e4f50".to_owned()),
-            errors: vec![Violation::at(
+            errors: Some(vec![Violation::at(
                 "/latitude",
                 "out_of_range",
                 "latitude must be a number from -90 to 90",
-            )],
+            )]),
         }
     }
 }
@@ -349,8 +358,13 @@ pub(crate) fn meta_response(kind: Kind) -> MetaResponse {
         schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new("string"))),
     };
     let headers = match kind {
+        Kind::Unauthorized | Kind::Forbidden => {
+            vec![header("WWW-Authenticate", "How to authenticate (RFC 6750)")]
+        }
         Kind::MethodNotAllowed => vec![header("Allow", "The methods of this path")],
-        Kind::Unavailable => vec![header("Retry-After", "Seconds to wait before the next attempt")],
+        Kind::TooManyRequests | Kind::Unavailable => {
+            vec![header("Retry-After", "Seconds to wait before the next attempt")]
+        }
         _ => Vec::new(),
     };
     MetaResponse {

@@ -4,6 +4,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi, param::Path};
 
 use super::{
     Tag,
+    access::Anyone,
     body::Json,
     problem::{Kind, NotFound},
 };
@@ -58,6 +59,7 @@ impl Problems {
     #[oai(path = "/problems/:name", method = "get", operation_id = "get_problem_type", tag = Tag::Documentation)]
     async fn get_problem_type(
         &self,
+        _caller: Anyone,
         /// The last part of a problem's `type`.
         name: Path<String>,
     ) -> Result<Explained, ExplainRefusal> {

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Context, Tag,
+    access::MayWrite,
     airports::{AirportPatch, ChangeRefusal, Changed, ColumnParameters, change, existing},
     body::{self, FromJson, MergePatch},
     confirm::{self, Prepared, PreparedHead},
@@ -70,6 +71,7 @@ impl Update {
     #[oai(path = "/update", method = "patch", operation_id = "update", tag = Tag::Airports)]
     async fn update(
         &self,
+        _caller: MayWrite,
         /// The versions the change may start from, else 412.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
@@ -90,6 +92,7 @@ impl Update {
     #[oai(path = "/update", method = "get", operation_id = "prepare_update", tag = Tag::Airports)]
     async fn prepare_update(
         &self,
+        _caller: MayWrite,
         /// The airport.
         id: Query<i64>,
         parameters: ColumnParameters,
@@ -105,6 +108,7 @@ impl Update {
     #[oai(path = "/update", method = "head", operation_id = "check_update", tag = Tag::Airports)]
     async fn check_update(
         &self,
+        _caller: MayWrite,
         /// The airport.
         id: Query<i64>,
         parameters: ColumnParameters,

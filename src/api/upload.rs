@@ -7,6 +7,7 @@ use poem_openapi::{
 
 use super::{
     Context, Tag,
+    access::{Anyone, MayWrite},
     body::Json,
     contract::{Contract, ImportContract},
     idempotency::{Idempotency, Replayable},
@@ -33,6 +34,7 @@ impl Upload {
     #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn upload_airports(
         &self,
+        _caller: MayWrite,
         /// What happens with rejects; `lenient` unless `Prefer: handling=strict` says otherwise
         Query(mode): Query<Option<ImportMode>>,
         /// More rejects than this fail the import
@@ -58,6 +60,10 @@ impl Upload {
         /// `wait=N` waits up to N seconds for the end; `handling=strict` or `handling=lenient`; `respond-async`
         #[oai(name = "Prefer")]
         Header(prefer): Header<Option<String>>,
+        /// The trace the request belongs to (W3C Trace Context): chunks carry it on, so that loading them can be told to belong
+        /// to it
+        #[oai(name = "traceparent")]
+        Header(traceparent): Header<Option<String>>,
         /// The same key with the same request gets the first answer again
         #[oai(name = "Idempotency-Key")]
         key: Idempotency,
@@ -74,13 +80,14 @@ impl Upload {
             header,
             filename,
             prefer,
+            traceparent,
         };
         self.context.upload(&DATASET, parameters, key, body).await
     }
 
     /// The import contract for airports
     #[oai(path = "/upload", method = "options", operation_id = "get_upload_contract")]
-    async fn get_upload_contract(&self) -> Contract {
+    async fn get_upload_contract(&self, _caller: Anyone) -> Contract {
         Contract::Contract(Json(ImportContract::of(&DATASET, &self.context.config.ingest)))
     }
 }

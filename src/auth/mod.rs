@@ -1,3 +1,4 @@
-//! Who may do what: by now, who holds a confirmation link.
+//! Who may do what: whoever holds a key with the right scope, or a confirmation link.
 
-pub mod links;
+pub mod keys;
+pub mod token;

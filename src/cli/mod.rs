@@ -1,5 +1,7 @@
 //! The commands, one file each.
 
+mod fixtures;
+mod keys;
 mod migrate;
 mod openapi;
 mod serve;
@@ -26,12 +28,18 @@ enum Command {
     /// Serve the API, with a worker inside.
     Serve(serve::Arguments),
     /// Load chunks without serving the API.
-    Worker,
+    Worker(serve::WorkerArguments),
     /// Bring the database's schema up or down, or tell where it is.
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Make, list and revoke the keys that open the API.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Upload files to a server.
     Upload(upload::Arguments),
+    /// Write data to try things out with.
+    #[command(subcommand)]
+    Fixtures(fixtures::Command),
     /// Print the OpenAPI document.
     Openapi,
     /// Print the configuration's defaults, with what each means.
@@ -58,9 +66,11 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let file = arguments.config.as_deref();
     match arguments.command {
         Command::Serve(serve) => serve::run(serve, file).await,
-        Command::Worker => serve::run_worker(file).await,
+        Command::Worker(worker) => serve::run_worker(worker, file).await,
         Command::Migrate(command) => migrate::run(command, file).await,
+        Command::Keys(command) => keys::run(command, file).await,
         Command::Upload(upload) => upload::run(upload).await,
+        Command::Fixtures(command) => fixtures::run(&command),
         Command::Openapi => openapi::run(),
         Command::Config => print(config::DEFAULTS),
     }

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -16,21 +17,45 @@ pub(super) struct Arguments {
     /// Where to listen, as in `server.address`.
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
+    /// Listen anywhere although no keys are required, as `auth.open`: whoever reaches the port may do everything.
+    #[arg(long)]
+    open: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<ExitCode, CommandError> {
-    let overrides: Vec<_> =
-        arguments.address.map(|address| ("server.address", address)).into_iter().collect();
+    let address = arguments.address.map(|address| ("server.address", address));
+    let open = arguments.open.then(|| ("auth.open", true.to_string()));
+    let overrides: Vec<_> = address.into_iter().chain(open).collect();
     let config = load_config(file, &overrides)?;
+    allow_many_files()?;
     let bound = |address| tracing::info!(%address, "serving");
     app::serve(config, Clock::System, !arguments.no_worker, stop_signal()?, bound).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn run_worker(file: Option<&Path>) -> Result<ExitCode, CommandError> {
-    let config = load_config(file, &[])?;
+#[derive(Debug, clap::Args)]
+pub(super) struct WorkerArguments {
+    /// How many chunks to load at once, each by a consumer of its own; as in `worker.loaders`.
+    #[arg(long, value_name = "N")]
+    consumers: Option<usize>,
+}
+
+pub(super) async fn run_worker(
+    arguments: WorkerArguments,
+    file: Option<&Path>,
+) -> Result<ExitCode, CommandError> {
+    let overrides: Vec<_> =
+        arguments.consumers.map(|consumers| ("worker.loaders", consumers.to_string())).into_iter().collect();
+    let config = load_config(file, &overrides)?;
     app::work(config, stop_signal()?).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each connection is a file, and the limit is low only for programs that use `select`.
+fn allow_many_files() -> Result<(), CommandError> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+    Ok(())
 }
 
 /// Cancelled by the first SIGINT or SIGTERM. A second one ends the process at once, as it does by default.

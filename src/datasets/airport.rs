@@ -6,7 +6,7 @@
 
 use chrono::NaiveDate;
 
-use super::{Column, Dataset, Kind, Step};
+use super::{Column, Dataset, Kind, Load, Step};
 
 /// Stands for today where airports are checked: none of their columns depends on the day.
 pub const ANY_DAY: NaiveDate = NaiveDate::MAX;
@@ -79,6 +79,8 @@ pub const DATASET: Dataset = Dataset {
         Column { name: "source", kind: TEXT, required: false, description: "Where the record comes from" },
     ],
     null: r"\N",
+    load: Load::Staged,
+    relation: None,
     merge: MERGE,
     undo: "delete from airports where import_id = $1 and version = 1",
     count_created: "select count(*) from airports where import_id = $1",

@@ -30,6 +30,10 @@ pub struct Dataset {
     pub columns: &'static [Column],
     /// The field that stands for null unless the client names another. The empty field always does.
     pub null: &'static str,
+    /// Where the rows of a chunk go.
+    pub load: Load,
+    /// The column that lists other rows of the file, by their numbers; whoever is listed lists back.
+    pub relation: Option<Relation>,
     /// How a loaded file becomes rows of the dataset's table.
     pub merge: &'static [Step],
     /// Removes the rows that import `$1` created and nobody changed since.
@@ -38,9 +42,34 @@ pub struct Dataset {
     pub count_created: &'static str,
 }
 
+/// Where the rows of a chunk go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Into the import's staging table; the merge takes them from there.
+    Staged,
+    /// Into the dataset's own table, with their `import_id` and `row`: nobody reads there what is of an import that is not
+    /// complete. A chunk that a unique index objects to goes into the staging table, and so do all chunks of a dry run; the merge,
+    /// which runs only when there is something to settle, takes from the dataset's table what competes with them. When the
+    /// import ends badly, its rows are removed as an undo removes them.
+    Direct {
+        /// The dataset's table.
+        table: &'static str,
+    },
+}
+
+/// A column that lists rows, and the column of the numbers it lists them by.
+#[derive(Debug, Clone, Copy)]
+pub struct Relation {
+    /// A [`Kind::Integer`]; before `list` in the dataset's order.
+    pub number: &'static str,
+    /// A [`Kind::Integers`].
+    pub list: &'static str,
+}
+
 /// One statement of a merge. They run in order, in the finishing transaction.
 ///
-/// `{staging}` stands for the import's staging table: `row`, the dataset's columns, and the bookkeeping columns
+/// `{staging}` stands for the import's staging table: `row`, the dataset's columns (before them, `import_id` where rows are loaded
+/// directly), and the bookkeeping columns
 /// `target` (id of the row it is about to change), `outcome` (`unchanged`, `deleted`, `rejected`; null means it is
 /// inserted, or updated when it has a target) and, for rejects, `fault_column`, `fault_code`, `fault_message`,
 /// `fault_value`. A fault without outcome is reported too, and the row is loaded without what is at fault.

@@ -18,6 +18,8 @@ pub struct Entry {
     pub byte_len: i64,
     pub rows_read: i64,
     pub rejected: i64,
+    /// See [`unpaired`].
+    pub unpaired: i64,
 }
 
 /// How far an import has come.
@@ -39,8 +41,9 @@ pub struct Progress {
 pub async fn insert(connection: &mut PgConnection, entry: &Entry) -> Result<bool, DbError> {
     sqlx::query(
         "insert into import_chunks
-             (import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
+             (import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected,
+              unpaired)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict do nothing",
     )
     .bind(entry.import_id)
     .bind(entry.chunk_no)
@@ -51,6 +54,7 @@ pub async fn insert(connection: &mut PgConnection, entry: &Entry) -> Result<bool
     .bind(entry.byte_len)
     .bind(entry.rows_read)
     .bind(entry.rejected)
+    .bind(entry.unpaired)
     .execute(connection)
     .await
     .map(|done| done.rows_affected() > 0)
@@ -107,6 +111,15 @@ pub async fn progress_of(db: &Db, imports: &[Import]) -> Result<Vec<Progress>, D
     .map_err(DbError::during("reading the progress of imports"))
 }
 
+/// 0 when every relation of the loaded rows is listed from both of its sides, as far as their hashes tell.
+pub async fn unpaired(connection: &mut PgConnection, import_id: i64) -> Result<i64, DbError> {
+    sqlx::query_scalar("select coalesce(bit_xor(unpaired), 0) from import_chunks where import_id = $1")
+        .bind(import_id)
+        .fetch_one(connection)
+        .await
+        .map_err(DbError::during("adding up the relations of an import"))
+}
+
 /// The chunk that holds a row.
 pub async fn holding_row(
     connection: &mut PgConnection,
@@ -114,7 +127,8 @@ pub async fn holding_row(
     row: i64,
 ) -> Result<Option<Entry>, DbError> {
     sqlx::query_as(
-        "select import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected
+        "select import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected,
+             unpaired
          from import_chunks where import_id = $1 and first_row <= $2 and first_row + rows_read > $2",
     )
     .bind(import_id)

@@ -122,8 +122,8 @@ impl CopyBuffer {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }
 
-    /// Sends the complete rows; `target` is a table with its columns, `airports (id, name)`.
-    pub async fn send(mut self, connection: &mut PgConnection, target: &str) -> Result<(), DbError> {
+    /// Sends the complete rows; `target` is a table with its columns, `airports (id, name)`. They may be sent again.
+    pub async fn send(&mut self, connection: &mut PgConnection, target: &str) -> Result<(), DbError> {
         if self.rows == 0 {
             return Ok(());
         }
@@ -132,7 +132,7 @@ impl CopyBuffer {
         let failed = || DbError::during("copying rows");
         let statement = format!("copy {target} from stdin (format binary)");
         let mut copy = connection.copy_in_raw(&statement).await.map_err(failed())?;
-        copy.send(self.bytes).await.map_err(failed())?;
+        copy.send(self.bytes.as_slice()).await.map_err(failed())?;
         copy.finish().await.map_err(failed())?;
         Ok(())
     }

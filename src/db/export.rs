@@ -4,7 +4,7 @@ use async_stream::try_stream;
 use bytes::{Buf, Bytes};
 use chrono::{Days, NaiveDate};
 use futures_util::{Stream, StreamExt};
-use sqlx::{PgConnection, Postgres, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres, pool::PoolConnection, postgres::PgRow};
 
 use super::{Db, DbError};
 
@@ -24,20 +24,26 @@ pub struct Export {
 }
 
 impl Export {
-    /// Opens the snapshot.
+    /// Opens the snapshot, and reads the first row of a query in it, of which the caller knows that it is safe.
     ///
-    /// Right after a bulk load the planner takes an import for a handful of rows, and would join them by nested loops.
-    pub async fn begin(db: &Db) -> Result<Self, DbError> {
+    /// Right after a bulk load the planner takes an import for a handful of rows, and would join them by nested loops. A
+    /// client may take its time to read the last rows; a snapshot holds up nobody meanwhile.
+    pub async fn begin<T>(db: &Db, query: &str) -> Result<(Self, Option<T>), DbError>
+    where
+        T: for<'r> FromRow<'r, PgRow>,
+    {
         let failed = || DbError::during("opening a snapshot");
         let mut export = Self { connection: Some(db.pool().acquire().await.map_err(failed())?) };
-        sqlx::raw_sql(
+        let statements = format!(
             "begin isolation level repeatable read read only;
-             set local enable_nestloop = off; set local jit = off; set local work_mem = '32MB'",
-        )
-        .execute(export.connection()?)
-        .await
-        .map_err(failed())?;
-        Ok(export)
+             set local enable_nestloop = off; set local jit = off; set local work_mem = '32MB';
+             set local idle_in_transaction_session_timeout = 0;
+             {query}"
+        );
+        let rows = sqlx::raw_sql(AssertSqlSafe(statements)).fetch_all(export.connection()?).await;
+        let rows = rows.map_err(failed())?;
+        let first = rows.first().map(T::from_row).transpose().map_err(failed())?;
+        Ok((export, first))
     }
 
     /// The connection, for questions before the rows.
@@ -95,7 +101,8 @@ impl Export {
                 yield line.map_err(failed())?;
             }
             drop(lines);
-            self.end().await?;
+            // The reader has everything: nothing can become of it that would matter to it.
+            tokio::spawn(self.end());
         }
     }
 }
@@ -106,11 +113,6 @@ impl Drop for Export {
             connection.close_on_drop();
         }
     }
-}
-
-/// Writes a statement's text with its values in it: COPY takes no parameters.
-pub(super) fn inline(query: &str, values: &[(&str, i64)]) -> String {
-    values.iter().fold(query.to_owned(), |query, (name, value)| query.replace(name, &value.to_string()))
 }
 
 /// A row in PostgreSQL's binary COPY format.

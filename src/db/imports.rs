@@ -73,6 +73,8 @@ pub struct NewImport {
     pub dialect: Dialect,
     /// As the client names the file.
     pub filename: Option<String>,
+    /// The trace the upload belongs to.
+    pub traceparent: Option<String>,
     /// `text/csv`, `application/zip` or `application/json`.
     pub media_type: &'static str,
     /// Whether the bytes are gzip around that.
@@ -98,6 +100,7 @@ pub struct Import {
     #[sqlx(json)]
     pub dialect: Dialect,
     pub filename: Option<String>,
+    pub traceparent: Option<String>,
     pub media_type: String,
     pub gzipped: bool,
     pub source: String,
@@ -141,8 +144,8 @@ pub struct ImportError {
 
 /// Adds an import. Nobody sees it before the transaction commits.
 pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Import, DbError> {
-    let import = sqlx::query_as("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning *")
+    let import = sqlx::query_as("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning *")
     .bind(new.dataset)
     .bind(new.mode)
     .bind(new.max_rejects)
@@ -154,6 +157,7 @@ pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Im
     .bind(&new.source)
     .bind(new.bytes)
     .bind(new.sha256.as_slice())
+    .bind(&new.traceparent)
     .fetch_one(&mut *connection)
     .await
     .map_err(DbError::during("adding an import"))?;
@@ -170,8 +174,8 @@ pub async fn insert_complete(
     let id = sqlx::query_scalar(
         "with import as (
              insert into imports (dataset, mode, dialect, media_type, source, bytes, sha256, state, chunks_total,
-                 rows_read, inserted, updated, unchanged, deleted, rejected, started_at, finished_at)
-             values ($1, $2, $3, $4, $5, $6, $7, 'complete', 1, $8, $8, 0, 0, 0, 0, now(), clock_timestamp())
+                 rows_read, inserted, updated, unchanged, deleted, rejected, dry_run, started_at, finished_at)
+             values ($1, $2, $3, $4, $5, $6, $7, 'complete', 1, $8, $8, 0, 0, 0, 0, $9, now(), clock_timestamp())
              returning id, source, bytes
          ), file as (
              insert into import_files (import_id, file_no, object, bytes) select id, 0, source, bytes from import
@@ -190,6 +194,7 @@ pub async fn insert_complete(
     .bind(new.bytes)
     .bind(new.sha256.as_slice())
     .bind(rows)
+    .bind(new.dry_run)
     .fetch_one(connection)
     .await
     .map_err(DbError::during("adding a complete import"))?;
@@ -256,6 +261,14 @@ pub async fn list(db: &Db, filter: &Filter, limit: i64) -> Result<Vec<Import>, D
     .map_err(DbError::during("listing imports"))
 }
 
+/// How many imports are received or running.
+pub async fn unfinished(db: &Db) -> Result<i64, DbError> {
+    sqlx::query_scalar("select count(*) from imports where state in ('received', 'running')")
+        .fetch_one(db.pool())
+        .await
+        .map_err(DbError::during("counting imports that are under way"))
+}
+
 /// Reads the import and keeps its state from changing until the transaction ends; others may do the same at once.
 pub async fn share(connection: &mut PgConnection, id: i64) -> Result<Option<(State, i32)>, DbError> {
     sqlx::query_as("select state, epoch from imports where id = $1 for share")
@@ -275,11 +288,12 @@ pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<Impor
 }
 
 /// Moves an import that the caller has locked. Leaving `running` for good raises the epoch: what is still under way is
-/// from a zombie.
+/// from a zombie. So does going on after a pause, for chunks that came meanwhile were thrown away: whoever leads the
+/// import next publishes them again.
 pub async fn set_state(connection: &mut PgConnection, id: i64, state: State) -> Result<Import, DbError> {
     let import = sqlx::query_as(
         "update imports set state = $2,
-             epoch = epoch + case when $2 in ('failed', 'cancelled') then 1 else 0 end,
+             epoch = epoch + case when $2 in ('failed', 'cancelled', 'running') then 1 else 0 end,
              finished_at = case when $2 in ('complete', 'failed', 'cancelled') then clock_timestamp()
                  else finished_at end
          where id = $1 returning *",

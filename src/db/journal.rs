@@ -6,28 +6,41 @@ use sqlx::{PgConnection, types::Json};
 
 use super::{Db, DbError, notify};
 
-/// Adds a chunk, or renews it for a new epoch. One that the ledger holds is not added again.
-pub async fn publish<C: serde::Serialize + Sync>(
-    db: &Db,
-    import_id: i64,
-    chunk_no: i64,
-    epoch: i32,
-    chunk: &C,
-) -> Result<(), DbError> {
-    let failed = || DbError::during("publishing a chunk");
+/// A chunk to be published.
+#[derive(Debug)]
+pub struct Entry<'a, C> {
+    /// Whose it is.
+    pub import_id: i64,
+    /// Its place in the import.
+    pub chunk_no: i64,
+    /// The import's epoch.
+    pub epoch: i32,
+    /// What a loader must know.
+    pub chunk: &'a C,
+}
+
+/// Adds chunks, or renews them for a new epoch. One that the ledger holds is not added again.
+pub async fn publish<C: serde::Serialize + Sync>(db: &Db, entries: &[Entry<'_, C>]) -> Result<(), DbError> {
+    let failed = || DbError::during("publishing chunks");
+    let import_ids: Vec<_> = entries.iter().map(|entry| entry.import_id).collect();
+    let chunk_nos: Vec<_> = entries.iter().map(|entry| entry.chunk_no).collect();
+    let epochs: Vec<_> = entries.iter().map(|entry| entry.epoch).collect();
+    let chunks: Vec<_> = entries.iter().map(|entry| Json(entry.chunk)).collect();
     let mut transaction = db.begin().await?;
     sqlx::query(
         "insert into journal (import_id, chunk_no, epoch, chunk)
-         select $1, $2, $3, $4
-         where not exists (select from import_chunks where import_id = $1 and chunk_no = $2)
+         select e.import_id, e.chunk_no, e.epoch, e.chunk
+         from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::jsonb[]) as e (import_id, chunk_no, epoch, chunk)
+         where not exists
+             (select from import_chunks c where c.import_id = e.import_id and c.chunk_no = e.chunk_no)
          on conflict (import_id, chunk_no) do update
              set epoch = excluded.epoch, chunk = excluded.chunk, claimed_by = null, visible_at = now()
              where journal.epoch < excluded.epoch",
     )
-    .bind(import_id)
-    .bind(chunk_no)
-    .bind(epoch)
-    .bind(Json(chunk))
+    .bind(import_ids)
+    .bind(chunk_nos)
+    .bind(epochs)
+    .bind(chunks)
     .execute(&mut *transaction)
     .await
     .map_err(failed())?;

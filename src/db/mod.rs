@@ -3,6 +3,7 @@
 pub mod airports;
 pub mod chunks;
 pub mod citizens;
+pub mod consumers;
 pub mod copy;
 pub mod entities;
 pub mod export;
@@ -10,20 +11,29 @@ pub mod files;
 pub mod idempotency;
 pub mod imports;
 pub mod journal;
+pub mod keys;
 pub mod leases;
+pub mod merge;
 pub mod notify;
 pub mod pending_changes;
 pub mod rejects;
 pub mod schema;
 pub mod staging;
+pub mod totals;
 pub mod towns;
 
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection};
-use sqlx::PgPool;
+use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
+use sqlx::{
+    ConnectOptions, Connection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 use crate::config;
+
+/// Longer than this ago, a connection may have been lost without anybody noticing.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// The database, by both of its faces: sea-orm for entities, sqlx for COPY and everything that is written by hand.
 /// They share one pool. Cheap to clone.
@@ -77,11 +87,11 @@ impl DbError {
             sqlx::Error::Database(error) => match error.code().as_deref() {
                 Some("23505") => Failure::UniqueViolation,
                 Some("53300") => Failure::Exhausted,
-                // 08: connection; 40: rollback (deadlock, serialization); 53: resources; 55P03: lock timeout;
-                // 57: shutdown, crash, query cancelled.
+                // 08: connection; 25P03: silent in a transaction; 40: rollback (deadlock, serialization); 53: resources;
+                // 55P03: lock timeout; 57: shutdown, crash, query cancelled.
                 Some(code)
                     if ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class))
-                        || code == "55P03" =>
+                        || ["25P03", "55P03"].contains(&code) =>
                 {
                     Failure::Passing
                 }
@@ -121,15 +131,30 @@ fn into_sqlx(error: sea_orm::DbErr) -> sqlx::Error {
 
 impl Db {
     /// Opens the pool. Fails when the server does not answer.
+    ///
+    /// A connection that answered a moment ago is not asked again whether it is alive: a question costs as much as a small request.
     pub async fn connect(config: &config::Database) -> Result<Self, DbError> {
-        let mut options = ConnectOptions::new(config.url.clone());
-        options
+        let failed = || DbError::during("connecting to the database");
+        let options: PgConnectOptions = config.url.parse().map_err(failed())?;
+        // A process that is frozen in a transaction would hold up an import for as long as it stays so.
+        let silent = format!("{}ms", config.silent_ms);
+        let options = options.options([("idle_in_transaction_session_timeout", silent)]);
+        let pool = PgPoolOptions::new()
             .max_connections(config.connections)
             .acquire_timeout(Duration::from_millis(config.acquire_ms))
-            .sqlx_logging(false)
-            .test_before_acquire(true);
-        let orm = Database::connect(options).await.map_err(DbError::orm("connecting to the database"))?;
-        Ok(Self { orm })
+            .test_before_acquire(false)
+            .before_acquire(|connection, idle| {
+                Box::pin(async move {
+                    if idle.idle_for > TRUSTED_FOR {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_with(options.disable_statement_logging())
+            .await
+            .map_err(failed())?;
+        Ok(Self { orm: SqlxPostgresConnector::from_sqlx_postgres_pool(pool) })
     }
 
     /// For entities.

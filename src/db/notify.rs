@@ -13,6 +13,7 @@ use super::DbError;
 
 const IMPORTS: &str = "tarmac_imports";
 const JOURNAL: &str = "tarmac_journal";
+const CONSUMERS: &str = "tarmac_consumers";
 const RECONNECT: Duration = Duration::from_millis(500);
 
 /// What can change.
@@ -22,6 +23,8 @@ pub enum Topic {
     Imports,
     /// The journal has chunks to claim.
     Journal,
+    /// Something else is wanted of a consumer.
+    Consumers,
 }
 
 /// Receives notifications on one connection and hands them on. Cheap to clone.
@@ -29,6 +32,7 @@ pub enum Topic {
 pub struct Changes {
     imports: watch::Sender<u64>,
     journal: watch::Sender<u64>,
+    consumers: watch::Sender<u64>,
 }
 
 /// One waiter's view of a topic.
@@ -49,7 +53,11 @@ impl Watch {
 impl Changes {
     /// Starts listening, until `stop`.
     pub fn listen(pool: PgPool, stop: CancellationToken) -> Self {
-        let changes = Self { imports: watch::Sender::new(0), journal: watch::Sender::new(0) };
+        let changes = Self {
+            imports: watch::Sender::new(0),
+            journal: watch::Sender::new(0),
+            consumers: watch::Sender::new(0),
+        };
         let sender = changes.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -69,6 +77,7 @@ impl Changes {
         match topic {
             Topic::Imports => &self.imports,
             Topic::Journal => &self.journal,
+            Topic::Consumers => &self.consumers,
         }
     }
 
@@ -83,16 +92,18 @@ impl Changes {
             }
             self.wake(Topic::Imports);
             self.wake(Topic::Journal);
+            self.wake(Topic::Consumers);
             tokio::time::sleep(RECONNECT).await;
         }
     }
 
     async fn receive(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen_all([IMPORTS, JOURNAL]).await?;
+        listener.listen_all([IMPORTS, JOURNAL, CONSUMERS]).await?;
         while let Some(notification) = listener.try_recv().await? {
             match notification.channel() {
                 JOURNAL => self.wake(Topic::Journal),
+                CONSUMERS => self.wake(Topic::Consumers),
                 _ => self.wake(Topic::Imports),
             }
         }
@@ -105,6 +116,7 @@ pub async fn notify(connection: &mut PgConnection, topic: Topic) -> Result<(), D
     let channel = match topic {
         Topic::Imports => IMPORTS,
         Topic::Journal => JOURNAL,
+        Topic::Consumers => CONSUMERS,
     };
     sqlx::query("select pg_notify($1, '')")
         .bind(channel)

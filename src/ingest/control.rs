@@ -8,7 +8,7 @@ use crate::{
     db::{
         Db, commit,
         imports::{self, Import, State},
-        staging,
+        merge,
     },
 };
 
@@ -68,7 +68,7 @@ pub async fn cancel(db: &Db, archive: &Archive, id: i64) -> Result<Changed<Impor
         return Ok(Changed::Refused(import.state));
     }
     finish::keep_progress(&mut transaction, id).await?;
-    finish::close(&mut transaction, id, State::Cancelled).await?;
+    finish::close(&mut transaction, &import, State::Cancelled).await?;
     commit(transaction, "cancelling an import").await?;
     unpack::remove_unpacked(archive, id).await;
     Ok(imports::get(db, id).await?.map_or(Changed::Unknown, Changed::Done))
@@ -82,7 +82,7 @@ pub async fn undo(db: &Db, id: i64) -> Result<Changed<Undone>, IngestError> {
         return Ok(Changed::Refused(import.state));
     }
     let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
-    let (removed, kept) = staging::undo(&mut transaction, dataset, id).await?;
+    let (removed, kept) = merge::undo(&mut transaction, dataset, id).await?;
     imports::set_state(&mut transaction, id, State::Undone).await?;
     commit(transaction, "undoing an import").await?;
     let not_reverted = if import.dry_run { 0 } else { import.updated.unwrap_or(0) };

@@ -3,7 +3,13 @@
 //! Every step may be done again from its beginning, by anyone: unpacking and splitting give the same again, what the
 //! ledger holds is not published again, and finishing is one transaction.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
 
 use super::{
     IngestError, finish, header,
@@ -22,7 +28,7 @@ use crate::{
         notify::{Changes, Topic},
         staging,
     },
-    transport::{Chunk, Publisher},
+    transport::{Chunk, Publisher, Transport},
 };
 
 /// Bytes read from the archive at once.
@@ -38,7 +44,7 @@ pub struct Driver {
     /// Where the bytes are.
     pub archive: Archive,
     /// Where chunks go.
-    pub publisher: Box<dyn Publisher>,
+    pub transport: Arc<dyn Transport>,
     /// Wakes the driver when a chunk was loaded.
     pub changes: Changes,
     /// Limits and sizes.
@@ -46,27 +52,33 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Leads the import to its end, or says why that must wait, go elsewhere, or cannot be.
-    pub async fn drive(&self, import: &Import) -> Result<(), IngestError> {
+    /// Leads the import to its end, or says why that must wait, go elsewhere, or cannot be. Gives up, to be called again,
+    /// when none of the published chunks was loaded for `patience`.
+    pub async fn drive(&self, import: &Import, patience: Duration) -> Result<(), IngestError> {
         let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
         let files = self.files(import).await?;
         self.make_staging(dataset, import).await?;
         let mut publishing = Publishing {
             driver: self,
             import,
+            patience,
+            publisher: self.transport.publisher(import.id),
             loaded: chunks::loaded(&self.db, import.id).await?.into_iter().collect(),
             next_chunk: 0,
+            batch: Vec::new(),
         };
         let mut columns: Option<Vec<String>> = None;
         let mut next_row = 1;
         for file in &files {
             next_row = self.split(dataset, file, next_row, &mut columns, &mut publishing).await?;
         }
+        publishing.flush().await?;
         let chunks_total = publishing.next_chunk;
+        drop(publishing);
         let mut transaction = self.fence(import).await?;
         imports::set_chunks_total(&mut transaction, import.id, chunks_total).await?;
         commit(transaction, "keeping the number of chunks").await?;
-        self.wait_until_in_flight(import, chunks_total, 1).await?;
+        self.wait_until_in_flight(import, patience, chunks_total, 1).await?;
         finish::finish(&self.db, &self.archive, self.limits.rejects_kept, import.id, import.epoch).await
     }
 
@@ -159,8 +171,9 @@ impl Driver {
             }
             if has_columns {
                 while let Some(cut) = splitter.next_cut().map_err(refused)? {
-                    publishing.publish(file, cut).await?;
+                    publishing.add(file, cut).await?;
                 }
+                publishing.flush().await?;
             }
             // Once the file has ended its head is known, so the columns are too.
             if offset == bytes_total {
@@ -179,16 +192,23 @@ impl Driver {
     async fn wait_until_in_flight(
         &self,
         import: &Import,
+        patience: Duration,
         published: i64,
         at_most: i64,
     ) -> Result<(), IngestError> {
         let mut watch = self.changes.watch(Topic::Imports);
+        let mut moved = (0, Instant::now());
         loop {
             let mut transaction = self.fence(import).await?;
             let loaded = chunks::progress(&mut transaction, import.id).await?.chunks;
             drop(transaction);
             if published - loaded < at_most {
                 return Ok(());
+            }
+            if loaded > moved.0 {
+                moved = (loaded, Instant::now());
+            } else if moved.1.elapsed() >= patience {
+                return Err(IngestError::Stalled(patience));
             }
             watch.changed(LOOK_AGAIN).await;
         }
@@ -199,21 +219,22 @@ impl Driver {
 struct Publishing<'a> {
     driver: &'a Driver,
     import: &'a Import,
+    patience: Duration,
+    publisher: Box<dyn Publisher>,
     /// What an earlier attempt got loaded.
     loaded: HashSet<i64>,
     next_chunk: i64,
+    /// What is cut and not yet published: up to a quarter of what may be in flight, so that loading never waits for
+    /// a batch to fill.
+    batch: Vec<(Chunk, Bytes)>,
 }
 
 impl Publishing<'_> {
-    async fn publish(&mut self, file: &File, cut: Cut) -> Result<(), IngestError> {
+    async fn add(&mut self, file: &File, cut: Cut) -> Result<(), IngestError> {
         let chunk_no = self.next_chunk;
         self.next_chunk += 1;
         if self.loaded.contains(&chunk_no) {
             return Ok(());
-        }
-        let limit = i64::try_from(self.driver.limits.chunks_in_flight).unwrap_or(i64::MAX);
-        if chunk_no >= limit {
-            self.driver.wait_until_in_flight(self.import, chunk_no, limit).await?;
         }
         let chunk = Chunk {
             import_id: self.import.id,
@@ -226,8 +247,31 @@ impl Publishing<'_> {
             first_row: cut.first_row,
             first_line: cut.first_line,
             broken: cut.broken,
+            traceparent: self.import.traceparent.clone(),
         };
-        Ok(self.driver.publisher.publish(&chunk, cut.bytes).await?)
+        self.batch.push((chunk, cut.bytes));
+        if self.batch.len() as i64 >= (self.limit() / 4).max(1) {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    fn limit(&self) -> i64 {
+        i64::try_from(self.driver.limits.chunks_in_flight).unwrap_or(i64::MAX)
+    }
+
+    /// Publishes what is cut, once so many chunks before it are loaded that it may be in flight.
+    async fn flush(&mut self) -> Result<(), IngestError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        if self.next_chunk > self.limit() {
+            let Self { import, patience, next_chunk, .. } = *self;
+            self.driver.wait_until_in_flight(import, patience, next_chunk, self.limit() + 1).await?;
+        }
+        self.publisher.publish(&self.batch).await?;
+        self.batch.clear();
+        Ok(())
     }
 }
 

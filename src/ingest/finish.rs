@@ -9,13 +9,14 @@ use super::{
 };
 use crate::{
     archive::Archive,
-    datasets::{self, Dataset},
+    datasets::{self, Dataset, Load},
     db::{
         Db, chunks, commit, files,
         imports::{self, Counts, Import, ImportError, Mode, State},
         journal,
+        merge::{self, Outcomes},
         rejects::{self, Reject},
-        staging::{self, Outcomes},
+        staging,
     },
 };
 
@@ -38,7 +39,7 @@ pub async fn finish(
         _ => return Err(IngestError::Fenced),
     };
     let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
-    staging::prepare_merge(&mut transaction, import_id).await?;
+    merge::prepare(&mut transaction, import_id).await?;
     let progress = chunks::progress(&mut transaction, import_id).await?;
     let (merged, written) = merge(&mut transaction, dataset, &import, &columns, &progress).await?;
     let counts = counts(&progress, &merged);
@@ -53,14 +54,14 @@ pub async fn finish(
     match verdict(&import, &counts, merged.noted) {
         Some(error) => {
             imports::set_error(&mut transaction, import_id, &error).await?;
-            close(&mut transaction, import_id, State::Failed).await?;
+            close(&mut transaction, &import, State::Failed).await?;
             tracing::info!(import = import_id, code = error.code, "import failed");
         }
         None => {
             if !import.dry_run && !written {
-                staging::write(&mut transaction, dataset, import_id, &columns).await?;
+                merge::write(&mut transaction, dataset, import_id, &columns).await?;
             }
-            close(&mut transaction, import_id, State::Complete).await?;
+            close(&mut transaction, &import, State::Complete).await?;
             tracing::info!(
                 import = import_id,
                 rows = counts.rows_read,
@@ -82,15 +83,25 @@ async fn merge(
     columns: &[String],
     progress: &chunks::Progress,
 ) -> Result<(Outcomes, bool), IngestError> {
-    let loaded = Counts { rows_read: progress.rows_read, rejected: progress.rejected, ..Counts::default() };
-    if !import.dry_run
-        && verdict(import, &loaded, 0).is_none()
-        && let Some(outcomes) = staging::merge_uncontested(connection, dataset, import.id, columns).await?
+    let loaded = progress.rows_read - progress.rejected;
+    if let Load::Direct { .. } = dataset.load
+        && !import.dry_run
+        && staging::is_empty(connection, import.id).await?
+        && chunks::unpaired(connection, import.id).await? == 0
+    {
+        return Ok((Outcomes { inserted: loaded, ..Outcomes::default() }, true));
+    }
+    let before = Counts { rows_read: progress.rows_read, rejected: progress.rejected, ..Counts::default() };
+    if dataset.load == Load::Staged
+        && !import.dry_run
+        && verdict(import, &before, 0).is_none()
+        && let Some(outcomes) =
+            merge::merge_uncontested(connection, dataset, import.id, columns, loaded).await?
     {
         return Ok((outcomes, true));
     }
-    staging::decide(connection, dataset, import.id, columns).await?;
-    Ok((staging::outcomes(connection, import.id).await?, false))
+    merge::decide(connection, dataset, import.id, columns).await?;
+    Ok((merge::outcomes(connection, import.id, loaded).await?, false))
 }
 
 /// Ends an import that cannot go on; nothing of it becomes visible. Quiet when it has ended otherwise meanwhile.
@@ -102,28 +113,35 @@ pub async fn fail(
     error: &ImportError,
 ) -> Result<(), IngestError> {
     let mut transaction = db.begin().await?;
-    match imports::lock(&mut transaction, import_id).await? {
-        Some(import) if import.state == State::Running && import.epoch == epoch => {}
+    let import = match imports::lock(&mut transaction, import_id).await? {
+        Some(import) if import.state == State::Running && import.epoch == epoch => import,
         _ => return Ok(()),
-    }
+    };
     imports::set_error(&mut transaction, import_id, error).await?;
     keep_progress(&mut transaction, import_id).await?;
-    close(&mut transaction, import_id, State::Failed).await?;
+    close(&mut transaction, &import, State::Failed).await?;
     commit(transaction, "failing an import").await?;
     tracing::info!(import = import_id, code = error.code, "import failed");
     unpack::remove_unpacked(archive, import_id).await;
     Ok(())
 }
 
-/// Moves an import to its last state and removes what only a running one needs.
+/// Moves an import to its last state and removes what only a running one needs: of one that ends badly, the rows that were
+/// loaded directly too.
 pub(super) async fn close(
     connection: &mut PgConnection,
-    import_id: i64,
+    import: &Import,
     state: State,
 ) -> Result<Import, IngestError> {
-    staging::drop_table(connection, import_id).await?;
-    journal::clear(connection, import_id).await?;
-    Ok(imports::set_state(connection, import_id, state).await?)
+    if state != State::Complete
+        && let Some(dataset) = datasets::by_name(&import.dataset)
+        && let Load::Direct { .. } = dataset.load
+    {
+        merge::undo(connection, dataset, import.id).await?;
+    }
+    staging::drop_table(connection, import.id).await?;
+    journal::clear(connection, import.id).await?;
+    Ok(imports::set_state(connection, import.id, state).await?)
 }
 
 /// Keeps, as the final counts, what the ledger says of an import that ends early.
@@ -172,10 +190,10 @@ struct LateRejects<'a> {
 
 impl LateRejects<'_> {
     async fn store(&self, connection: &mut PgConnection, keep: i64) -> Result<(), IngestError> {
-        staging::collect_late_rejects(connection, self.import.id).await?;
+        merge::collect_late_rejects(connection, self.import.id).await?;
         let (mut after, mut stored) = (0, 0);
         while stored < keep {
-            let batch = staging::late_rejects(connection, after, BATCH.min(keep - stored)).await?;
+            let batch = merge::late_rejects(connection, after, BATCH.min(keep - stored)).await?;
             let Some(last) = batch.last() else { break };
             after = last.row;
             stored += batch.len() as i64;
@@ -188,7 +206,7 @@ impl LateRejects<'_> {
     async fn complete(
         &self,
         connection: &mut PgConnection,
-        batch: Vec<staging::LateReject>,
+        batch: Vec<merge::LateReject>,
     ) -> Result<Vec<Reject>, IngestError> {
         let mut rejects = Vec::with_capacity(batch.len());
         let mut rest = batch.into_iter().peekable();
@@ -214,8 +232,8 @@ impl LateRejects<'_> {
     }
 }
 
-fn with_place(late: staging::LateReject, line: i64, file_no: i32, raw: &[u8]) -> Reject {
-    let staging::LateReject { row, column, code, message, value, accepted } = late;
+fn with_place(late: merge::LateReject, line: i64, file_no: i32, raw: &[u8]) -> Reject {
+    let merge::LateReject { row, column, code, message, value, accepted } = late;
     Reject {
         row,
         line: Some(line),

@@ -3,13 +3,16 @@
 use std::ops::Range;
 
 use chrono::NaiveDate;
-use sqlx::PgConnection;
 
-use super::{IngestError, blocking, split::line_breaks};
+use super::{
+    IngestError, blocking,
+    pairing::{self, Pairing},
+    split::line_breaks,
+};
 use crate::{
-    datasets::{self, Dataset, Fault, Value},
+    datasets::{self, Dataset, Fault, Load, Value},
     db::{
-        Db, chunks, commit,
+        Db, Failure, chunks, commit,
         copy::CopyBuffer,
         files,
         imports::{self, Dialect, State},
@@ -17,6 +20,7 @@ use crate::{
         rejects::{self, MoreFault, Reject},
         staging,
     },
+    failpoint,
     transport::{Broken, Chunk},
 };
 
@@ -30,9 +34,7 @@ pub enum Loaded {
     Now,
     /// Its rows were in already.
     Before,
-    /// Its import waits; so must the chunk.
-    Paused,
-    /// Its import was stopped or changed hands: the chunk is nobody's.
+    /// Its import was stopped, paused or changed hands: the chunk is nobody's. Should the import go on, it is published again.
     Fenced,
 }
 
@@ -47,6 +49,7 @@ pub struct Format {
     width: usize,
     /// The day the file came: however often a chunk is checked, and whenever, the same rows are good.
     today: NaiveDate,
+    pairing: Option<Pairing>,
 }
 
 /// A checked chunk.
@@ -55,6 +58,8 @@ pub struct Checked {
     copy: CopyBuffer,
     rejects: Vec<Reject>,
     rows_read: i64,
+    /// What the relations of the good rows come to, see [`pairing`].
+    unpaired: u64,
 }
 
 /// A parser for records of this dialect.
@@ -69,24 +74,36 @@ pub(super) fn parser<'a>(dialect: &Dialect, bytes: &'a [u8]) -> csv::Reader<&'a 
 }
 
 impl Format {
-    /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them.
-    pub fn new(dataset: &'static Dataset, dialect: Dialect, columns: &[String], today: NaiveDate) -> Self {
+    /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them, of the upload that the archive
+    /// calls `source`.
+    pub fn new(
+        dataset: &'static Dataset,
+        dialect: Dialect,
+        columns: &[String],
+        today: NaiveDate,
+        source: &str,
+    ) -> Self {
         let fields = dataset
             .columns
             .iter()
             .map(|column| columns.iter().position(|name| name == column.name))
             .collect();
-        Self { dataset, dialect, fields, width: columns.len(), today }
+        let pairing = Pairing::new(dataset, source);
+        Self { dataset, dialect, fields, width: columns.len(), today, pairing }
     }
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
     pub fn check(&self, chunk: &Chunk, bytes: &[u8]) -> Checked {
-        // One more column than the dataset has: the row.
-        let columns = i16::try_from(self.dataset.columns.len() + 1).unwrap_or(i16::MAX);
+        let own = match self.dataset.load {
+            Load::Staged => 1,
+            Load::Direct { .. } => 2,
+        };
+        let columns = i16::try_from(self.dataset.columns.len() + own).unwrap_or(i16::MAX);
         let mut checked = Checked {
             copy: CopyBuffer::new(columns, bytes.len() * 3 / 2),
             rejects: Vec::new(),
             rows_read: 0,
+            unpaired: 0,
         };
         if let Some(broken) = chunk.broken {
             checked.rows_read = 1;
@@ -100,11 +117,15 @@ impl Format {
             let row = chunk.first_row + checked.rows_read;
             checked.rows_read += 1;
             checked.copy.begin_row();
+            if let Load::Direct { .. } = self.dataset.load {
+                checked.copy.put_i64(chunk.import_id);
+            }
             checked.copy.put_i64(row);
-            self.check_record(record, &mut checked.copy, &mut faults);
+            let relations = self.check_record(record, &mut checked.copy, &mut faults);
             let mut found = faults.drain(..);
             let Some(first) = found.next() else {
                 checked.copy.end_row();
+                checked.unpaired ^= relations.unpaired;
                 continue;
             };
             let raw = &bytes[place.clone()];
@@ -125,13 +146,19 @@ impl Format {
     }
 
     /// Puts the record's values into the open row, unless there are faults.
-    fn check_record(&self, record: &csv::ByteRecord, copy: &mut CopyBuffer, faults: &mut Vec<ColumnFault>) {
+    fn check_record(
+        &self,
+        record: &csv::ByteRecord,
+        copy: &mut CopyBuffer,
+        faults: &mut Vec<ColumnFault>,
+    ) -> pairing::Row {
+        let mut relations = pairing::Row::default();
         if record.len() != self.width {
             let message = format!("the record has {} fields, {} are expected", record.len(), self.width);
             faults.push(ColumnFault { column: None, fault: Fault::new("field_count", message), value: None });
-            return;
+            return relations;
         }
-        for (column, field) in self.dataset.columns.iter().zip(&self.fields) {
+        for (place, (column, field)) in self.dataset.columns.iter().zip(&self.fields).enumerate() {
             let Some(field) = field.and_then(|field| record.get(field)) else {
                 copy.put_null();
                 continue;
@@ -141,12 +168,18 @@ impl Format {
                 Err(_) => Err(Fault::new("invalid_utf8", format!("{} is not UTF-8", column.name))),
             };
             match value {
-                Ok(value) => encode(copy, &value),
+                Ok(value) => {
+                    if let Some(pairing) = &self.pairing {
+                        pairing.see(&mut relations, place, &value);
+                    }
+                    encode(copy, &value);
+                }
                 Err(fault) => {
                     faults.push(ColumnFault { column: Some(column.name), fault, value: Some(shorten(field)) })
                 }
             }
         }
+        relations
     }
 }
 
@@ -277,15 +310,22 @@ pub async fn load(
     let Some(import) = imports::get(db, chunk.import_id).await? else { return Ok(Loaded::Fenced) };
     let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
     let columns = files::columns(db, chunk.import_id, chunk.file_no).await?;
-    let format = Format::new(dataset, import.dialect, &columns, import.created_at.date_naive());
+    let today = import.created_at.date_naive();
+    let format = Format::new(dataset, import.dialect, &columns, today, &import.source);
     let work = chunk.clone();
-    let checked = blocking(move || format.check(&work, &bytes)).await?;
-    let mut transaction = db.begin().await?;
-    let loaded = store(&mut transaction, dataset, rejects_kept, chunk, checked).await?;
-    if loaded == Loaded::Now {
-        commit(transaction, "storing a chunk").await?;
+    let mut checked = blocking(move || format.check(&work, &bytes)).await?;
+    let staging = staging::table(import.id);
+    let table = match dataset.load {
+        Load::Direct { table } if !import.dry_run => table,
+        _ => &staging,
+    };
+    match store(db, dataset, table, rejects_kept, chunk, &mut checked).await {
+        // Some row has the key of another: the merge will settle it.
+        Err(IngestError::Database(error)) if error.failure() == Failure::UniqueViolation => {
+            store(db, dataset, &staging, rejects_kept, chunk, &mut checked).await
+        }
+        stored => stored,
     }
-    Ok(loaded)
 }
 
 /// The dataset of an import is from a version of Tarmac that knows it; this one does not.
@@ -293,21 +333,22 @@ pub(super) fn unknown_dataset(name: &str) -> IngestError {
     IngestError::refused("unknown_dataset", format!("this version does not know the dataset {name}"))
 }
 
+/// Stores what came of a chunk, its rows in `table`.
 async fn store(
-    connection: &mut PgConnection,
+    db: &Db,
     dataset: &Dataset,
+    table: &str,
     rejects_kept: i64,
     chunk: &Chunk,
-    checked: Checked,
+    checked: &mut Checked,
 ) -> Result<Loaded, IngestError> {
     let import_id = chunk.import_id;
+    let mut transaction = db.begin().await?;
     // Held until the commit: neither a cancel nor a new owner can slip in between.
-    match imports::share(connection, import_id).await? {
+    match imports::share(&mut transaction, import_id).await? {
         Some((State::Running, epoch)) if epoch == chunk.epoch => {}
-        Some((State::Paused, _)) => return Ok(Loaded::Paused),
         _ => return Ok(Loaded::Fenced),
     }
-    let Checked { copy, rejects, rows_read } = checked;
     let entry = chunks::Entry {
         import_id,
         chunk_no: chunk.chunk_no,
@@ -316,20 +357,23 @@ async fn store(
         first_line: chunk.first_line,
         byte_offset: chunk.byte_offset as i64,
         byte_len: chunk.byte_len as i64,
-        rows_read,
-        rejected: rejects.len() as i64,
+        rows_read: checked.rows_read,
+        rejected: checked.rejects.len() as i64,
+        unpaired: checked.unpaired.cast_signed(),
     };
-    if !chunks::insert(connection, &entry).await? {
+    if !chunks::insert(&mut transaction, &entry).await? {
         return Ok(Loaded::Before);
     }
-    copy.send(connection, &staging::copy_target(dataset, import_id)).await?;
+    checked.copy.send(&mut transaction, &staging::copy_target(dataset, table)).await?;
     // With as many rejects before it, none of this chunk's would be kept in the end.
-    if !rejects.is_empty()
-        && chunks::rejected_before(connection, import_id, chunk.chunk_no).await? < rejects_kept
+    if !checked.rejects.is_empty()
+        && chunks::rejected_before(&mut transaction, import_id, chunk.chunk_no).await? < rejects_kept
     {
-        rejects::insert(connection, import_id, &rejects).await?;
+        rejects::insert(&mut transaction, import_id, &checked.rejects).await?;
     }
-    notify::notify(connection, notify::Topic::Imports).await?;
+    notify::notify(&mut transaction, notify::Topic::Imports).await?;
+    failpoint::reach(failpoint::BEFORE_COMMIT);
+    commit(transaction, "storing a chunk").await?;
     Ok(Loaded::Now)
 }
 
@@ -352,13 +396,14 @@ mod tests {
             first_row: 11,
             first_line: 21,
             broken: None,
+            traceparent: None,
         }
     }
 
     fn format(columns: &[&str]) -> Format {
         let dialect = Dialect { delimiter: b',', quote: b'"', null: r"\N".to_owned(), header: None };
         let columns: Vec<_> = columns.iter().map(|&name| name.to_owned()).collect();
-        Format::new(&DATASET, dialect, &columns, NaiveDate::default())
+        Format::new(&DATASET, dialect, &columns, NaiveDate::default(), "")
     }
 
     #[test]

@@ -10,15 +10,18 @@ pub mod export;
 pub mod finish;
 mod header;
 pub mod load;
+mod pairing;
 pub mod receive;
 pub mod rejects_csv;
 pub mod split;
 pub mod unpack;
 
+use std::time::Duration;
+
 use crate::{
     archive::ArchiveError,
     db::{DbError, Failure, imports::ImportError},
-    transport::TransportError,
+    transport::{TransportError, kafka::KafkaFailure},
 };
 
 /// Why a step of an import did not happen, and so what to do next.
@@ -38,7 +41,19 @@ pub enum IngestError {
     Archive(#[from] ArchiveError),
     /// The transport.
     #[error(transparent)]
-    Transport(#[from] TransportError),
+    Transport(TransportError),
+    /// Chunks were published and not loaded, for longer than that should take: a transport may have lost them.
+    #[error("no chunk was loaded for {} s", .0.as_secs())]
+    Stalled(Duration),
+}
+
+impl From<TransportError> for IngestError {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Kafka(KafkaFailure::Fenced) => Self::Fenced,
+            error => Self::Transport(error),
+        }
+    }
 }
 
 impl IngestError {
@@ -54,6 +69,8 @@ impl IngestError {
             Self::Database(error) | Self::Transport(TransportError::Database(error)) => {
                 matches!(error.failure(), Failure::Exhausted | Failure::Passing)
             }
+            // A cluster that is away comes back, a topic that is wrong is put right; until then uploads are kept.
+            Self::Transport(TransportError::Kafka(_)) | Self::Stalled(_) => true,
             Self::Archive(error) => !error.is_missing(),
         }
     }

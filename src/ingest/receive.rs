@@ -48,6 +48,8 @@ pub struct Options {
     pub dialect: Dialect,
     /// As the client names the file.
     pub filename: Option<String>,
+    /// The trace the upload belongs to, as W3C Trace Context writes it.
+    pub traceparent: Option<String>,
     /// Imports a file that was imported before once more.
     pub force: bool,
 }
@@ -207,7 +209,7 @@ pub async fn register(
     stored: &Stored,
     options: Options,
 ) -> Result<Received, DbError> {
-    let Options { dataset, mode, max_rejects, dry_run, dialect, filename, force } = options;
+    let Options { dataset, mode, max_rejects, dry_run, dialect, filename, traceparent, force } = options;
     let new = NewImport {
         dataset,
         mode,
@@ -215,6 +217,7 @@ pub async fn register(
         dry_run,
         dialect,
         filename,
+        traceparent,
         media_type: stored.media_type,
         gzipped: stored.gzipped,
         source: stored.object.clone(),

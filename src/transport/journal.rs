@@ -42,7 +42,7 @@ impl Transport for Journal {
         Ok(())
     }
 
-    fn publisher(&self) -> Box<dyn Publisher> {
+    fn publisher(&self, _import_id: i64) -> Box<dyn Publisher> {
         Box::new(self.clone())
     }
 
@@ -53,9 +53,17 @@ impl Transport for Journal {
 
 #[async_trait]
 impl Publisher for Journal {
-    async fn publish(&self, chunk: &Chunk, _bytes: Bytes) -> Result<(), TransportError> {
-        journal::publish(&self.db, chunk.import_id, chunk.chunk_no, chunk.epoch, chunk).await?;
-        Ok(())
+    async fn publish(&mut self, chunks: &[(Chunk, Bytes)]) -> Result<(), TransportError> {
+        let entries: Vec<_> = chunks
+            .iter()
+            .map(|(chunk, _)| journal::Entry {
+                import_id: chunk.import_id,
+                chunk_no: chunk.chunk_no,
+                epoch: chunk.epoch,
+                chunk,
+            })
+            .collect();
+        Ok(journal::publish(&self.db, &entries).await?)
     }
 }
 
@@ -79,7 +87,8 @@ impl Subscriber for JournalSubscriber {
                 };
                 let range = chunk.byte_offset..chunk.byte_offset + length;
                 let bytes = self.journal.archive.read(&chunk.object, range).await;
-                return Ok(Delivery { chunk, bytes, attempt });
+                // An entry is known by its chunk and by who claimed it.
+                return Ok(Delivery { chunk, bytes, attempt, receipt: 0 });
             }
             self.watch.changed(LOOK_AGAIN).await;
         }
@@ -95,6 +104,11 @@ impl Subscriber for JournalSubscriber {
         let Chunk { import_id, chunk_no, .. } = delivery.chunk;
         journal::give_back(&self.journal.db, import_id, chunk_no, &self.by, delay).await?;
         Ok(())
+    }
+
+    async fn bury(&mut self, delivery: &Delivery, _reason: &str) -> Result<(), TransportError> {
+        // The bytes are in the archive.
+        self.acknowledge(delivery).await
     }
 
     async fn close(&mut self) -> Result<(), TransportError> {

@@ -4,13 +4,19 @@
 //! that harmless, so a transport owes nothing but not to lose a chunk that [`Publisher::publish`] has returned for.
 
 pub mod journal;
+pub mod kafka;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use self::kafka::KafkaFailure;
+pub use crate::db::consumers::Partition;
 use crate::{archive::ArchiveError, db::DbError};
 
 /// A piece of a plain CSV file: whole records, or one record that cannot be read.
@@ -36,6 +42,9 @@ pub struct Chunk {
     pub first_line: i64,
     /// Set when the chunk is a single record that is not to be parsed.
     pub broken: Option<Broken>,
+    /// The trace the upload belongs to (W3C Trace Context).
+    #[serde(default)]
+    pub traceparent: Option<String>,
 }
 
 /// Why a record cannot be parsed.
@@ -56,8 +65,10 @@ pub struct Delivery {
     /// Its bytes; of a broken record the first ones. Should they be lost, that is the chunk's fault and not the transport's:
     /// the loader decides what becomes of it.
     pub bytes: Result<Bytes, ArchiveError>,
-    /// Which time it is delivered, from 1.
+    /// Which time it is delivered, from 1; a transport may begin to count anew when the chunk goes to another subscriber.
     pub attempt: i32,
+    /// What its subscriber knows it by.
+    pub receipt: u64,
 }
 
 /// Why a transport did not do what it was asked.
@@ -66,13 +77,32 @@ pub enum TransportError {
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] KafkaFailure),
 }
 
 /// Who cuts.
 #[async_trait]
 pub trait Publisher: Send + Sync + std::fmt::Debug {
-    /// Returns when the chunk cannot be lost any more. Publishing one again, in the same or a later epoch, is harmless.
-    async fn publish(&self, chunk: &Chunk, bytes: Bytes) -> Result<(), TransportError>;
+    /// Publishes chunks of one import with their bytes, all or none, and returns when they cannot be lost any more.
+    /// Publishing one again, in the same or a later epoch, is harmless.
+    async fn publish(&mut self, chunks: &[(Chunk, Bytes)]) -> Result<(), TransportError>;
+}
+
+/// What a subscriber takes chunks from at the moment, for whoever asks meanwhile. Nothing where all take from the same.
+#[derive(Debug, Clone, Default)]
+pub struct Shares(Arc<Mutex<Vec<Partition>>>);
+
+impl Shares {
+    /// As it was last known.
+    pub fn get(&self) -> Vec<Partition> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, partitions: Vec<Partition>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = partitions;
+    }
 }
 
 /// Who loads. Each loader has its own.
@@ -87,15 +117,23 @@ pub trait Subscriber: Send + std::fmt::Debug {
     /// The chunk shall come again after `delay`.
     async fn retry(&mut self, delivery: &Delivery, delay: Duration) -> Result<(), TransportError>;
 
-    /// Hands back whatever was received and not dealt with: others can have it at once.
+    /// The chunk can never be loaded, for this reason: it is dealt with, and kept aside where the transport has a place.
+    async fn bury(&mut self, delivery: &Delivery, reason: &str) -> Result<(), TransportError>;
+
+    /// Hands back whatever was received and not dealt with: others can have it at once. It may receive again later.
     async fn close(&mut self) -> Result<(), TransportError>;
+
+    /// What it takes chunks from, kept up to date.
+    fn shares(&self) -> Shares {
+        Shares::default()
+    }
 }
 
 /// Makes publishers and subscribers: what the configuration chooses.
 #[async_trait]
 pub trait Transport: Send + Sync + std::fmt::Debug {
-    /// A publisher.
-    fn publisher(&self) -> Box<dyn Publisher>;
+    /// A publisher of an import's chunks. Making a second one may put an end to the first.
+    fn publisher(&self, import_id: i64) -> Box<dyn Publisher>;
     /// A subscriber named `by`, unique among all processes.
     fn subscriber(&self, by: String) -> Box<dyn Subscriber>;
 

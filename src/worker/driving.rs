@@ -1,6 +1,6 @@
 //! A driver: takes an import nobody leads, leads it to its end, takes the next.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,7 @@ pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) 
     let driver = Driver {
         db: worker.db.clone(),
         archive: worker.archive.clone(),
-        publisher: worker.transport.publisher(),
+        transport: Arc::clone(&worker.transport),
         changes: worker.changes.clone(),
         limits: worker.config.ingest.clone(),
     };
@@ -44,7 +44,7 @@ pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) 
             () = keep_lease(&worker, id, &owner, lease) => {
                 tracing::warn!(import = id, "lost the lease: another worker goes on");
             }
-            () = lead(&driver, id) => {}
+            () = lead(&driver, id, Duration::from_millis(worker.config.worker.stalled_ms)) => {}
         }
         if let Err(error) = leases::release(&worker.db, id, &owner).await {
             tracing::warn!(
@@ -75,8 +75,9 @@ async fn keep_lease(worker: &Worker, id: i64, owner: &str, lease: Duration) {
     }
 }
 
-/// Leads the import until it has ended or is somebody else's.
-async fn lead(driver: &Driver, id: i64) {
+/// Leads the import until it has ended or is somebody else's. What a transport lost is published again after `patience`, and
+/// should nobody be there to load it, at longer and longer intervals: what waits for them does not pile up.
+async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
     let mut attempt = 0;
     loop {
         let import = match imports::get(&driver.db, id).await {
@@ -93,8 +94,13 @@ async fn lead(driver: &Driver, id: i64) {
                 continue;
             }
         };
-        let error = match driver.drive(&import).await {
+        let error = match driver.drive(&import, patience).await {
             Ok(()) | Err(IngestError::Fenced) => return,
+            Err(error @ IngestError::Stalled(_)) => {
+                tracing::warn!(import = id, "{error}: what is missing is published again");
+                patience = patience.saturating_mul(2);
+                continue;
+            }
             Err(error) => error,
         };
         attempt += 1;

@@ -1,27 +1,54 @@
 //! A loader: takes a chunk, stores it, acknowledges it.
 
-use tokio_util::sync::CancellationToken;
+use std::sync::Arc;
 
-use super::{BACKOFF, Worker, backoff, driving::explain};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{Worker, backoff, crew::Gauge, driving::explain};
 use crate::{
+    failpoint,
     ingest::{
         IngestError, finish,
         load::{self, Loaded},
     },
-    transport::{Delivery, Subscriber},
+    transport::{Chunk, Delivery, Subscriber},
 };
 
-pub(super) async fn run(worker: Worker, by: String, stop: CancellationToken) {
-    let mut subscriber = worker.transport.subscriber(by);
+pub(super) async fn run(
+    worker: Worker,
+    mut subscriber: Box<dyn Subscriber>,
+    gauge: Arc<Gauge>,
+    mut paused: watch::Receiver<bool>,
+    stop: CancellationToken,
+) {
     let mut failures = 0;
-    loop {
+    while !stop.is_cancelled() {
+        if *paused.borrow_and_update() {
+            // Others shall have what it could take.
+            close(subscriber.as_mut()).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = paused.changed() => {}
+            }
+            continue;
+        }
         let received = tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            _ = paused.changed() => continue,
             received = subscriber.receive() => received,
         };
         let handled = match received {
-            Ok(delivery) => handle(&worker, subscriber.as_mut(), &delivery).await,
+            Ok(delivery) => {
+                gauge.begin(delivery.chunk.import_id);
+                let handled =
+                    handle(&worker, subscriber.as_mut(), &delivery).instrument(span(&delivery.chunk)).await;
+                let dealt_with = if handled.is_ok() { (1, delivery.chunk.byte_len) } else { (0, 0) };
+                gauge.end(dealt_with.0, dealt_with.1);
+                handled
+            }
             Err(error) => Err(error.into()),
         };
         match handled {
@@ -36,6 +63,16 @@ pub(super) async fn run(worker: Worker, by: String, stop: CancellationToken) {
             }
         }
     }
+    close(subscriber.as_mut()).await;
+}
+
+/// What is logged while a chunk is loaded says whose it is.
+fn span(chunk: &Chunk) -> tracing::Span {
+    let Chunk { import_id, chunk_no, traceparent, .. } = chunk;
+    tracing::info_span!("chunk", import = import_id, chunk = chunk_no, traceparent)
+}
+
+async fn close(subscriber: &mut dyn Subscriber) {
     if let Err(error) = subscriber.close().await {
         tracing::warn!(error = &error as &dyn std::error::Error, "could not hand back chunks");
     }
@@ -54,9 +91,9 @@ async fn handle(
     };
     let error = match loaded {
         Ok(Loaded::Now | Loaded::Before | Loaded::Fenced) => {
+            failpoint::reach(failpoint::BEFORE_ACKNOWLEDGE);
             return Ok(subscriber.acknowledge(delivery).await?);
         }
-        Ok(Loaded::Paused) => return Ok(subscriber.retry(delivery, BACKOFF.1).await?),
         Err(error) => error,
     };
     if error.is_passing() || delivery.attempt < worker.config.worker.attempts {
@@ -66,5 +103,5 @@ async fn handle(
     }
     let error = explain(chunk.import_id, error);
     finish::fail(&worker.db, &worker.archive, chunk.import_id, chunk.epoch, &error).await?;
-    Ok(subscriber.acknowledge(delivery).await?)
+    Ok(subscriber.bury(delivery, &error.message).await?)
 }

@@ -1,6 +1,7 @@
-//! Who does the work: drivers lead imports, loaders store chunks. Any number of processes may run them; the database says
+//! Who does the work: drivers lead imports, consumers store chunks. Any number of processes may run them; the database says
 //! who has what.
 
+mod crew;
 mod driving;
 mod loading;
 
@@ -31,15 +32,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts drivers and loaders. They end after `stop`: each lets go of what it holds, so that another can go on
+    /// Starts drivers and consumers. They end after `stop`: each lets go of what it holds, so that another can go on
     /// at once.
     pub fn start(&self, stop: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         // Unique among processes and over time: a lease of a process that is gone is nobody else's.
         let process = uuid::Uuid::now_v7();
-        for number in 0..self.config.worker.loaders {
-            tasks.spawn(loading::run(self.clone(), format!("{process}/loader/{number}"), stop.clone()));
-        }
+        tasks.spawn(crew::run(self.clone(), process.to_string(), stop.clone()));
         for number in 0..self.config.worker.imports {
             tasks.spawn(driving::run(self.clone(), format!("{process}/driver/{number}"), stop.clone()));
         }

@@ -79,6 +79,26 @@ async fn the_import_tells_what_was_sent() {
 }
 
 #[tokio::test]
+async fn a_dry_run_says_what_would_become_of_the_citizens() {
+    let app = App::start().await;
+    let post = |citizens| app.client.post("/imports?dry_run=true").json(json!({ "citizens": citizens }));
+    let before = app.tables().await;
+    post(vec![citizen(1, json!({ "town": "" }))]).send().await.expect(400);
+    assert_eq!(app.tables().await, before);
+
+    let family = vec![citizen(1, json!({ "relatives": [2] })), citizen(2, json!({ "relatives": [1] }))];
+    let number = post(family.clone()).send().await.expect(201).json()["data"]["import_id"].clone();
+    let import = app.client.get(&format!("/imports/{number}")).send().await.expect(200).json();
+    assert_eq!((&import["dry_run"], &import["state"]), (&json!(true), &json!("complete")));
+    assert_eq!((&import["counts"]["rows_read"], &import["counts"]["inserted"]), (&json!(2), &json!(2)));
+    app.client.get(&format!("/imports/{number}/citizens")).send().await.expect(409);
+    let stored: i64 = app.one("select count(*) from citizens").await;
+    assert_eq!(stored, 0);
+    let real = app.import_citizens(family.clone()).await;
+    assert_eq!(app.citizens(real).await, family);
+}
+
+#[tokio::test]
 async fn a_repeated_request_stores_its_citizens_once() {
     let app = App::start().await;
     let post = |id| {
@@ -103,13 +123,11 @@ async fn undoing_an_import_removes_its_citizens_and_their_relations() {
     let undone = app.client.delete(&format!("/imports/{import}")).send().await.expect(200).json();
     assert_eq!((&undone["removed"], &undone["kept"]), (&json!(2), &json!(0)));
     assert_eq!(app.citizens(other).await, family);
-    let left: i64 = sqlx::query_scalar(
-        "select (select count(*) from citizens where import_id = $1) + (select count(*) from relatives where import_id = $1)",
-    )
-    .bind(import)
-    .fetch_one(&app.database.pool)
-    .await
-    .expect("the tables can be read");
+    let left: i64 = sqlx::query_scalar("select count(*) from citizens where import_id = $1")
+        .bind(import)
+        .fetch_one(&app.database.pool)
+        .await
+        .expect("the tables can be read");
     assert_eq!(left, 0);
     for path in paths(import) {
         app.client.get(&path).send().await.expect(409);
@@ -123,6 +141,21 @@ fn paths(import: i64) -> Vec<String> {
         .iter()
         .map(|path| format!("/imports/{import}/{path}"))
         .collect()
+}
+
+#[tokio::test]
+async fn citizens_of_an_import_that_is_not_complete_are_not_there() {
+    let app = App::without_worker(&[]).await;
+    let family = vec![citizen(1, json!({ "relatives": [2] })), citizen(2, json!({ "relatives": [1] }))];
+    let import = app.import_citizens(family.clone()).await;
+    app.run("update imports set state = 'running'").await;
+    for path in paths(import) {
+        app.client.get(&path).send().await.expect(409);
+    }
+    app.patch(import, 1, json!({ "town": "Керчь" })).await.expect(409);
+    app.patch(import, 1, json!({ "relatives": [] })).await.expect(409);
+    app.run("update imports set state = 'complete'").await;
+    assert_eq!(app.citizens(import).await, family);
 }
 
 #[tokio::test]
@@ -157,6 +190,9 @@ async fn a_number_that_is_none_is_400() {
             format!("/imports/{number}/towns/stat/demand"),
         ] {
             app.client.get(&path).send().await.expect(400);
+        }
+        for path in [format!("/imports/{number}/citizens/1"), format!("/imports/1/citizens/{number}")] {
+            app.client.patch(&path).json(json!({ "town": "Керчь" })).send().await.expect(400);
         }
     }
 }

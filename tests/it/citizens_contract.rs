@@ -98,7 +98,7 @@ async fn start() -> App {
 async fn every_rule_holds_for_a_new_citizen() {
     let app = start().await;
     app.import_citizens(vec![citizen(1, json!({}))]).await;
-    let before = app.tables().await;
+    let before = (app.tables().await, app.archived());
     let of_number = violations()
         .into_iter()
         .filter(|(field, ..)| *field == "apartment")
@@ -114,7 +114,7 @@ async fn every_rule_holds_for_a_new_citizen() {
         let answer = app.post_citizens(vec![citizen(1, json!({})), wrong]).await.expect(400);
         assert_eq!(places(&answer), place("/citizens/1/relatives/1", code), "{relative}");
     }
-    assert_eq!(app.tables().await, before);
+    assert_eq!((app.tables().await, app.archived()), before);
 }
 
 #[tokio::test]
@@ -256,6 +256,26 @@ async fn a_name_that_is_there_twice_is_refused() {
         let post = app.client.post("/imports").header("Content-Type", "application/json").body(body);
         assert_eq!(places(&post.send().await.expect(400)), place(pointer, "duplicate_field"));
     }
+    let import = app.import_citizens(vec![citizen(1, json!({}))]).await;
+    let path = format!("/imports/{import}/citizens/1");
+    let patch = app.client.patch(&path).header("Content-Type", "application/json");
+    let answer = patch.body(r#"{"town":"A","name":"B","town":"A"}"#).send().await.expect(400);
+    assert_eq!(places(&answer), place("/town", "duplicate_field"));
+    assert_eq!(app.citizens(import).await, [citizen(1, json!({}))]);
+}
+
+#[tokio::test]
+async fn seventy_mebibytes_are_taken_and_a_byte_more_is_413() {
+    let app = start().await;
+    let post = |length| {
+        let mut body = json!({ "citizens": [citizen(1, json!({}))] }).to_string();
+        body += &" ".repeat(length - body.len());
+        app.client.post("/imports").header("Content-Type", "application/json").body(body).send()
+    };
+    let before = (app.tables().await, app.archived());
+    post(70 * 1024 * 1024 + 1).await.expect(413);
+    assert_eq!((app.tables().await, app.archived()), before);
+    post(70 * 1024 * 1024).await.expect(201);
 }
 
 #[tokio::test]
@@ -314,10 +334,13 @@ async fn a_body_beyond_the_limit_is_413_and_one_of_another_type_415() {
     let long = citizen(1, json!({ "name": "a".repeat(3_000) }));
     app.post_citizens(vec![long.clone()]).await.expect(413);
     app.patch(import, 1, json!({ "name": "a".repeat(3_000) })).await.expect(413);
-    for content_type in ["text/plain", "application/xml"] {
-        let path = format!("/imports/{import}/citizens/1");
+    let path = format!("/imports/{import}/citizens/1");
+    for content_type in ["text/plain", "application/xml", "json", ""] {
         for request in [app.client.post("/imports"), app.client.patch(&path)] {
             request.header("Content-Type", content_type).body("{}").send().await.expect(415);
         }
+    }
+    for request in [app.client.post("/imports"), app.client.patch(&path)] {
+        request.body("{}").send().await.expect(415);
     }
 }

@@ -187,6 +187,29 @@ async fn a_server_that_is_away_exits_1_and_is_named() {
 }
 
 #[tokio::test]
+async fn a_key_is_sent_with_every_request_and_never_shown() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sent = seen.clone();
+    let server = serve(move |request| {
+        let authorization = request.header("authorization").map(ToOwned::to_owned);
+        sent.lock().expect("nothing panics").push(authorization);
+        match request.uri().path() {
+            "/upload" => answer(StatusCode::ACCEPTED, &import("received")),
+            _ => answer(StatusCode::UNAUTHORIZED, &json!({"title": "No", "detail": "the key was revoked"})),
+        }
+    })
+    .await;
+    let mut command = command(&server, &[&fixture("valid-header.csv")], &["--wait"]);
+    let ended = end(command.env("TARMAC_UPLOAD_KEY", "tarmac_secret").spawn().expect("it starts")).await;
+    assert_eq!(ended.status, Some(1));
+    assert!(ended.stderr.contains("401 Unauthorized: the key was revoked"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("tarmac_secret"), "{}", ended.stderr);
+    let seen = seen.lock().expect("nothing panics");
+    assert!(seen.len() >= 2, "{seen:?}");
+    assert!(seen.iter().all(|sent| sent.as_deref() == Some("Bearer tarmac_secret")), "{seen:?}");
+}
+
+#[tokio::test]
 async fn a_wrong_command_line_exits_2() {
     let ended = upload("ftp://127.0.0.1", &[&fixture("valid-header.csv")], &[]).await;
     assert_eq!(ended.status, Some(2));

@@ -111,7 +111,7 @@ async fn a_pause_takes_effect_at_the_next_chunk_and_resuming_loads_the_rest() {
     engine.step().await;
     let on_its_way = engine.receive().await;
     assert_eq!(post(&app, import, "pause").await.expect(200).json()["state"], "paused");
-    assert_eq!(engine.load(&on_its_way).await, Loaded::Paused);
+    assert_eq!(engine.load(&on_its_way).await, Loaded::Fenced);
     assert!(leading.await.expect("no panic").is_err(), "nobody leads a paused import");
     engine.release(import).await;
     assert_eq!(count(&app.import(import).await, "chunks"), 2);

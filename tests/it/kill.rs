@@ -51,13 +51,12 @@ impl World {
     async fn new() -> Self {
         let database = Database::create().await;
         let archive = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut launch = Launch::new(&database.url, archive.path());
-        launch.environment = vec![
-            ("TARMAC_INGEST_CHUNK_ROWS", CHUNK_ROWS.to_owned()),
+        let launch = Launch::new(&database.url, archive.path()).with(&[
+            ("ingest.chunk_rows", CHUNK_ROWS),
             // Splitting is done long before loading.
-            ("TARMAC_INGEST_CHUNKS_IN_FLIGHT", "1000".to_owned()),
-            ("TARMAC_WORKER_LEASE_MS", LEASE_MS.to_owned()),
-        ];
+            ("ingest.chunks_in_flight", "1000"),
+            ("worker.lease_ms", LEASE_MS),
+        ]);
         Self { database, _archive: archive, launch }
     }
 

@@ -1,5 +1,6 @@
 //! Every integration test, in one binary: `make test`, or `cargo test --test it` with TARMAC_TEST_DATABASE_URL naming a
-//! superuser of a PostgreSQL with PostGIS. A test has its own database, archive and port, and never waits by sleeping.
+//! superuser of a PostgreSQL with PostGIS and TARMAC_TEST_KAFKA_BROKERS a Kafka. A test has its own database, topics, archive
+//! and port, and never waits by sleeping.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -7,20 +8,30 @@ mod support;
 
 mod airports;
 mod birthdays;
+mod browsers;
+mod chaos;
 mod citizens;
 mod citizens_contract;
+mod citizens_engine;
 mod citizens_files;
 mod cli_upload;
 mod confirm;
+mod consumers;
 mod create_update_delete;
 mod demand;
 mod document;
 mod engine;
+mod fixtures;
 mod health;
 mod hostile;
 mod idempotency;
 mod imports;
+mod kafka;
+mod keys;
 mod kill;
+mod kill_citizens;
+mod limits;
+mod metrics;
 mod migrations;
 mod near;
 mod options;

@@ -100,6 +100,39 @@ async fn each_migration_can_be_taken_back_by_itself() {
 }
 
 #[tokio::test]
+async fn relations_survive_their_move_into_the_citizens_and_back() {
+    let database = Database::empty().await;
+    let connection = sea_orm::Database::connect(&database.url).await.expect("the database answers");
+    Migrator::up(&connection, Some(4)).await.expect("up");
+    let citizen = "'2000-01-01', 'town', 'street', 'building', 'name', 'male', null";
+    let statements = format!(
+        "insert into citizens
+             select import, id, id, 1, {citizen} from generate_series(1, 2) import, generate_series(0, 3) id;
+         insert into relatives values (1, 1, 3), (1, 1, 0), (1, 3, 1), (1, 0, 1), (2, 2, 2)"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(&database.pool).await.expect("citizens are stored");
+    let rows = "select r::text from relatives r order by 1";
+    let before: Vec<String> = sqlx::query_scalar(rows).fetch_all(&database.pool).await.expect("relatives");
+    assert_eq!(before.len(), 5);
+
+    Migrator::up(&connection, Some(1)).await.expect("up");
+    let lists: Vec<(i64, i64, Vec<i64>)> = sqlx::query_as(
+        "select import_id, citizen_id, relatives from citizens order by import_id, citizen_id",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .expect("the citizens have relatives");
+    let of_one = [(1, 0, vec![1]), (1, 1, vec![0, 3]), (1, 2, vec![]), (1, 3, vec![1])];
+    let of_two = [(2, 0, vec![]), (2, 1, vec![]), (2, 2, vec![2]), (2, 3, vec![])];
+    assert_eq!(lists, [of_one, of_two].concat());
+
+    Migrator::down(&connection, Some(1)).await.expect("down");
+    let after: Vec<String> = sqlx::query_scalar(rows).fetch_all(&database.pool).await.expect("relatives");
+    assert_eq!(after, before);
+    connection.close().await.expect("the connection closes");
+}
+
+#[tokio::test]
 async fn up_is_harmless_when_nothing_is_pending() {
     let database = Database::create().await;
     let connection = sea_orm::Database::connect(&database.url).await.expect("the database answers");

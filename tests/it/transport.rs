@@ -1,26 +1,35 @@
 //! What every transport owes, as [`tarmac::transport`] puts it: one suite, stamped on each of them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tarmac::{
     db::imports::Import,
     ingest::load::Loaded,
-    transport::{Broken, Chunk, Delivery, Subscriber, Transport},
+    transport::{Broken, Chunk, Delivery, Subscriber, Transport, kafka::Kafka},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     App,
     engine::Engine,
     files::{row, rows},
+    kafka::Topics,
+    wait::until,
 };
 
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const LONG: Duration = Duration::from_secs(3_600);
 
 /// An import that is running, and the rows it is cut into: a chunk each.
 struct World {
     app: App,
     engine: Engine,
+    topics: Topics,
     import: Import,
     file: Bytes,
 }
@@ -32,7 +41,7 @@ impl World {
         app.begin("", file.clone()).await;
         let engine = Engine::beside(&app).await;
         let import = engine.claim().await;
-        Self { app, engine, import, file: file.into() }
+        Self { app, engine, topics: Topics::new(), import, file: file.into() }
     }
 
     /// The chunk of that number, as it is published in `epoch`, with its bytes.
@@ -51,14 +60,19 @@ impl World {
             first_row: number + 1,
             first_line: number + 1,
             broken: None,
+            traceparent: Some(TRACE.to_owned()),
         };
         (chunk, bytes)
     }
 
     async fn publish(&self, transport: &dyn Transport, number: i64) {
-        let (chunk, bytes) = self.chunk(number, self.import.epoch);
-        transport.publisher().publish(&chunk, bytes).await.expect("the transport takes it");
+        publish(transport, &[self.chunk(number, self.import.epoch)]).await;
     }
+}
+
+async fn publish(transport: &dyn Transport, chunks: &[(Chunk, Bytes)]) {
+    let mut publisher = transport.publisher(chunks[0].0.import_id);
+    publisher.publish(chunks).await.expect("the transport takes it");
 }
 
 async fn next(subscriber: &mut dyn Subscriber) -> Delivery {
@@ -90,7 +104,7 @@ async fn wakes_who_waits(world: &World, transport: &dyn Transport) {
 async fn delivers_a_sample_of_a_broken_record(world: &World, transport: &dyn Transport) {
     let (chunk, bytes) = world.chunk(0, world.import.epoch);
     let chunk = Chunk { broken: Some(Broken::TooLong), ..chunk };
-    transport.publisher().publish(&chunk, bytes.slice(..50)).await.expect("the transport takes it");
+    publish(transport, &[(chunk, bytes.slice(..50))]).await;
     let delivery = next(transport.subscriber("a".to_owned()).as_mut()).await;
     let received = delivery.bytes.expect("the archive has them");
     assert_eq!((delivery.chunk.broken, received), (Some(Broken::TooLong), bytes.slice(..50)));
@@ -130,25 +144,51 @@ async fn does_not_deliver_again_what_was_acknowledged(world: &World, transport: 
     assert_eq!(next(transport.subscriber("b".to_owned()).as_mut()).await.chunk.chunk_no, 1);
 }
 
-/// However many subscribe, each chunk is with one of them.
-async fn gives_a_chunk_to_one_subscriber_at_a_time(world: &World, transport: &dyn Transport) {
-    let publishing = async {
-        for number in 0..40 {
-            world.publish(transport, number).await;
-        }
-    };
-    let take_ten = async |by: &str| {
+/// However many subscribe, and whoever joins or leaves meanwhile, every chunk comes to one of them.
+async fn shares_the_chunks_among_subscribers(world: &World, transport: &dyn Transport) {
+    let loaded = Mutex::new(BTreeSet::new());
+    let done = CancellationToken::new();
+    let take = async |by: &str| {
         let mut subscriber = transport.subscriber(by.to_owned());
-        let mut taken = Vec::new();
-        for _ in 0..10 {
-            taken.push(next(subscriber.as_mut()).await.chunk.chunk_no);
+        while let Some(delivery) = done.run_until_cancelled(next(subscriber.as_mut())).await {
+            loaded.lock().expect("nobody panics with it").insert(delivery.chunk.chunk_no);
+            subscriber.acknowledge(&delivery).await.expect("the transport answers");
         }
-        taken
+        subscriber.close().await.expect("the transport answers");
     };
-    let ((), a, b, c, d) =
-        tokio::join!(publishing, take_ten("a"), take_ten("b"), take_ten("c"), take_ten("d"));
-    let taken: Vec<_> = [a, b, c, d].concat();
-    assert_eq!(taken.iter().copied().collect::<BTreeSet<_>>(), (0..40).collect(), "{taken:?}");
+    let leave_early = async {
+        let mut subscriber = transport.subscriber("early".to_owned());
+        done.run_until_cancelled(next(subscriber.as_mut())).await;
+        subscriber.close().await.expect("the transport answers");
+    };
+    let publishing = async {
+        for numbers in [0..10, 10..20, 20..30, 30..40] {
+            let chunks: Vec<_> = numbers.map(|number| world.chunk(number, world.import.epoch)).collect();
+            publish(transport, &chunks).await;
+        }
+        until("every chunk came", || async {
+            (loaded.lock().expect("nobody panics with it").len() == 40).then_some(())
+        })
+        .await;
+        done.cancel();
+    };
+    tokio::join!(publishing, take("a"), take("b"), take("c"), leave_early);
+    assert_eq!(*loaded.lock().expect("nobody panics with it"), (0..40).collect());
+}
+
+/// A chunk that can never be loaded does not come again, and others do.
+async fn buries_what_can_never_be_loaded(world: &World, transport: &dyn Transport) {
+    publish(transport, &[0, 1].map(|number| world.chunk(number, world.import.epoch))).await;
+    let mut first = transport.subscriber("a".to_owned());
+    loop {
+        let delivery = next(first.as_mut()).await;
+        if delivery.chunk.chunk_no == 0 {
+            first.bury(&delivery, "it is rotten").await.expect("the transport answers");
+            break;
+        }
+        first.retry(&delivery, Duration::ZERO).await.expect("the transport answers");
+    }
+    assert_eq!(next(first.as_mut()).await.chunk.chunk_no, 1);
 }
 
 /// Publishing the same chunk again is harmless: dealt with once, it does not come a second time.
@@ -172,8 +212,7 @@ async fn delivers_what_a_later_epoch_published(world: &World, transport: &dyn Tr
     let mut zombie = transport.subscriber("zombie".to_owned());
     let stale = next(zombie.as_mut()).await;
     let later = take_over(world).await;
-    let (chunk, bytes) = world.chunk(0, later);
-    transport.publisher().publish(&chunk, bytes).await.expect("the transport takes it");
+    publish(transport, &[world.chunk(0, later)]).await;
     assert_eq!(load(world, &stale).await, Loaded::Fenced);
     let mut subscriber = transport.subscriber("a".to_owned());
     loop {
@@ -242,17 +281,42 @@ macro_rules! every_transport {
             delivers_again_what_was_handed_back,
             delivers_again_what_is_to_be_tried_again,
             does_not_deliver_again_what_was_acknowledged,
-            gives_a_chunk_to_one_subscriber_at_a_time,
+            shares_the_chunks_among_subscribers,
+            buries_what_can_never_be_loaded,
             takes_a_chunk_twice_without_harm,
             delivers_what_a_later_epoch_published,
         );)+
     };
 }
 
-every_transport!(journal);
+every_transport!(journal, kafka);
 
 fn journal(world: &World) -> Arc<dyn Transport> {
     Arc::new(world.engine.journal.clone())
+}
+
+fn kafka(world: &World) -> Arc<dyn Transport> {
+    let config = world.app.config_with(&world.topics.settings());
+    Arc::new(Kafka::new(&config.kafka, &config.ingest).expect("librdkafka takes the properties"))
+}
+
+#[tokio::test]
+async fn the_journal_gives_a_chunk_to_one_subscriber_at_a_time() {
+    let world = World::new().await;
+    let transport = journal(&world);
+    let chunks: Vec<_> = (0..40).map(|number| world.chunk(number, world.import.epoch)).collect();
+    publish(transport.as_ref(), &chunks).await;
+    let take_ten = async |by: &str| {
+        let mut subscriber = transport.subscriber(by.to_owned());
+        let mut taken = Vec::new();
+        for _ in 0..10 {
+            taken.push(next(subscriber.as_mut()).await.chunk.chunk_no);
+        }
+        taken
+    };
+    let (a, b, c, d) = tokio::join!(take_ten("a"), take_ten("b"), take_ten("c"), take_ten("d"));
+    let taken: Vec<_> = [a, b, c, d].concat();
+    assert_eq!(taken.iter().copied().collect::<BTreeSet<_>>(), (0..40).collect(), "{taken:?}");
 }
 
 #[tokio::test]
@@ -267,11 +331,17 @@ async fn the_journal_keeps_the_chunks_of_a_paused_import_until_it_is_resumed() {
     let other = world.engine.claim().await;
     let (chunk, bytes) = world.chunk(0, other.epoch);
     let chunk = Chunk { import_id: other.id, ..chunk };
-    transport.publisher().publish(&chunk, bytes).await.expect("the journal takes it");
+    publish(transport.as_ref(), &[(chunk, bytes)]).await;
     let mut subscriber = transport.subscriber("a".to_owned());
     assert_eq!(next(subscriber.as_mut()).await.chunk.import_id, other.id);
     world.app.client.post(&format!("{path}/resume")).send().await.expect(200);
-    assert_eq!(next(subscriber.as_mut()).await.chunk.import_id, world.import.id);
+    // A new leader publishes it again; what is left of the old one's stays where it is.
+    world.app.run("delete from import_leases").await;
+    let resumed = world.engine.claim().await;
+    assert_eq!(resumed.id, world.import.id);
+    publish(transport.as_ref(), &[world.chunk(0, resumed.epoch)]).await;
+    let delivery = next(subscriber.as_mut()).await;
+    assert_eq!((delivery.chunk.import_id, delivery.chunk.epoch), (world.import.id, resumed.epoch));
 }
 
 #[tokio::test]
@@ -290,10 +360,7 @@ async fn the_journal_counts_attempts_and_starts_again_with_a_new_epoch_or_not_at
     subscriber.acknowledge(&delivery).await.expect("the journal answers");
     // What the ledger holds is not published again.
     let later = take_over(&world).await;
-    for number in [0, 1] {
-        let (chunk, bytes) = world.chunk(number, later);
-        transport.publisher().publish(&chunk, bytes).await.expect("the journal takes it");
-    }
+    publish(transport.as_ref(), &[0, 1].map(|number| world.chunk(number, later))).await;
     assert_eq!(next(subscriber.as_mut()).await.chunk.chunk_no, 1);
     assert_eq!(world.app.one::<i64>("select count(*) from journal").await, 1);
 }

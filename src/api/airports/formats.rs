@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::fields::{AirportBody, fields_to_json};
 use crate::{
-    api::schema,
+    api::{features, schema},
     datasets::airport::DATASET,
     db::airports::{Fields, Listed},
     ingest::export,
@@ -52,38 +52,11 @@ schema::object!(AirportFeatures, "AirportFeatures", features_schema);
 
 fn features_schema() -> MetaSchema {
     let inline = |schema| MetaSchemaRef::Inline(Box::new(schema));
-    let one_of =
-        |word: &str| inline(MetaSchema { enum_items: vec![word.into()], ..MetaSchema::new("string") });
-    let position = MetaSchema {
-        items: Some(Box::new(inline(MetaSchema::new_with_format("number", "double")))),
-        min_items: Some(2),
-        max_items: Some(2),
-        ..MetaSchema::new("array")
-    };
-    let point = MetaSchema {
-        properties: vec![
-            ("type", one_of("Point")),
-            ("coordinates", schema::property(position, "Longitude, then latitude")),
-        ],
-        required: vec!["type", "coordinates"],
-        ..MetaSchema::new("object")
-    };
-    let feature = MetaSchema {
-        properties: vec![
-            ("type", one_of("Feature")),
-            ("id", inline(MetaSchema::new_with_format("integer", "int64"))),
-            ("geometry", inline(point)),
-            ("properties", AirportBody::schema_ref()),
-        ],
-        required: vec!["type", "id", "geometry", "properties"],
-        ..MetaSchema::new("object")
-    };
-    let features = MetaSchema { items: Some(Box::new(inline(feature))), ..MetaSchema::new("array") };
-    MetaSchema {
-        properties: vec![("type", one_of("FeatureCollection")), ("features", inline(features))],
-        required: vec!["type", "features"],
-        ..MetaSchema::new("object")
-    }
+    features::collection(vec![
+        ("id", inline(MetaSchema::new_with_format("integer", "int64"))),
+        ("geometry", inline(features::point())),
+        ("properties", AirportBody::schema_ref()),
+    ])
 }
 
 impl ToJSON for AirportFeatures {

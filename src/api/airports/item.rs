@@ -12,6 +12,7 @@ use super::{
 use crate::{
     api::{
         Context, Tag,
+        access::{MayRead, MayWrite},
         body::{Json, JsonBody, MergePatch},
         precondition::{IfMatch, etag, has_version},
         problem::NotFound,
@@ -75,6 +76,7 @@ impl AirportItem {
     #[oai(path = "/airports/:id", method = "get", operation_id = "get_airport", tag = Tag::Airports)]
     async fn get_airport(
         &self,
+        _caller: MayRead,
         /// The airport.
         id: Path<i64>,
         /// Versions the client has: answered 304 when one of them is the present one.
@@ -95,6 +97,7 @@ impl AirportItem {
     #[oai(path = "/airports/:id", method = "put", operation_id = "replace_airport", tag = Tag::Airports)]
     async fn replace_airport(
         &self,
+        _caller: MayWrite,
         /// The airport.
         id: Path<i64>,
         /// The versions the change may start from, else 412.
@@ -117,6 +120,7 @@ impl AirportItem {
     #[oai(path = "/airports/:id", method = "patch", operation_id = "patch_airport", tag = Tag::Airports)]
     async fn patch_airport(
         &self,
+        _caller: MayWrite,
         /// The airport.
         id: Path<i64>,
         /// The versions the change may start from, else 412.
@@ -138,6 +142,7 @@ impl AirportItem {
     #[oai(path = "/airports/:id", method = "delete", operation_id = "delete_airport", tag = Tag::Airports)]
     async fn delete_airport(
         &self,
+        _caller: MayWrite,
         /// The airport.
         id: Path<i64>,
         /// Remove the row, of a deleted airport too.
@@ -162,6 +167,7 @@ impl AirportItem {
     #[oai(path = "/airports/:id/restore", method = "post", operation_id = "restore_airport", tag = Tag::Airports)]
     async fn restore_airport(
         &self,
+        _caller: MayWrite,
         /// The airport.
         id: Path<i64>,
     ) -> Result<Restored, ChangeRefusal> {

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{
         Context, Tag,
+        access::{MayRead, MayWrite},
         body::{Json, JsonBody},
         idempotency::{Idempotency, Replayable},
         negotiate::Accepted,
@@ -70,6 +71,7 @@ impl AirportList {
     #[oai(path = "/airports", method = "get", operation_id = "list_airports", tag = Tag::Airports)]
     async fn list_airports(
         &self,
+        _caller: MayRead,
         /// Exactly this country.
         country: Query<Option<String>>,
         /// Exactly this city.
@@ -139,6 +141,7 @@ impl AirportList {
     #[oai(path = "/airports", method = "post", operation_id = "create_airport", tag = Tag::Airports)]
     async fn create_airport(
         &self,
+        _caller: MayWrite,
         /// Makes it safe to send the request again: the same key and body get the first answer.
         #[oai(name = "Idempotency-Key")]
         key: Idempotency,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use poem::{FromRequest, Request, RequestBody, endpoint::BoxEndpoint, http::Method};
 use poem_openapi::{
     OpenApi,
-    registry::{MetaApi, MetaOperationParam, MetaParamIn, MetaSchemaRef, Registry},
+    registry::{MetaApi, MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef, Registry},
 };
 use serde_json::{Map, Value as Json};
 
@@ -104,10 +104,10 @@ fn parameter(column: &Column, whole: bool) -> MetaOperationParam {
     let name = json_name(column);
     MetaOperationParam {
         name: name.to_owned(),
-        schema: MetaSchemaRef::Inline(Box::new(schema::not_null(schema::of_column(
+        schema: MetaSchemaRef::Inline(Box::new(emptiable(
             column,
-            example.get(name),
-        )))),
+            schema::not_null(schema::of_column(column, example.get(name))),
+        ))),
         in_type: MetaParamIn::Query,
         description: Some(format!("{}: {}", column.description, column.rule())),
         required: whole && column.required,
@@ -115,4 +115,16 @@ fn parameter(column: &Column, whole: bool) -> MetaOperationParam {
         explode: true,
         style: None,
     }
+}
+
+/// As in a file, nothing is null, where null may be.
+fn emptiable(column: &Column, mut schema: MetaSchema) -> MetaSchema {
+    if !column.required && schema.ty == "string" {
+        schema.min_length = None;
+        schema.pattern = schema.pattern.map(|pattern| format!("^$|{pattern}"));
+        if !schema.enum_items.is_empty() {
+            schema.enum_items.push("".into());
+        }
+    }
+    schema
 }

@@ -78,7 +78,7 @@ pub(super) async fn answer(
         Some(Grouping::Channel) => GroupBy::Channel,
     };
     let snapshot = context.snapshot(import_id).await?;
-    let rows = citizens::birthdays(snapshot, import_id, group_by);
+    let rows = citizens::birthdays(snapshot, group_by);
     let months = Months { group_by, open: 0, entries: false };
     Ok(BirthdaysAnswer::Months(JsonText::new(stream::write(&context.config, rows, months).await?)))
 }

@@ -43,21 +43,21 @@ pub(super) async fn answer(
     uri: &Uri,
 ) -> Result<ListAnswer, ListRefusal> {
     let mut snapshot = context.snapshot(import_id).await?;
-    let next = citizens::page_end(snapshot.connection()?, import_id, range).await?;
+    let next = citizens::page_end(&mut snapshot, range).await?;
     let link = next.map(|last| page::encode_cursor(&last)).transpose().map_err(Internal::because)?;
     let link = link.map(|cursor| page::next_link(uri, &cursor));
     let config = &context.config;
     Ok(match media_type {
         CSV => {
-            let lines = citizens::csv(snapshot, import_id, range);
+            let lines = citizens::csv(snapshot, range);
             ListAnswer::Csv(Binary(stream::write(config, lines, Lines).await?), link)
         }
         NDJSON => {
-            let rows = citizens::list(snapshot, import_id, range);
+            let rows = citizens::list(snapshot, range);
             ListAnswer::Ndjson(Binary(stream::write(config, rows, Ndjson).await?), link)
         }
         _ => {
-            let rows = citizens::list(snapshot, import_id, range);
+            let rows = citizens::list(snapshot, range);
             let text = stream::write(config, rows, Document::default()).await?;
             ListAnswer::Json(JsonText::new(text), link)
         }

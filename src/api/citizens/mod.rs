@@ -21,6 +21,7 @@ use self::{
 };
 use super::{
     Context, Tag,
+    access::{MayRead, MayWrite},
     body::{Json, JsonBytes},
     negotiate::Accepted,
     page,
@@ -29,10 +30,7 @@ use super::{
 };
 use crate::{
     datasets::citizen::body::{self, Faults},
-    db::{
-        citizens::{self, Access, PatchError, Range, Unknown},
-        export::Export,
-    },
+    db::citizens::{self, NoAccess, PatchError, Range, ReadError, Snapshot, Unknown},
     refusal,
 };
 
@@ -72,33 +70,31 @@ impl From<Faults> for Invalid {
     }
 }
 
-/// Whether the citizens of the import are there to be worked with.
-fn granted(access: Access, import_id: i64) -> Result<(), AccessRefusal> {
-    match access {
-        Access::Granted => Ok(()),
-        Access::Unknown => Err(NotFound::new(format!("there is no import {import_id} of citizens")).into()),
-        Access::NotComplete(state) => {
+/// Why the citizens of the import are not read.
+fn refused(error: ReadError, import_id: i64) -> AccessRefusal {
+    match error {
+        ReadError::Import(reason) => inaccessible(reason, import_id),
+        ReadError::Database(error) => error.into(),
+    }
+}
+
+fn inaccessible(reason: NoAccess, import_id: i64) -> AccessRefusal {
+    match reason {
+        NoAccess::Unknown => NotFound::new(format!("there is no import {import_id} of citizens")).into(),
+        NoAccess::NotComplete(state) => {
             let state = format!("{state:?}").to_lowercase();
-            Err(Conflict::new(format!("the import {import_id} is {state}: it has no citizens to show"))
-                .into())
+            Conflict::new(format!("the import {import_id} is {state}: it has no citizens to show")).into()
         }
-        Access::DryRun => {
-            Err(Conflict::new(format!("the import {import_id} was a dry run: it stored no citizens")).into())
+        NoAccess::DryRun => {
+            Conflict::new(format!("the import {import_id} was a dry run: it stored no citizens")).into()
         }
     }
 }
 
 impl Context {
     /// Opens a snapshot in which the citizens of the import are there.
-    pub(in crate::api) async fn snapshot(&self, import_id: i64) -> Result<Export, AccessRefusal> {
-        let mut export = Export::begin(&self.db).await?;
-        let access = citizens::access(export.connection()?, import_id).await?;
-        if access != Access::Granted {
-            export.end().await?;
-            granted(access, import_id)?;
-            return Err(NotFound::new(format!("there is no import {import_id} of citizens")).into());
-        }
-        Ok(export)
+    pub(in crate::api) async fn snapshot(&self, import_id: i64) -> Result<Snapshot, AccessRefusal> {
+        citizens::snapshot(&self.db, import_id).await.map_err(|error| refused(error, import_id))
     }
 }
 
@@ -110,6 +106,7 @@ impl Citizens {
     #[oai(path = "/imports/:id/citizens", method = "get", operation_id = "list_citizens")]
     async fn list_citizens(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
         /// Citizens of a page; all of them unless given
@@ -128,14 +125,14 @@ impl Citizens {
     #[oai(path = "/imports/:id/citizens/:cid", method = "get", operation_id = "get_citizen")]
     async fn get_citizen(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
         /// Number of the citizen
         Path(cid): Path<i64>,
     ) -> Result<CitizenAnswer, AccessRefusal> {
-        let mut transaction = self.context.db.begin().await?;
-        granted(citizens::access(&mut transaction, id).await?, id)?;
-        let citizen = citizens::find(&mut transaction, id, cid).await?.ok_or_else(|| unknown(id, cid))?;
+        let found = citizens::find(&self.context.db, id, cid).await.map_err(|error| refused(error, id))?;
+        let citizen = found.ok_or_else(|| unknown(id, cid))?;
         Ok(CitizenAnswer::Citizen(Json(CitizenBody(citizen))))
     }
 
@@ -146,6 +143,7 @@ impl Citizens {
     #[oai(path = "/imports/:id/citizens/:cid", method = "patch", operation_id = "patch_citizen")]
     async fn patch_citizen(
         &self,
+        _caller: MayWrite,
         /// Number of the import
         Path(id): Path<i64>,
         /// Number of the citizen
@@ -155,10 +153,7 @@ impl Citizens {
         let patch = body::read_patch(&body.bytes, self.context.clock.today()).map_err(Invalid::from)?;
         match citizens::patch(&self.context.db, id, cid, &patch).await {
             Ok(citizen) => Ok(CitizenAnswer::Citizen(Json(CitizenBody(citizen)))),
-            Err(PatchError::Import(access)) => {
-                granted(access, id)?;
-                Err(unknown(id, cid).into())
-            }
+            Err(PatchError::Import(reason)) => Err(inaccessible(reason, id).into()),
             Err(PatchError::UnknownCitizen) => Err(unknown(id, cid).into()),
             Err(PatchError::UnknownRelatives(unknown)) => {
                 Err(Invalid::because(unknown.into_iter().map(no_relative).collect()).into())
@@ -172,6 +167,7 @@ impl Citizens {
     #[oai(path = "/imports/:id/citizens/birthdays", method = "get", operation_id = "get_birthdays")]
     async fn get_birthdays(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
         /// Counts by the advertising channel that brought the buyers, instead of by buyer

@@ -46,7 +46,7 @@ impl Example for NewImportBody {
 
 #[derive(ApiResponse)]
 pub(in crate::api) enum Stored {
-    /// The citizens are stored
+    /// The citizens are stored, or would be
     #[oai(status = 201)]
     Created(
         Json<NewImportBody>,
@@ -69,11 +69,12 @@ impl From<ArchiveError> for StoreRefusal {
 }
 
 impl Context {
-    /// Stores the citizens of a JSON body.
+    /// Stores the citizens of a JSON body; in a dry run the import alone, which says what would be stored.
     pub(in crate::api) async fn store_citizens(
         &self,
         key: Idempotency,
         bytes: Bytes,
+        dry_run: bool,
     ) -> Result<Replayable<Stored>, StoreRefusal> {
         let claim = key.claim(&self.db).await?;
         let today = self.clock.today();
@@ -90,9 +91,10 @@ impl Context {
             dataset: DATASET.name,
             mode: Mode::Strict,
             max_rejects: None,
-            dry_run: false,
+            dry_run,
             dialect: Dialect { delimiter: b',', quote: b'"', null: DATASET.null.to_owned(), header: None },
             filename: None,
+            traceparent: None,
             media_type: "application/json",
             gzipped: false,
             source: source.clone(),
@@ -125,7 +127,9 @@ impl Context {
             let mut transaction = self.db.begin().await?;
             let rows = i64::try_from(citizens.len()).unwrap_or(i64::MAX);
             let id = db::imports::insert_complete(&mut transaction, import, rows).await?;
-            citizens::insert(&mut transaction, id, citizens).await?;
+            if !import.dry_run {
+                citizens::insert(&mut transaction, id, citizens).await?;
+            }
             let body = NewImportBody { data: NewImportId { import_id: id } };
             let answer = idempotency::render(Stored::Created(Json(body), format!("/imports/{id}"))).await?;
             let keep = Duration::from_secs(self.config.server.idempotency_seconds);

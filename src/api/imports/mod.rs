@@ -23,6 +23,7 @@ use self::{
 };
 use super::{
     Context, Tag,
+    access::{Anyone, MayRead, MayWrite},
     body::Json,
     citizens::{
         store::{StoreRefusal, Stored},
@@ -163,6 +164,7 @@ impl Imports {
     #[oai(path = "/imports", method = "get", operation_id = "list_imports")]
     async fn list_imports(
         &self,
+        _caller: MayRead,
         /// Only of this dataset
         Query(dataset): Query<Option<String>>,
         /// Only in this state
@@ -197,12 +199,13 @@ impl Imports {
     #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn import_citizens(
         &self,
+        _caller: MayWrite,
         /// Of a file: what happens with rejects; `lenient` unless `Prefer: handling=strict` says otherwise
         Query(mode): Query<Option<ImportMode>>,
         /// Of a file: more rejects than this fail the import
         #[oai(validator(minimum(value = "0")))]
         Query(max_rejects): Query<Option<i64>>,
-        /// Of a file: validate and decide, and store nothing
+        /// Validate and decide, and store no citizens
         #[oai(default)]
         Query(dry_run): Query<bool>,
         /// Of a file: import it even if it was imported before
@@ -222,11 +225,14 @@ impl Imports {
         /// Of a file: `wait=N` waits up to N seconds for the end; `handling=strict` or `handling=lenient`; `respond-async`
         #[oai(name = "Prefer")]
         Header(prefer): Header<Option<String>>,
+        /// The trace the request belongs to (W3C Trace Context): chunks carry it on, so that loading them can be told to belong
+        /// to it
+        #[oai(name = "traceparent")]
+        Header(traceparent): Header<Option<String>>,
         /// The same key with the same request gets the first answer again
         #[oai(name = "Idempotency-Key")]
         key: Idempotency,
         body: CitizensBody,
-        uri: &Uri,
     ) -> Result<Replayable<OneOf<Stored, UploadAnswer>>, ImportRefusal> {
         let parameters = UploadParameters {
             mode,
@@ -239,21 +245,23 @@ impl Imports {
             header,
             filename,
             prefer,
+            traceparent,
         };
         match body {
             CitizensBody::File(file) => {
                 Ok(self.context.upload(&citizen::DATASET, parameters, key, file).await?.other())
             }
-            CitizensBody::Json(_) if uri.query().is_some_and(|query| !query.is_empty()) => {
-                Err(Invalid::new("the query parameters of this operation are for files, not for JSON").into())
+            CitizensBody::Json(_) if parameters.describe_a_file() => {
+                let message = "of the query parameters only dry_run is for JSON; the others are for files";
+                Err(Invalid::new(message).into())
             }
-            CitizensBody::Json(json) => Ok(self.context.store_citizens(key, json.bytes).await?.or()),
+            CitizensBody::Json(json) => Ok(self.context.store_citizens(key, json.bytes, dry_run).await?.or()),
         }
     }
 
     /// The import contract for files of citizens
     #[oai(path = "/imports", method = "options", operation_id = "get_import_contract")]
-    async fn get_import_contract(&self) -> Contract {
+    async fn get_import_contract(&self, _caller: Anyone) -> Contract {
         Contract::Contract(Json(ImportContract::of(&citizen::DATASET, &self.context.config.ingest)))
     }
 
@@ -261,6 +269,7 @@ impl Imports {
     #[oai(path = "/imports/:id", method = "get", operation_id = "get_import")]
     async fn get_import(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<ImportAnswer, ReadRefusal> {
@@ -274,6 +283,7 @@ impl Imports {
     #[oai(path = "/imports/:id", method = "delete", operation_id = "undo_import")]
     async fn undo_import(
         &self,
+        _caller: MayWrite,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<UndoAnswer, ChangeRefusal> {
@@ -294,6 +304,7 @@ impl Imports {
     #[oai(path = "/imports/:id/cancel", method = "post", operation_id = "cancel_import")]
     async fn cancel_import(
         &self,
+        _caller: MayWrite,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<ImportAnswer, ChangeRefusal> {
@@ -305,6 +316,7 @@ impl Imports {
     #[oai(path = "/imports/:id/pause", method = "post", operation_id = "pause_import")]
     async fn pause_import(
         &self,
+        _caller: MayWrite,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<ImportAnswer, ChangeRefusal> {
@@ -316,6 +328,7 @@ impl Imports {
     #[oai(path = "/imports/:id/resume", method = "post", operation_id = "resume_import")]
     async fn resume_import(
         &self,
+        _caller: MayWrite,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<ImportAnswer, ChangeRefusal> {
@@ -327,6 +340,7 @@ impl Imports {
     #[oai(path = "/imports/:id/events", method = "get", operation_id = "follow_import")]
     async fn follow_import(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<EventsAnswer, ReadRefusal> {
@@ -342,6 +356,7 @@ impl Imports {
     #[oai(path = "/imports/:id/rejects", method = "get", operation_id = "list_rejects")]
     async fn list_rejects(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
         /// Most rejects of the page; a CSV has all of them unless given
@@ -371,6 +386,7 @@ impl Imports {
     #[oai(path = "/imports/:id/rejects.csv", method = "get", operation_id = "download_rejects")]
     async fn download_rejects(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<CsvAnswer, PartRefusal> {
@@ -383,6 +399,7 @@ impl Imports {
     #[oai(path = "/imports/:id/source", method = "get", operation_id = "download_source")]
     async fn download_source(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<SourceAnswer, PartRefusal> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use poem_openapi::{ApiResponse, Enum};
+use tokio::sync::SemaphorePermit;
 
 use super::view::{ImportMode, ImportView};
 use crate::{
@@ -50,6 +51,32 @@ pub(crate) struct UploadParameters {
     pub(crate) header: Option<HeaderParameter>,
     pub(crate) filename: Option<String>,
     pub(crate) prefer: Option<String>,
+    pub(crate) traceparent: Option<String>,
+}
+
+impl UploadParameters {
+    /// Whether anything is said that only a file can have.
+    pub(crate) fn describe_a_file(&self) -> bool {
+        let Self {
+            mode,
+            max_rejects,
+            dry_run: _,
+            force,
+            delimiter,
+            quote,
+            null,
+            header,
+            filename,
+            prefer: _,
+            traceparent: _,
+        } = self;
+        let texts = [delimiter, quote, null, filename];
+        *force
+            || mode.is_some()
+            || max_rejects.is_some()
+            || header.is_some()
+            || texts.iter().any(|text| text.is_some())
+    }
 }
 
 /// What an upload is answered.
@@ -124,11 +151,14 @@ impl Context {
             dry_run: parameters.dry_run,
             dialect: dialect(dataset, &parameters, body.header)?,
             filename: parameters.filename.or(body.filename).map(|name| name.replace('\0', "\u{fffd}")),
+            traceparent: parameters.traceparent.filter(|traceparent| is_traceparent(traceparent)),
             force: parameters.force,
         };
+        let receiving = self.begin_upload().await?;
         let claim = key.claim(&self.db).await?;
         let limit = self.config.ingest.upload_bytes;
         let stored = receive::store(&self.archive, body.packing, limit, body.bytes).await?;
+        drop(receiving);
         let first = match claim.decide(&stored.sha256()) {
             Ok(Decision::First(first)) => first,
             Ok(Decision::Repeated(answer)) => {
@@ -156,6 +186,17 @@ impl Context {
         first.save(&mut connection, &answer, keep).await?;
         db::commit(connection, "keeping an answer").await?;
         Ok(Replayable::first(answer))
+    }
+
+    /// Whether another upload can be received, and its import led to an end in foreseeable time.
+    async fn begin_upload(&self) -> Result<SemaphorePermit<'_>, UploadRefusal> {
+        let busy = || Unavailable::new("the service receives as many uploads as it can");
+        let receiving = self.uploads.try_acquire().map_err(|_| busy())?;
+        let waiting = imports::unfinished(&self.db).await?;
+        if waiting >= self.config.limits.imports {
+            return Err(Unavailable::new(format!("{waiting} imports are under way already")).into());
+        }
+        Ok(receiving)
     }
 
     /// Makes the import and keeps the answer, in one transaction.
@@ -228,6 +269,20 @@ impl Mode {
             UploadAnswer::Accepted(Json(view), location, applied)
         }
     }
+}
+
+/// Whether it is one of version 00 of W3C Trace Context. Another is left out, as the standard has it: a trace that cannot be
+/// followed is no reason to refuse a file.
+fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<_> = text.split('-').collect();
+    let lengths: Vec<_> = parts.iter().map(|part| part.len()).collect();
+    let is_hex = |part: &&str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    lengths == [2, 32, 16, 2]
+        && parts.iter().all(is_hex)
+        && parts[0] == "00"
+        && !is_zero(parts[1])
+        && !is_zero(parts[2])
 }
 
 /// The parameter, else the preference, else lenient.

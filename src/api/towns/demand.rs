@@ -106,7 +106,7 @@ pub(super) async fn answer(
     };
     let snapshot = context.snapshot(import_id).await?;
     let with_positions = format == Format::GeoJson;
-    let rows = towns::demand(snapshot, import_id, context.clock.today(), &bounds, with_positions);
+    let rows = towns::demand(snapshot, context.clock.today(), &bounds, with_positions);
     let text = stream::write(&context.config, rows, Rows { bounds, format, written: false }).await?;
     Ok(match format {
         Format::Json => DemandAnswer::Json(JsonText::new(text)),

@@ -2,14 +2,11 @@
 //! section 3.2).
 
 use geojson::{Feature, Geometry, JsonObject};
-use poem_openapi::{
-    registry::{MetaSchema, MetaSchemaRef},
-    types::Type,
-};
+use poem_openapi::{registry::MetaSchema, types::Type};
 use serde::Serialize;
 
 use crate::{
-    api::{schema, stream::StreamRefusal},
+    api::{features, schema, stream::StreamRefusal},
     db::towns::Position,
 };
 
@@ -35,43 +32,10 @@ pub(super) fn write(
 
 /// The schema of a collection whose features have `T` as their properties.
 pub(super) fn schema<T: Type>() -> MetaSchema {
-    let inline = |schema| MetaSchemaRef::Inline(Box::new(schema));
-    let one_of =
-        |word: &str| inline(MetaSchema { enum_items: vec![word.into()], ..MetaSchema::new("string") });
-    let position = MetaSchema {
-        items: Some(Box::new(inline(MetaSchema::new_with_format("number", "double")))),
-        min_items: Some(2),
-        max_items: Some(2),
-        ..MetaSchema::new("array")
-    };
-    let point = MetaSchema {
-        properties: vec![
-            ("type", one_of("Point")),
-            ("coordinates", schema::property(position, "Longitude, then latitude")),
-        ],
-        required: vec!["type", "coordinates"],
-        nullable: true,
-        ..MetaSchema::new("object")
-    };
-    let feature = MetaSchema {
-        properties: vec![
-            ("type", one_of("Feature")),
-            (
-                "geometry",
-                schema::property(
-                    point,
-                    "The middle of the airports of the city of that name; null when none is, or in several countries",
-                ),
-            ),
-            ("properties", T::schema_ref()),
-        ],
-        required: vec!["type", "geometry", "properties"],
-        ..MetaSchema::new("object")
-    };
-    let features = MetaSchema { items: Some(Box::new(inline(feature))), ..MetaSchema::new("array") };
-    MetaSchema {
-        properties: vec![("type", one_of("FeatureCollection")), ("features", inline(features))],
-        required: vec!["type", "features"],
-        ..MetaSchema::new("object")
-    }
+    let point = MetaSchema { nullable: true, ..features::point() };
+    let geometry = schema::property(
+        point,
+        "The middle of the airports of the city of that name; null when none is, or in several countries",
+    );
+    features::collection(vec![("geometry", geometry), ("properties", T::schema_ref())])
 }

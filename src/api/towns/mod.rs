@@ -10,7 +10,7 @@ use poem_openapi::{
 };
 
 use self::{demand::DemandAnswer, percentile::PercentilesAnswer};
-use super::{Context, Tag, citizens::ListRefusal, negotiate::Accepted};
+use super::{Context, Tag, access::MayRead, citizens::ListRefusal, negotiate::Accepted};
 
 /// RFC 7946.
 const GEO_JSON: &str = "application/geo+json";
@@ -33,6 +33,7 @@ impl Towns {
     )]
     async fn get_age_percentiles(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
         accepted: Accepted,
@@ -44,6 +45,7 @@ impl Towns {
     #[oai(path = "/imports/:id/towns/stat/demand", method = "get", operation_id = "get_demand")]
     async fn get_demand(
         &self,
+        _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
         /// The ages at which groups begin, ascending, with commas between them; `18,25,35,45,60` unless given

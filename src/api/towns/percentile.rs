@@ -74,7 +74,7 @@ pub(super) async fn answer(
 ) -> Result<PercentilesAnswer, ListRefusal> {
     let with_positions = media_type == GEO_JSON;
     let snapshot = context.snapshot(import_id).await?;
-    let rows = towns::births(snapshot, import_id, with_positions);
+    let rows = towns::births(snapshot, with_positions);
     let towns = Towns { today: context.clock.today(), with_positions, open: None, written: false };
     let text = stream::write(&context.config, rows, towns).await?;
     Ok(if with_positions {

@@ -5,7 +5,7 @@ use std::{io, path::Path, time::Duration};
 use futures_util::{StreamExt, TryStreamExt};
 use reqwest::{
     Body, Response, Url,
-    header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use tokio::{
     fs::File,
@@ -37,6 +37,7 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(arguments: &Arguments) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
+            .default_headers(arguments.key.iter().map(|key| (AUTHORIZATION, key.clone())).collect())
             .user_agent(concat!("tarmac/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(UNCONFIRMED_TIMEOUT)

@@ -13,7 +13,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use reqwest::Url;
+use reqwest::{Url, header::HeaderValue};
 
 use self::{
     client::Client,
@@ -52,6 +52,10 @@ pub(super) struct Arguments {
         value_parser = base_url
     )]
     server: Url,
+    /// The API key, where the server requires one: with the scope `write`, and `read` for --wait. Others on this machine may
+    /// see the command line; the environment is safer.
+    #[arg(long, value_name = "KEY", env = "TARMAC_UPLOAD_KEY", hide_env_values = true, value_parser = bearer)]
+    key: Option<HeaderValue>,
     /// Follow each import until it has ended, save its rejects and print its totals. Without it, the import's URL is
     /// printed as soon as the server has accepted the file.
     #[arg(long)]
@@ -229,6 +233,15 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(suffix);
     path.into()
+}
+
+/// The value of `Authorization` for a key.
+fn bearer(key: &str) -> Result<HeaderValue, String> {
+    let value = HeaderValue::from_str(&format!("Bearer {}", key.trim()));
+    // The key itself is not repeated: it would end up on a screen.
+    let mut value = value.map_err(|_| "no key looks like this".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// An address that paths can be joined to.

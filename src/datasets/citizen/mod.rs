@@ -8,7 +8,7 @@ mod relations;
 
 use chrono::NaiveDate;
 
-use super::{Column, Dataset, Kind, Step};
+use super::{Column, Dataset, Kind, Load, Relation, Step};
 
 const PLACE: Kind = Kind::Verbatim { max_chars: 256, alphanumeric: true };
 const TEXT: Kind = Kind::Verbatim { max_chars: 256, alphanumeric: false };
@@ -55,19 +55,30 @@ pub const DATASET: Dataset = Dataset {
         },
     ],
     null: "",
+    load: Load::Direct { table: "citizens" },
+    relation: Some(Relation { number: "citizen_id", list: "relatives" }),
     merge: &[
-        Step::DecideContested(REJECT_REPEATED_IDS),
+        Step::Decide(TAKE_REPEATED),
+        Step::Decide(REJECT_REPEATED),
         Step::Decide(LEAVE_OUT_BROKEN_RELATIONS),
-        Step::Write(INSERT_CITIZENS),
-        Step::Write(INSERT_RELATIVES),
+        Step::Write(INSERT),
     ],
     // Also those that were patched since: they belong to their import, and go with it.
-    undo: "with gone as (delete from relatives where import_id = $1) delete from citizens where import_id = $1",
+    undo: "delete from citizens where import_id = $1",
     count_created: "select count(*) from citizens where import_id = $1",
 };
 
-/// A number belongs to the first row that has it. The primary key guards the same.
-const REJECT_REPEATED_IDS: &str = r"
+/// A number belongs to the first row that has it; to find out which, all that have it are brought together.
+const TAKE_REPEATED: &str = r"
+with taken as (
+    delete from citizens c using (select distinct citizen_id from {staging}) s
+    where c.import_id = $1 and c.citizen_id = s.citizen_id
+    returning c.*
+)
+insert into {staging} (import_id, row, citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel)
+select import_id, row, citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel from taken";
+
+const REJECT_REPEATED: &str = r"
 update {staging} s set
     outcome = 'rejected', fault_column = 'citizen_id', fault_code = 'duplicate_in_file',
     fault_message = 'citizen_id is that of row ' || k.first_row
@@ -76,40 +87,55 @@ from (
 ) k
 where s.citizen_id = k.citizen_id and s.row > k.first_row";
 
-/// A relation to nobody, or to somebody who does not list back, is left out and reported; the citizen is loaded.
+/// A relation to nobody, or to somebody who does not list back, is left out and reported; the citizen is loaded. Who was
+/// loaded already is taken back for that.
 const LEAVE_OUT_BROKEN_RELATIONS: &str = r"
-with broken as (
-    select s.row, relation.id, other.row is null as unknown
-    from {staging} s
-    cross join unnest(s.relatives) as relation (id)
-    left join {staging} other on other.citizen_id = relation.id and other.outcome is null
-    where s.outcome is null and (other.row is null or s.citizen_id <> all (other.relatives))
+with citizen as materialized (
+    select citizen_id, relatives from citizens where import_id = $1
+    union all
+    select citizen_id, relatives from {staging} where outcome is null
 ),
-fault as (
-    select row, array_agg(id) as ids, bool_or(unknown) as unknown,
-        string_agg(id || case when unknown then ' is not in this import' else ' does not list it' end, ', ' order by id) as words,
-        string_agg(id::text, ';' order by id) as value
-    from broken group by row
+relation as materialized (
+    select citizen_id, relative.id from citizen cross join unnest(relatives) as relative (id)
+),
+broken as (
+    select mine.citizen_id, mine.id, other.citizen_id is null as unknown
+    from relation mine
+    left join relation back on back.citizen_id = mine.id and back.id = mine.citizen_id
+    left join citizen other on other.citizen_id = mine.id
+    where back.id is null
+),
+fault as materialized (
+    select citizen_id, array_agg(id) as ids,
+        case when bool_or(unknown) then 'unknown_relative' else 'not_mutual' end as code,
+        'relations are left out: ' || left(string_agg(
+            id || case when unknown then ' is not in this import' else ' does not list it' end, ', ' order by id), 1000) as message,
+        left(string_agg(id::text, ';' order by id), 256) as value
+    from broken group by citizen_id
+),
+taken as (
+    delete from citizens c using fault
+    where c.import_id = $1 and c.citizen_id = fault.citizen_id
+    returning c.*, fault.ids, fault.code, fault.message, fault.value
+),
+moved as (
+    insert into {staging} (import_id, row, citizen_id, town, street, building, apartment, name, birth_date, gender, channel,
+        relatives, fault_column, fault_code, fault_message, fault_value)
+    select import_id, row, citizen_id, town, street, building, apartment, name, birth_date, gender, channel,
+        array(select id from unnest(relatives) as relative (id) where id <> all (ids) order by id),
+        'relatives', code, message, value
+    from taken
 )
 update {staging} s set
-    relatives = array(select id from unnest(s.relatives) as relation (id) where id <> all (fault.ids)),
-    fault_column = 'relatives',
-    fault_code = case when fault.unknown then 'unknown_relative' else 'not_mutual' end,
-    fault_message = 'relations are left out: ' || left(fault.words, 1000),
-    fault_value = left(fault.value, 256)
+    relatives = array(select id from unnest(s.relatives) as relative (id) where id <> all (fault.ids) order by id),
+    fault_column = 'relatives', fault_code = fault.code, fault_message = fault.message, fault_value = fault.value
 from fault
-where s.row = fault.row";
+where s.citizen_id = fault.citizen_id and s.outcome is null";
 
-const INSERT_CITIZENS: &str = r"
-insert into citizens (import_id, citizen_id, row, apartment, birth_date, town, street, building, name, gender, channel)
-select $1, citizen_id, row, apartment, birth_date, town, street, building, name, gender, channel
+const INSERT: &str = r"
+insert into citizens (import_id, citizen_id, row, apartment, birth_date, town, street, building, name, gender, channel, relatives)
+select import_id, citizen_id, row, apartment, birth_date, town, street, building, name, gender, channel, relatives
 from {staging} where outcome is null";
-
-/// What is mutual is there from both sides already.
-const INSERT_RELATIVES: &str = r"
-insert into relatives (import_id, citizen_id, relative_id)
-select $1, s.citizen_id, relation.id
-from {staging} s cross join unnest(s.relatives) as relation (id) where s.outcome is null";
 
 /// A citizen.
 #[derive(Debug, Clone, PartialEq, Eq)]

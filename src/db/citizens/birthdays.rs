@@ -2,10 +2,8 @@
 
 use futures_util::Stream;
 
-use crate::db::{
-    DbError,
-    export::{Export, Row, inline},
-};
+use super::Snapshot;
+use crate::db::{DbError, export::Row};
 
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,32 +34,31 @@ pub struct Birthday<'a> {
     pub presents: i64,
 }
 
-const BY_CITIZEN: &str = "
-    select extract(month from born.birth_date)::integer as month, r.citizen_id, count(*)
-    from relatives r
-    join citizens born on born.import_id = r.import_id and born.citizen_id = r.relative_id
-    where r.import_id = :import and born.import_id = :import
-    group by 1, 2 order by 1, 2";
+/// Relations are mutual: whoever lists somebody gets a present from them. So no birth date has to be looked up.
+const PRESENTS: &str = "
+    select date_part('month', birth_date::timestamp)::integer as month, unnest(relatives) as buyer
+    from citizens where import_id = :import and cardinality(relatives) > 0";
+
+const BY_CITIZEN: &str =
+    "select month, buyer, count(*) from (:presents) presents group by 1, 2 order by 1, 2";
 
 const BY_CHANNEL: &str = "
-    select extract(month from born.birth_date)::integer as month, buyer.channel, count(*)
-    from relatives r
-    join citizens born on born.import_id = r.import_id and born.citizen_id = r.relative_id
-    join citizens buyer on buyer.import_id = r.import_id and buyer.citizen_id = r.citizen_id
-    where r.import_id = :import and born.import_id = :import and buyer.import_id = :import
-    group by 1, 2 order by 1, buyer.channel collate \"C\" nulls last";
+    select month, channel, count(*)
+    from (:presents) presents join citizens on citizen_id = buyer
+    where import_id = :import
+    group by 1, 2 order by 1, channel collate \"C\" nulls last";
 
 /// Presents by month and buyer, in this order; [`Birthday::read`] understands the rows.
 pub fn birthdays(
-    export: Export,
-    import_id: i64,
+    snapshot: Snapshot,
     group_by: GroupBy,
 ) -> impl Stream<Item = Result<Row, DbError>> + Send + 'static + use<> {
     let query = match group_by {
         GroupBy::Citizen => BY_CITIZEN,
         GroupBy::Channel => BY_CHANNEL,
     };
-    export.rows(&inline(query, &[(":import", import_id)]))
+    let query = query.replace(":presents", PRESENTS).replace(":import", &snapshot.import_id.to_string());
+    snapshot.export.rows(&query)
 }
 
 impl<'a> Birthday<'a> {

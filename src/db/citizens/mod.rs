@@ -6,7 +6,7 @@ mod patch;
 mod rows;
 mod store;
 
-pub use access::{Access, access};
+pub use access::{NoAccess, ReadError, Snapshot, snapshot};
 pub use birthdays::{Birthday, Buyer, GroupBy, birthdays};
 pub use patch::{PatchError, Unknown, patch};
 pub use rows::{Listed, Range, csv, find, list, page_end};

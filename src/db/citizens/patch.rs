@@ -5,11 +5,7 @@ use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
 
-use super::{
-    Access,
-    access::{access, share},
-    rows::Found,
-};
+use super::{NoAccess, ReadError, access::access, rows::Found};
 use crate::{
     datasets::citizen::{Citizen, CitizenPatch},
     db::{Db, DbError, commit},
@@ -23,7 +19,7 @@ const ATTEMPTS: u32 = 16;
 pub enum PatchError {
     /// Its import is not there to be changed.
     #[error("the citizens of the import cannot be changed: {0:?}")]
-    Import(Access),
+    Import(NoAccess),
     /// There is no such citizen in the import.
     #[error("there is no such citizen")]
     UnknownCitizen,
@@ -36,6 +32,15 @@ pub enum PatchError {
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
+}
+
+impl From<ReadError> for PatchError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Import(reason) => Self::Import(reason),
+            ReadError::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 /// A relative that is not in the import.
@@ -60,17 +65,12 @@ pub async fn patch(
     let mut concerned: BTreeSet<i64> = relatives.iter().copied().chain([citizen_id]).collect();
     for _ in 0..ATTEMPTS {
         let mut transaction = db.begin().await?;
-        match share(&mut transaction, import_id).await? {
-            Access::Granted => {}
-            refused => return Err(PatchError::Import(refused)),
-        }
-        concerned.extend(related(&mut transaction, import_id, citizen_id).await?);
-        let present = lock(&mut transaction, import_id, &concerned).await?;
+        let Locked { present, before } = lock(&mut transaction, import_id, citizen_id, &concerned).await?;
         if !present.contains(&citizen_id) {
+            access(&mut transaction, import_id).await?;
             return Err(PatchError::UnknownCitizen);
         }
-        let before = related(&mut transaction, import_id, citizen_id).await?;
-        if !before.is_subset(&concerned) {
+        if !before.is_subset(&present) {
             // Somebody was faster. Whom it takes is known better now.
             concerned.extend(before);
             continue;
@@ -80,8 +80,9 @@ pub async fn patch(
             return Err(PatchError::UnknownRelatives(unknown));
         }
         let after: BTreeSet<i64> = relatives.iter().copied().collect();
-        relate(&mut transaction, import_id, citizen_id, &before, &after).await?;
-        let citizen = update(&mut transaction, import_id, citizen_id, patch).await?;
+        let others: Vec<i64> =
+            before.symmetric_difference(&after).copied().filter(|other| *other != citizen_id).collect();
+        let citizen = update(&mut transaction, import_id, citizen_id, patch, others).await?;
         commit(transaction, "changing a citizen").await?;
         return citizen.ok_or(PatchError::UnknownCitizen);
     }
@@ -104,38 +105,42 @@ async fn patch_alone(
     patch: &CitizenPatch,
 ) -> Result<Citizen, PatchError> {
     let mut connection = db.pool().acquire().await.map_err(DbError::during("changing a citizen"))?;
-    if let Some(citizen) = update(&mut connection, import_id, citizen_id, patch).await? {
+    if let Some(citizen) = update(&mut connection, import_id, citizen_id, patch, Vec::new()).await? {
         return Ok(citizen);
     }
-    match access(&mut connection, import_id).await? {
-        Access::Granted => Err(PatchError::UnknownCitizen),
-        refused => Err(PatchError::Import(refused)),
-    }
+    access(&mut connection, import_id).await?;
+    Err(PatchError::UnknownCitizen)
 }
 
-/// Changes the citizen's own fields and gives it with its relatives; nothing when there is no such citizen.
+/// Changes a citizen and gives it; nothing when there is no such citizen. Of the others, who are locked, those who list it do not
+/// any more, and those who do not now do.
 async fn update(
     connection: &mut PgConnection,
     import_id: i64,
     citizen_id: i64,
     patch: &CitizenPatch,
+    others: Vec<i64>,
 ) -> Result<Option<Citizen>, DbError> {
-    let CitizenPatch { town, street, building, apartment, name, birth_date, gender, channel, relatives: _ } =
+    let CitizenPatch { town, street, building, apartment, name, birth_date, gender, relatives, channel } =
         patch;
+    let mut ordered = relatives.clone();
+    ordered.iter_mut().for_each(|list| list.sort_unstable());
     let changed: Option<Found> = sqlx::query_as(
-        "with c as (
-             update citizens set town = coalesce($3, town), street = coalesce($4, street),
-                 building = coalesce($5, building), apartment = coalesce($6, apartment), name = coalesce($7, name),
-                 birth_date = coalesce($8, birth_date), gender = coalesce($9, gender), channel = coalesce($10, channel)
-             where import_id = $1 and citizen_id = $2 and exists (
-                 select from imports where id = $1 and state = 'complete'
-             )
-             returning *
+        "with related as (
+             update citizens set relatives = case
+                 when $2 = any(relatives) then array_remove(relatives, $2)
+                 else array(select id from unnest(relatives || $2) as relative (id) order by id)
+             end
+             where import_id = $1 and citizen_id = any($12)
          )
-         select citizen_id, town, street, building, apartment, name, birth_date, gender, channel,
-             array(select relative_id from relatives r where r.import_id = c.import_id
-                 and r.citizen_id = c.citizen_id order by relative_id) as relatives
-         from c",
+         update citizens set town = coalesce($3, town), street = coalesce($4, street),
+             building = coalesce($5, building), apartment = coalesce($6, apartment), name = coalesce($7, name),
+             birth_date = coalesce($8, birth_date), gender = coalesce($9, gender),
+             relatives = coalesce($10, relatives), channel = coalesce($11, channel)
+         where import_id = $1 and citizen_id = $2 and exists (
+             select from imports where id = $1 and state = 'complete'
+         )
+         returning citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel",
     )
     .bind(import_id)
     .bind(citizen_id)
@@ -146,84 +151,51 @@ async fn update(
     .bind(name)
     .bind(birth_date)
     .bind(gender)
+    .bind(ordered)
     .bind(channel)
+    .bind(others)
     .fetch_optional(connection)
     .await
     .map_err(DbError::during("changing a citizen"))?;
     Ok(changed.map(Citizen::from))
 }
 
-/// Whom the citizen lists.
-async fn related(
-    connection: &mut PgConnection,
-    import_id: i64,
-    citizen_id: i64,
-) -> Result<BTreeSet<i64>, DbError> {
-    let related: Vec<i64> =
-        sqlx::query_scalar("select relative_id from relatives where import_id = $1 and citizen_id = $2")
-            .bind(import_id)
-            .bind(citizen_id)
-            .fetch_all(connection)
-            .await
-            .map_err(DbError::during("reading the relatives of a citizen"))?;
-    Ok(related.into_iter().collect())
+/// Whom a change of relatives holds until it ends.
+struct Locked {
+    /// Those that there are.
+    present: BTreeSet<i64>,
+    /// Whom the citizen lists, now that nobody else can change it. Some of them may not be locked.
+    before: BTreeSet<i64>,
 }
 
-/// Locks citizens in the order of their numbers; those that there are.
+/// Locks a citizen, its relatives and the others in the order of their numbers, after the import, which stays complete until the
+/// transaction ends. Nobody is there of an import that is not.
 async fn lock(
     connection: &mut PgConnection,
     import_id: i64,
-    citizens: &BTreeSet<i64>,
-) -> Result<BTreeSet<i64>, DbError> {
-    let citizens: Vec<i64> = citizens.iter().copied().collect();
-    let present: Vec<i64> = sqlx::query_scalar(
-        "select citizen_id from citizens where import_id = $1 and citizen_id = any($2)
-         order by citizen_id for update",
+    citizen_id: i64,
+    others: &BTreeSet<i64>,
+) -> Result<Locked, DbError> {
+    let others: Vec<i64> = others.iter().copied().collect();
+    let rows: Vec<(i64, Option<Vec<i64>>)> = sqlx::query_as(
+        "with import as materialized (select id from imports where id = $1 and state = 'complete' for share)
+         select citizen_id, case when citizen_id = $2 then relatives end
+         from citizens
+         where import_id = (select id from import) and citizen_id = any(
+             $2 || $3 || (select relatives from citizens where import_id = $1 and citizen_id = $2)
+         )
+         order by citizen_id for update of citizens",
     )
     .bind(import_id)
-    .bind(citizens)
+    .bind(citizen_id)
+    .bind(others)
     .fetch_all(connection)
     .await
     .map_err(DbError::during("locking citizens"))?;
-    Ok(present.into_iter().collect())
-}
-
-/// Replaces the relatives of a citizen, both ways. All of them are locked.
-async fn relate(
-    connection: &mut PgConnection,
-    import_id: i64,
-    citizen_id: i64,
-    before: &BTreeSet<i64>,
-    after: &BTreeSet<i64>,
-) -> Result<(), DbError> {
-    let failed = || DbError::during("changing the relatives of a citizen");
-    let gone: Vec<i64> = before.difference(after).copied().collect();
-    if !gone.is_empty() {
-        sqlx::query(
-            "delete from relatives where import_id = $1
-                 and ((citizen_id = $2 and relative_id = any($3)) or (citizen_id = any($3) and relative_id = $2))",
-        )
-        .bind(import_id)
-        .bind(citizen_id)
-        .bind(gone)
-        .execute(&mut *connection)
-        .await
-        .map_err(failed())?;
+    let mut locked = Locked { present: BTreeSet::new(), before: BTreeSet::new() };
+    for (id, relatives) in rows {
+        locked.present.insert(id);
+        locked.before.extend(relatives.into_iter().flatten());
     }
-    let new: Vec<i64> = after.difference(before).copied().collect();
-    if !new.is_empty() {
-        // A citizen that lists itself is one row, not two.
-        sqlx::query(
-            "insert into relatives (import_id, citizen_id, relative_id)
-             select $1, $2, other from unnest($3::bigint[]) as other
-             union select $1, other, $2 from unnest($3::bigint[]) as other",
-        )
-        .bind(import_id)
-        .bind(citizen_id)
-        .bind(new)
-        .execute(connection)
-        .await
-        .map_err(failed())?;
-    }
-    Ok(())
+    Ok(locked)
 }

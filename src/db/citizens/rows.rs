@@ -2,14 +2,12 @@
 
 use chrono::NaiveDate;
 use futures_util::Stream;
-use sqlx::{FromRow, PgConnection};
+use sqlx::FromRow;
 
+use super::{ReadError, Snapshot, access::access};
 use crate::{
     datasets::citizen::Citizen,
-    db::{
-        DbError,
-        export::{Export, Row},
-    },
+    db::{Db, DbError, export::Row},
 };
 
 /// Which citizens of an import.
@@ -71,41 +69,37 @@ impl From<Found> for Citizen {
 }
 
 /// The citizen of that number.
-pub async fn find(
-    connection: &mut PgConnection,
-    import_id: i64,
-    citizen_id: i64,
-) -> Result<Option<Citizen>, DbError> {
+pub async fn find(db: &Db, import_id: i64, citizen_id: i64) -> Result<Option<Citizen>, ReadError> {
+    let failed = || DbError::during("reading a citizen");
+    let mut connection = db.pool().acquire().await.map_err(failed())?;
     let found: Option<Found> = sqlx::query_as(
-        "select citizen_id, town, street, building, apartment, name, birth_date, gender, channel,
-             array(select relative_id from relatives r where r.import_id = c.import_id
-                 and r.citizen_id = c.citizen_id order by relative_id) as relatives
-         from citizens c where import_id = $1 and citizen_id = $2",
+        "select citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel
+         from citizens where import_id = $1 and citizen_id = $2
+             and exists (select from imports where id = $1 and state = 'complete')",
     )
     .bind(import_id)
     .bind(citizen_id)
-    .fetch_optional(connection)
+    .fetch_optional(&mut *connection)
     .await
-    .map_err(DbError::during("reading a citizen"))?;
+    .map_err(failed())?;
+    if found.is_none() {
+        access(&mut connection, import_id).await?;
+    }
     Ok(found.map(Citizen::from))
 }
 
 /// The last number of a page that is not the last one.
-pub async fn page_end(
-    connection: &mut PgConnection,
-    import_id: i64,
-    range: Range,
-) -> Result<Option<i64>, DbError> {
+pub async fn page_end(snapshot: &mut Snapshot, range: Range) -> Result<Option<i64>, DbError> {
     let Some(limit) = range.limit else { return Ok(None) };
     // Two numbers: where the page ends, and one beyond.
     let ends: Vec<i64> = sqlx::query_scalar(
         "select citizen_id from citizens where import_id = $1 and ($2::bigint is null or citizen_id > $2)
          order by citizen_id offset $3 limit 2",
     )
-    .bind(import_id)
+    .bind(snapshot.import_id)
     .bind(range.after)
     .bind(i64::try_from(limit.saturating_sub(1)).unwrap_or(i64::MAX))
-    .fetch_all(connection)
+    .fetch_all(snapshot.export.connection()?)
     .await
     .map_err(DbError::during("finding the end of a page"))?;
     Ok(match ends.as_slice() {
@@ -116,46 +110,30 @@ pub async fn page_end(
 
 /// Citizens by number; [`Listed::read`] understands the rows.
 pub fn list(
-    export: Export,
-    import_id: i64,
+    snapshot: Snapshot,
     range: Range,
 ) -> impl Stream<Item = Result<Row, DbError>> + Send + 'static + use<> {
-    let columns = "citizen_id, town, street, building, apartment, name, birth_date, gender, channel, list";
-    export.rows(&query(columns, import_id, range))
+    let columns =
+        "citizen_id, town, street, building, apartment, name, birth_date, gender, channel, relatives";
+    snapshot.export.rows(&query(columns, snapshot.import_id, range))
 }
 
 /// The same as CSV, with the dataset's columns in their order.
 pub fn csv(
-    export: Export,
-    import_id: i64,
+    snapshot: Snapshot,
     range: Range,
 ) -> impl Stream<Item = Result<bytes::Bytes, DbError>> + Send + 'static + use<> {
     let columns = "citizen_id, town, street, building, apartment, name,
         to_char(birth_date, 'DD.MM.YYYY') as birth_date, gender,
-        coalesce(array_to_string(list, ';'), '') as relatives, channel";
-    export.csv(&query(columns, import_id, range))
+        array_to_string(relatives, ';') as relatives, channel";
+    snapshot.export.csv(&query(columns, snapshot.import_id, range))
 }
 
-/// Relatives are gathered beside the citizens and joined by number: both come in the order of their primary keys.
 fn query(columns: &str, import_id: i64, range: Range) -> String {
     let after = range.after.map(|after| format!("and citizen_id > {after}")).unwrap_or_default();
-    let (page, up_to) = match range.limit {
-        Some(limit) => (
-            format!(
-                "materialized (select * from citizens where import_id = {import_id} {after} order by citizen_id limit {limit})"
-            ),
-            "and citizen_id <= (select max(citizen_id) from page)",
-        ),
-        None => {
-            (format!("not materialized (select * from citizens where import_id = {import_id} {after})"), "")
-        }
-    };
+    let limit = range.limit.map(|limit| format!("limit {limit}")).unwrap_or_default();
     format!(
-        "with page as {page}, related as (
-             select citizen_id, array_agg(relative_id order by relative_id) as list
-             from relatives where import_id = {import_id} {after} {up_to} group by citizen_id
-         )
-         select {columns} from page left join related using (citizen_id) order by citizen_id"
+        "select {columns} from citizens where import_id = {import_id} {after} order by citizen_id {limit}"
     )
 }
 

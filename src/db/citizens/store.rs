@@ -8,10 +8,9 @@ use crate::{
 };
 
 const CITIZENS: &str = "citizens (import_id, citizen_id, row, apartment, birth_date, town, street, building, name, \
-                        gender, channel)";
-const RELATIVES: &str = "relatives (import_id, citizen_id, relative_id)";
+                        gender, channel, relatives)";
 
-/// Stores the citizens of an import, whose places in it are those in the slice. Nothing is checked here.
+/// Stores the citizens of an import, whose places in it are those in the slice. Nothing is checked here, nor put in order.
 pub async fn insert(
     connection: &mut PgConnection,
     import_id: i64,
@@ -21,7 +20,7 @@ pub async fn insert(
     let mut ordered: Vec<(i64, &Citizen)> = (1..).zip(citizens).collect();
     ordered.sort_unstable_by_key(|(_, citizen)| citizen.citizen_id);
 
-    let mut copy = CopyStream::open(&mut *connection, CITIZENS, 11).await?;
+    let mut copy = CopyStream::open(connection, CITIZENS, 12).await?;
     for (place, citizen) in &ordered {
         let row = copy.begin_row();
         row.put_i64(import_id);
@@ -36,20 +35,8 @@ pub async fn insert(
             Some(channel) => row.put_text(channel),
             None => row.put_null(),
         }
+        row.put_i64s(&citizen.relatives);
         row.end_row();
-        copy.send_full().await?;
-    }
-    copy.finish().await?;
-
-    let mut copy = CopyStream::open(connection, RELATIVES, 3).await?;
-    for (_, citizen) in &ordered {
-        for relative in &citizen.relatives {
-            let row = copy.begin_row();
-            row.put_i64(import_id);
-            row.put_i64(citizen.citizen_id);
-            row.put_i64(*relative);
-            row.end_row();
-        }
         copy.send_full().await?;
     }
     copy.finish().await

@@ -4,10 +4,7 @@ use chrono::NaiveDate;
 use futures_util::Stream;
 
 use super::{Position, age, located, position};
-use crate::db::{
-    DbError,
-    export::{Export, Row},
-};
+use crate::db::{DbError, citizens::Snapshot, export::Row};
 
 /// The citizens of one age group, brought by one channel, in one town.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,21 +26,17 @@ pub struct Demand<'a> {
 /// Counts by town, age group and channel, in this order; [`Demand::read`] understands the rows. `bounds` are the ages at which
 /// groups begin, ascending.
 pub fn demand(
-    export: Export,
-    import_id: i64,
+    snapshot: Snapshot,
     today: NaiveDate,
     bounds: &[i32],
     with_positions: bool,
 ) -> impl Stream<Item = Result<Row, DbError>> + Send + 'static + use<> {
+    let Snapshot { export, import_id, .. } = snapshot;
     let bounds = bounds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let counted = format!(
         "select town, width_bucket({}, array[{bounds}]::integer[]) as age_group, channel,
-             count(*) as citizens, coalesce(sum(bought.presents), 0)::bigint as presents
-         from citizens
-         left join (
-             select citizen_id, count(*) as presents from relatives where import_id = {import_id} group by citizen_id
-         ) bought using (citizen_id)
-         where import_id = {import_id} group by 1, 2, 3",
+             count(*) as citizens, sum(cardinality(relatives)) as presents
+         from citizens where import_id = {import_id} group by 1, 2, 3",
         age(today)
     );
     let order = "town collate \"C\", age_group, channel collate \"C\" nulls last";

@@ -16,6 +16,7 @@ pub(crate) struct App {
     pub(crate) database: Database,
     /// What it was started with.
     pub(crate) config: Config,
+    settings: HashMap<String, String>,
     archive: tempfile::TempDir,
     stop: CancellationToken,
     _stop: DropGuard,
@@ -63,7 +64,7 @@ impl App {
         ];
         let settings: HashMap<_, _> =
             own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let config = Config::from_parts(None, settings, &[]).expect("the configuration is valid");
+        let config = Config::from_parts(None, settings.clone(), &[]).expect("the configuration is valid");
 
         let stop = CancellationToken::new();
         let (bound, address) = tokio::sync::oneshot::channel();
@@ -75,7 +76,30 @@ impl App {
             panic!("the service does not start: {:?}", served.await);
         };
         let client = Client::new(format!("http://{address}"));
-        Self { client, database, config, archive, _stop: stop.clone().drop_guard(), stop }
+        Self { client, database, config, settings, archive, _stop: stop.clone().drop_guard(), stop }
+    }
+
+    /// What it was started with, and some more.
+    pub(crate) fn config_with(&self, settings: &[(&str, &str)]) -> Config {
+        let mut all = self.settings.clone();
+        all.extend(settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())));
+        Config::from_parts(None, all, &[]).expect("the configuration is valid")
+    }
+
+    /// Starts a worker beside the service that leads imports and loads nothing, until it is dropped.
+    pub(crate) fn drive(&self) -> DropGuard {
+        let stop = self.stop.child_token();
+        let mut config = self.config.clone();
+        config.worker.loaders = 0;
+        tokio::spawn(tarmac::app::work(config, stop.clone()));
+        stop.drop_guard()
+    }
+
+    /// Starts a worker beside the service that ends, as one does that is told to, when it is dropped.
+    pub(crate) fn work_until_dropped(&self) -> DropGuard {
+        let stop = self.stop.child_token();
+        tokio::spawn(tarmac::app::work(self.config.clone(), stop.clone()));
+        stop.drop_guard()
     }
 
     /// Starts a worker beside the service.

@@ -27,6 +27,12 @@ impl App {
         answer["data"]["import_id"].as_i64().expect("a number")
     }
 
+    /// Imports citizens from a CSV and waits for the end; `query` is empty or begins with `?`.
+    pub(crate) async fn import_citizens_csv(&self, query: &str, csv: impl Into<reqwest::Body>) -> Value {
+        let request = self.client.post(&format!("/imports{query}")).header("Content-Type", "text/csv");
+        request.header("Prefer", "wait=60").body(csv).send().await.expect(200).json()
+    }
+
     /// The citizens of an import.
     pub(crate) async fn citizens(&self, import: i64) -> Vec<Value> {
         let answer = self.client.get(&format!("/imports/{import}/citizens")).send().await.expect(200).json();
@@ -43,7 +49,6 @@ impl App {
         sqlx::query_scalar(
             "select 'import ' || i::text from imports i
              union all select 'citizen ' || c::text from citizens c
-             union all select 'relative ' || r::text from relatives r
              union all select 'file ' || f::text from import_files f
              union all select 'chunk ' || c::text from import_chunks c
              union all select 'next import ' || coalesce(last_value::text, '') from pg_sequences

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 pub(crate) struct Database {
     /// Where it is.
     pub(crate) url: String,
-    name: String,
+    name: Option<String>,
     /// For what a test looks at, or prepares, by SQL.
     pub(crate) pool: PgPool,
 }
@@ -31,6 +31,14 @@ impl Database {
         Self::copy_of("template0").await
     }
 
+    /// The only one of a server that the test has for itself, with the whole schema. It goes with its server.
+    pub(crate) async fn alone_on(server: &str) -> Self {
+        let pool =
+            PgPoolOptions::new().max_connections(4).connect_lazy(server).expect("the URL is well-formed");
+        migrate(server).await;
+        Self { url: server.to_owned(), name: None, pool }
+    }
+
     async fn copy_of(template: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("{}_{}", prefix(std::process::id()), NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -38,13 +46,14 @@ impl Database {
         let url = url_of(&name);
         let pool =
             PgPoolOptions::new().max_connections(4).connect_lazy(&url).expect("the URL is well-formed");
-        Self { url, name, pool }
+        Self { url, name: Some(name), pool }
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let statement = format!("drop database if exists {} with (force)", self.name);
+        let Some(name) = &self.name else { return };
+        let statement = format!("drop database if exists {name} with (force)");
         // The test's own runtime may be on its way out.
         let dropped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -84,10 +93,14 @@ async fn migrate_template() -> String {
     remove_leftovers().await;
     let name = format!("{}_template", prefix(std::process::id()));
     execute(&format!("create database {name}")).await;
-    let connection = sea_orm::Database::connect(url_of(&name)).await.expect("the new database answers");
+    migrate(&url_of(&name)).await;
+    name
+}
+
+async fn migrate(url: &str) {
+    let connection = sea_orm::Database::connect(url).await.expect("the new database answers");
     Migrator::up(&connection, None).await.expect("the migrations apply");
     connection.close().await.expect("the connection closes");
-    name
 }
 
 /// Databases of test runs that are no more: the template outlives its run, everything does when it is killed.

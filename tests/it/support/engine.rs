@@ -1,6 +1,6 @@
 //! The engine, step by step: an import is led like a worker does, but a chunk is loaded when the test says so.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tarmac::{
     archive::Archive,
@@ -21,7 +21,7 @@ use tarmac::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::App;
+use super::{App, wait::until};
 
 /// Longer than any test.
 const LEASE: Duration = Duration::from_secs(600);
@@ -56,8 +56,11 @@ impl Engine {
 
     /// Takes the next import, which is running then.
     pub(crate) async fn claim(&self) -> Import {
-        let id = leases::claim(&self.db, "the test", LEASE).await.expect("the database answers");
-        let id = id.expect("an import waits");
+        // Whoever led it before may be looking at it just now, and it is passed by then.
+        let id = until("an import can be had", || async {
+            leases::claim(&self.db, "the test", LEASE).await.expect("the database answers")
+        })
+        .await;
         imports::get(&self.db, id).await.expect("the database answers").expect("it is there")
     }
 
@@ -67,11 +70,11 @@ impl Engine {
         let driver = Driver {
             db: self.db.clone(),
             archive: self.archive.clone(),
-            publisher: self.journal.publisher(),
+            transport: Arc::new(self.journal.clone()),
             changes: self.changes.clone(),
             limits: self.config.ingest.clone(),
         };
-        tokio::spawn(async move { driver.drive(&import).await })
+        tokio::spawn(async move { driver.drive(&import, LEASE).await })
     }
 
     /// Lets go of the import as a worker does that stops leading it.

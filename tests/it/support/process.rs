@@ -1,16 +1,16 @@
-//! The service as a process of its own, which can be killed.
+//! The service as a process of its own, which can be killed, frozen and told to stop.
 
 use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
 use serde_json::Value;
 
-use super::client::Client;
+use super::{client::Client, wait::until};
 
 /// A running `tarmac serve`; killed when dropped.
 pub(crate) struct Process {
@@ -18,18 +18,24 @@ pub(crate) struct Process {
     pub(crate) client: Client,
     /// Where it listens: `127.0.0.1:41234`.
     pub(crate) address: String,
+    running: Running,
+}
+
+/// A running `tarmac`, whatever its command; killed when dropped.
+pub(crate) struct Running {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
 
 /// How to start one: again and again with the same database and archive.
+#[derive(Clone)]
 pub(crate) struct Launch {
     /// Where the database is.
     pub(crate) database_url: String,
     /// The archive's directory.
     pub(crate) archive: PathBuf,
     /// `TARMAC_…` variables beside those.
-    pub(crate) environment: Vec<(&'static str, String)>,
+    environment: Vec<(String, String)>,
     /// Runs before the program, in a shell that becomes it: `ulimit -f 1`.
     pub(crate) prelude: &'static str,
 }
@@ -45,16 +51,37 @@ impl Launch {
         }
     }
 
-    /// Starts it and returns once it serves.
+    /// With some keys set over that: `("ingest.chunk_rows", "100")`.
+    pub(crate) fn with(mut self, settings: &[(&str, &str)]) -> Self {
+        self.environment.extend(settings.iter().map(|(key, value)| {
+            (format!("TARMAC_{}", key.replace('.', "_").to_uppercase()), (*value).to_owned())
+        }));
+        self
+    }
+
+    /// Starts the service and returns once it serves.
     pub(crate) fn start(&self) -> Process {
+        let (bound, address) = mpsc::channel();
+        let running = self.spawn("serve", bound);
+        let address = address.recv_timeout(Duration::from_secs(60));
+        let address = address.unwrap_or_else(|error| panic!("{error}: {:?}", running.log()));
+        Process { client: Client::new(format!("http://{address}")), address, running }
+    }
+
+    /// Starts a worker, and returns before it works.
+    pub(crate) fn start_worker(&self) -> Running {
+        self.spawn("worker", mpsc::channel().0)
+    }
+
+    fn spawn(&self, command: &str, bound: mpsc::Sender<String>) -> Running {
         let mut child = Command::new("sh")
-            .args(["-c", &format!("{}; exec \"$0\" serve", self.prelude), env!("CARGO_BIN_EXE_tarmac")])
+            .args(["-c", &format!("{}; exec \"$0\" {command}", self.prelude), env!("CARGO_BIN_EXE_tarmac")])
             .env("TARMAC_SERVER_ADDRESS", "127.0.0.1:0")
             .env("TARMAC_DATABASE_URL", &self.database_url)
             .env("TARMAC_ARCHIVE_DIRECTORY", &self.archive)
             .env("TARMAC_LOG_FORMAT", "json")
             .env("TARMAC_LOG_FILTER", "info")
-            .envs(self.environment.iter().map(|(name, value)| (*name, value)))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -62,7 +89,6 @@ impl Launch {
             .expect("the program can be started");
         let stderr = child.stderr.take().expect("its log is piped");
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (bound, address) = mpsc::channel();
         let lines = Arc::clone(&log);
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -74,18 +100,53 @@ impl Launch {
                 lines.lock().expect("nobody panics with it").push(line);
             }
         });
-        let address = address.recv_timeout(Duration::from_secs(60));
-        let mut process = Process { client: Client::new(String::new()), address: String::new(), child, log };
-        process.address = address.unwrap_or_else(|error| panic!("{error}: {:?}", process.log()));
-        process.client = Client::new(format!("http://{}", process.address));
-        process
+        Running { child, log }
     }
 }
 
 impl Process {
     /// SIGKILL; returns when it is gone.
+    pub(crate) fn kill(self) {
+        self.running.kill();
+    }
+
+    /// SIGTERM; returns when it has drained and gone.
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.running.log()
+    }
+
+    /// Waits for it to end by itself.
+    pub(crate) async fn end(self) -> ExitStatus {
+        self.running.end().await
+    }
+}
+
+impl Running {
+    /// SIGKILL; returns when it is gone.
     pub(crate) fn kill(mut self) {
-        self.end();
+        self.die();
+    }
+
+    /// SIGTERM; returns when it has let go of what it held and gone.
+    pub(crate) async fn stop(self) {
+        self.signal("TERM");
+        let status = self.end().await;
+        assert!(status.success(), "{status}");
+    }
+
+    /// SIGSTOP: it holds whatever it holds, and does nothing.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
     }
 
     /// What it has logged so far.
@@ -93,15 +154,29 @@ impl Process {
         self.log.lock().expect("nobody panics with it").clone()
     }
 
-    fn end(&mut self) {
+    /// Waits for it to end by itself.
+    pub(crate) async fn end(mut self) -> ExitStatus {
+        let child = Mutex::new(&mut self.child);
+        until("the process ends", || async {
+            child.lock().expect("nobody panics with it").try_wait().expect("it is our child")
+        })
+        .await
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(sent.expect("kill can be started").success(), "the process is there");
+    }
+
+    fn die(&mut self) {
         // It may have ended by itself.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-impl Drop for Process {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.end();
+        self.die();
     }
 }

@@ -1,0 +1,169 @@
+//! Who may use an operation: each declares it by a parameter of one of these types, so the document knows.
+//!
+//! An operation that declares nothing is for operators, so that nothing is opened by forgetting.
+
+use std::sync::Arc;
+
+use poem::{
+    Request, RequestBody,
+    http::{HeaderValue, header},
+};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaOperation, MetaSecurityScheme, Registry},
+};
+use serde_json::{Value, json};
+
+use super::problem::{Forbidden, Problem, Unauthorized};
+use crate::{
+    auth::keys::{Key, Keyring, Scope, Verdict},
+    clock::Clock,
+};
+
+/// What the document calls keys.
+const SCHEME: &str = "key";
+/// How operations are marked that need no key.
+const ANYONE: &str = "anyone";
+
+macro_rules! declarations {
+    ($($(#[$doc:meta])+ $name:ident = $mark:expr;)+) => {
+        $(
+            $(#[$doc])+
+            #[derive(Debug)]
+            pub(crate) struct $name;
+
+            impl<'a> ApiExtractor<'a> for $name {
+                const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+                type ParamType = ();
+                type ParamRawType = ();
+
+                fn register(registry: &mut Registry) {
+                    registry.create_security_scheme(SCHEME, scheme());
+                }
+
+                fn security_schemes() -> Vec<&'static str> {
+                    vec![$mark]
+                }
+
+                async fn from_request(
+                    _request: &'a Request,
+                    _body: &mut RequestBody,
+                    _options: ExtractParamOptions<()>,
+                ) -> poem::Result<Self> {
+                    Ok(Self)
+                }
+            }
+        )+
+    };
+}
+
+declarations! {
+    /// Declares that an operation needs a key with the scope `read`.
+    MayRead = Scope::Read.name();
+    /// Declares that an operation needs a key with the scope `write`.
+    MayWrite = Scope::Write.name();
+    /// Declares that an operation needs a key with the scope `admin`.
+    MayOperate = Scope::Admin.name();
+    /// Declares that an operation needs no key.
+    Anyone = ANYONE;
+}
+
+fn scheme() -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty: "http",
+        description: Some(
+            "A key made by `tarmac keys create`. Each operation names the scope it needs in `x-scope`. \
+             A service without `auth.required` asks for no key.",
+        ),
+        name: None,
+        key_in: None,
+        scheme: Some("bearer"),
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    }
+}
+
+/// The scope that an operation needs; nothing when it is for anyone.
+pub(super) fn scope_of(operation: &MetaOperation) -> Option<Scope> {
+    let marks: Vec<_> = operation.security.iter().flat_map(|requirement| requirement.keys()).collect();
+    match marks.as_slice() {
+        [mark] if **mark == ANYONE => None,
+        [mark] => Some(Scope::named(mark).unwrap_or(Scope::Admin)),
+        _ => Some(Scope::Admin),
+    }
+}
+
+/// Says in the document what [`scope_of`] says. The array of a requirement is for OAuth's scopes and stays empty.
+pub(super) fn describe(operation: &mut Value, scope: Option<Scope>) {
+    let Some(scope) = scope else {
+        operation["security"] = json!([]);
+        return;
+    };
+    operation["security"] = json!([{ SCHEME: [] }]);
+    operation["x-scope"] = scope.name().into();
+    operation["responses"]["403"]["description"] =
+        format!("The key does not have the scope `{}`", scope.name()).into();
+}
+
+/// Lets requests through to operations, or not.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    /// Nothing when no keys are required.
+    pub(super) keyring: Option<Keyring>,
+    /// When keys expire.
+    pub(super) clock: Clock,
+}
+
+/// The key that a request was let through with; in the request's data.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(pub(super) Arc<Key>);
+
+impl Gate {
+    /// The key of a request that needs one for the scope; nothing when none is required.
+    pub(super) async fn admit(&self, request: &Request, scope: Scope) -> Result<Option<Caller>, Problem> {
+        let Some(keyring) = &self.keyring else { return Ok(None) };
+        let Some(secret) = bearer(request)? else {
+            return Err(unauthorized("the request has no key", None));
+        };
+        let key = match keyring.verify(secret, self.clock.now()).await? {
+            Verdict::Good(key) => key,
+            Verdict::Unknown => return Err(unauthorized("there is no such key", INVALID_TOKEN)),
+            Verdict::Revoked => return Err(unauthorized("the key was revoked", INVALID_TOKEN)),
+            Verdict::Expired => return Err(unauthorized("the key has expired", INVALID_TOKEN)),
+        };
+        if key.scopes().any(|own| own == scope) { Ok(Some(Caller(key))) } else { Err(forbidden(scope)) }
+    }
+}
+
+const INVALID_TOKEN: Option<&str> = Some("error=\"invalid_token\"");
+
+/// The key in `Authorization: Bearer …`.
+fn bearer(request: &Request) -> Result<Option<&str>, Problem> {
+    let mut given = request.headers().get_all(header::AUTHORIZATION).iter();
+    let Some(value) = given.next() else { return Ok(None) };
+    let (scheme, secret) = value.to_str().unwrap_or_default().split_once(' ').unwrap_or_default();
+    if given.next().is_some() || !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(unauthorized("a key is sent as Authorization: Bearer, once", INVALID_TOKEN));
+    }
+    Ok(Some(secret.trim()))
+}
+
+fn unauthorized(detail: &str, error: Option<&str>) -> Problem {
+    challenge(Unauthorized::new(detail).into(), error)
+}
+
+fn forbidden(scope: Scope) -> Problem {
+    let error = format!("error=\"insufficient_scope\", scope=\"{}\"", scope.name());
+    let detail = format!("the key does not have the scope {}", scope.name());
+    challenge(Forbidden::new(detail).into(), Some(&error))
+}
+
+/// RFC 6750, section 3.
+fn challenge(mut problem: Problem, error: Option<&str>) -> Problem {
+    let challenge = ["realm=\"tarmac\""].into_iter().chain(error).collect::<Vec<_>>().join(", ");
+    if let Ok(value) = HeaderValue::from_str(&format!("Bearer {challenge}")) {
+        problem.set_header(header::WWW_AUTHENTICATE, value);
+    }
+    problem
+}

@@ -1,0 +1,425 @@
+//! The task behind a subscriber: polls without ever waiting for a chunk to be loaded, keeps what is to be tried again,
+//! commits offsets.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code},
+    producer::{FutureProducer, FutureRecord},
+    statistics::Statistics,
+};
+use tokio::{
+    sync::mpsc::{self, Sender, UnboundedReceiver},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Kafka, KafkaFailure,
+    error::{ANSWER, Voice, blocking},
+    message::Letter,
+    progress::{Place, Progress},
+    subscriber::Member,
+};
+use crate::transport::{Chunk, Delivery, Partition, Shares};
+
+/// How long a received chunk waits for the loader before the partitions are paused. To pause costs what was fetched ahead.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Chunks kept to be tried again; with more, nothing new is taken.
+const HELD_MOST: usize = 16;
+/// Offsets are committed together, this long after the first of them could be.
+const COMMIT_AFTER: Duration = Duration::from_millis(200);
+/// A dead letter that cannot be written is tried again.
+const BURY_AGAIN: Duration = Duration::from_secs(1);
+
+/// What a subscriber says of a delivery.
+#[derive(Debug)]
+pub(super) enum Command {
+    Done(u64),
+    Again(u64, Duration),
+    Bury(u64, String),
+}
+
+/// Joins the group. Returns as soon as the member runs; it may have no partitions yet.
+pub(super) async fn join(kafka: &Kafka, by: &str, shares: &Shares) -> Result<Member, KafkaFailure> {
+    kafka.topics.prepare().await?;
+    let shared = Arc::new(Mutex::new(Shared::default()));
+    let context = Context {
+        voice: kafka.voice.clone(),
+        topic: kafka.settings.chunks.clone(),
+        shared: Arc::clone(&shared),
+        shares: shares.clone(),
+        by: by.to_owned(),
+    };
+    let consumer: StreamConsumer<Context> =
+        kafka.settings.consumer().create_with_context(context).map_err(KafkaFailure::Properties)?;
+    consumer
+        .subscribe(&[&kafka.settings.chunks])
+        .map_err(kafka.voice.explain("joining the consumer group"))?;
+    let (deliver, deliveries) = mpsc::channel(1);
+    let (commands, commanded) = mpsc::unbounded_channel();
+    let task = Task {
+        topic: kafka.settings.chunks.clone(),
+        dead_letters: kafka.settings.dead_letters.clone(),
+        producer: kafka.dead_letters.clone(),
+        voice: kafka.voice.clone(),
+        shared,
+        consumer: Arc::new(consumer),
+        ready: VecDeque::new(),
+        held: BTreeMap::new(),
+        out: HashMap::new(),
+        receipts: 0,
+        burying: JoinSet::new(),
+        behind_since: None,
+        commit_at: None,
+    };
+    Ok(Member { deliveries, commands, task: tokio::spawn(task.run(deliver, commanded)) })
+}
+
+/// What the rebalance callbacks change; they are called while the task polls.
+#[derive(Debug, Default)]
+struct Shared {
+    progress: Progress,
+    paused: bool,
+}
+
+struct Context {
+    voice: Voice,
+    topic: String,
+    shared: Arc<Mutex<Shared>>,
+    shares: Shares,
+    by: String,
+}
+
+fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    // Nothing panics between two changes that belong together.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.voice.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.voice.error(error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let fetched = statistics.topics.get(&self.topic).map(|topic| &topic.partitions);
+        let shared = locked(&self.shared);
+        let partitions = shared.progress.assigned().into_iter().map(|partition| {
+            let fetched = fetched.and_then(|partitions| partitions.get(&partition));
+            // Offsets count markers of transactions too, but what is not fetched yet has an end that is past them.
+            let waiting = fetched.map_or(0, |partition| {
+                (partition.ls_offset - partition.next_offset).max(0) + partition.fetchq_cnt.max(0)
+            });
+            let lag = waiting + shared.progress.pending(partition);
+            Partition { topic: self.topic.clone(), partition, lag }
+        });
+        self.shares.set(partitions.collect());
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            let mut shared = locked(&self.shared);
+            for partition in partitions.elements() {
+                shared.progress.revoke(partition.partition());
+            }
+            tracing::debug!(by = self.by, partitions = ?numbers(partitions), "partitions go");
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(partitions) = rebalance {
+            let mut shared = locked(&self.shared);
+            for partition in partitions.elements() {
+                shared.progress.assign(partition.partition());
+            }
+            if shared.paused
+                && let Err(error) = consumer.pause(partitions)
+            {
+                tracing::warn!(by = self.by, %error, "could not pause new partitions");
+            }
+            tracing::debug!(by = self.by, partitions = ?numbers(partitions), "partitions come");
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::warn!(by = self.by, %error, "offsets were not committed");
+            let mut shared = locked(&self.shared);
+            for offset in offsets.elements() {
+                if let Offset::Offset(position) = offset.offset() {
+                    shared.progress.uncommitted(offset.partition(), position);
+                }
+            }
+        }
+    }
+}
+
+fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
+    partitions
+        .elements()
+        .iter()
+        .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+        .collect()
+}
+
+/// A message that is not dealt with.
+#[derive(Debug)]
+struct Pending {
+    letter: Arc<Letter>,
+    chunk: Chunk,
+    place: Place,
+    attempt: i32,
+}
+
+struct Task {
+    topic: String,
+    dead_letters: String,
+    producer: FutureProducer<Voice>,
+    voice: Voice,
+    shared: Arc<Mutex<Shared>>,
+    consumer: Arc<StreamConsumer<Context>>,
+    /// To be handed over next.
+    ready: VecDeque<Pending>,
+    /// To be tried again, by when; the number tells two of one moment apart.
+    held: BTreeMap<(Instant, u64), Pending>,
+    /// Handed over, by receipt.
+    out: HashMap<u64, Pending>,
+    receipts: u64,
+    burying: JoinSet<Place>,
+    /// Since when a chunk waits for the loader.
+    behind_since: Option<Instant>,
+    /// When to commit offsets, if there are some to commit.
+    commit_at: Option<Instant>,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        deliver: Sender<Result<Delivery, KafkaFailure>>,
+        mut commands: UnboundedReceiver<Command>,
+    ) {
+        let consumer = Arc::clone(&self.consumer);
+        loop {
+            self.ready.retain(|pending| locked(&self.shared).progress.holds(pending.place));
+            let has_room = self.ready.is_empty() && self.held.len() < HELD_MOST;
+            self.keep_pace(has_room);
+            let paused = locked(&self.shared).paused;
+            let due = self.held.first_key_value().map(|((due, _), _)| *due);
+            let pause_at = self.behind_since.filter(|_| !paused).map(|since| since + PATIENCE);
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => break,
+                },
+                permit = deliver.reserve(), if !self.ready.is_empty() => {
+                    let Ok(permit) = permit else { break };
+                    if let Some(delivery) = self.hand_over() {
+                        permit.send(Ok(delivery));
+                    }
+                }
+                () = at(due), if self.ready.is_empty() => {
+                    self.ready.extend(self.held.pop_first().map(|(_, pending)| pending));
+                }
+                received = consumer.recv(), if has_room || paused => match received {
+                    Ok(message) => self.take(Letter::copy_of(&message)),
+                    Err(error) if ends(&error) => {
+                        // Nobody may be there to hear it.
+                        drop(deliver.send(Err(self.voice.explain("receiving chunks")(error))).await);
+                        break;
+                    }
+                    // librdkafka goes on by itself.
+                    Err(error) => tracing::debug!(%error, "receiving chunks"),
+                },
+                () = at(pause_at) => {
+                    self.pause(true);
+                    self.behind_since = Some(Instant::now());
+                }
+                Some(buried) = self.burying.join_next() => {
+                    if let Ok(place) = buried {
+                        self.done(place);
+                    }
+                }
+                () = at(self.commit_at) => self.commit(),
+            }
+        }
+        drop(consumer);
+        self.end().await;
+    }
+
+    /// Notes since when the loader is behind, and fetches again when it no longer is.
+    fn keep_pace(&mut self, has_room: bool) {
+        if has_room {
+            self.behind_since = None;
+            if locked(&self.shared).paused {
+                self.pause(false);
+            }
+        } else {
+            self.behind_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Stops or starts fetching from all partitions; polling goes on.
+    fn pause(&self, pause: bool) {
+        let mut shared = locked(&self.shared);
+        let mut partitions = TopicPartitionList::new();
+        for partition in shared.progress.assigned() {
+            partitions.add_partition(&self.topic, partition);
+        }
+        let done = if pause { self.consumer.pause(&partitions) } else { self.consumer.resume(&partitions) };
+        match done {
+            Ok(()) => shared.paused = pause,
+            Err(error) => tracing::warn!(%error, pause, "could not pause or resume partitions"),
+        }
+    }
+
+    fn take(&mut self, letter: Letter) {
+        let Some(place) = locked(&self.shared).progress.delivered(letter.partition, letter.offset) else {
+            return;
+        };
+        let letter = Arc::new(letter);
+        match letter.read() {
+            Ok(chunk) => self.ready.push_back(Pending { letter, chunk, place, attempt: 1 }),
+            Err(reason) => self.bury(letter, place, reason),
+        }
+    }
+
+    fn hand_over(&mut self) -> Option<Delivery> {
+        let pending = self.ready.pop_front()?;
+        self.receipts += 1;
+        let Pending { letter, chunk, attempt, .. } = &pending;
+        let bytes = Ok(letter.payload.clone());
+        let delivery = Delivery { chunk: chunk.clone(), bytes, attempt: *attempt, receipt: self.receipts };
+        self.out.insert(self.receipts, pending);
+        Some(delivery)
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Done(receipt) => {
+                if let Some(pending) = self.out.remove(&receipt) {
+                    self.done(pending.place);
+                }
+            }
+            Command::Again(receipt, delay) => {
+                if let Some(mut pending) = self.out.remove(&receipt)
+                    && locked(&self.shared).progress.holds(pending.place)
+                {
+                    pending.attempt += 1;
+                    self.held.insert((Instant::now() + delay, receipt), pending);
+                }
+            }
+            Command::Bury(receipt, reason) => {
+                if let Some(Pending { letter, place, .. }) = self.out.remove(&receipt) {
+                    self.bury(letter, place, reason);
+                }
+            }
+        }
+    }
+
+    fn done(&mut self, place: Place) {
+        locked(&self.shared).progress.done(place);
+        self.commit_at.get_or_insert_with(|| Instant::now() + COMMIT_AFTER);
+    }
+
+    /// Copies the message to the dead letters; only then is it dealt with here.
+    fn bury(&mut self, letter: Arc<Letter>, place: Place, reason: String) {
+        tracing::warn!(
+            partition = letter.partition,
+            offset = letter.offset,
+            reason,
+            "a message goes to the dead letters"
+        );
+        let (producer, from, to) = (self.producer.clone(), self.topic.clone(), self.dead_letters.clone());
+        self.burying.spawn(async move {
+            loop {
+                let mut record = FutureRecord::<[u8], [u8]>::to(&to)
+                    .payload(&letter.payload)
+                    .headers(letter.buried(&from, &reason));
+                if let Some(key) = &letter.key {
+                    record = record.key(key);
+                }
+                match producer.send(record, ANSWER).await {
+                    Ok(_) => return place,
+                    Err((error, _)) => tracing::warn!(%error, "a dead letter was not written"),
+                }
+                tokio::time::sleep(BURY_AGAIN).await;
+            }
+        });
+    }
+
+    /// Positions of partitions that are still here, as librdkafka wants them.
+    fn positions(&self) -> Option<TopicPartitionList> {
+        let positions = locked(&self.shared).progress.take_positions();
+        let mut list = TopicPartitionList::new();
+        for (partition, position) in &positions {
+            let added = list.add_partition_offset(&self.topic, *partition, Offset::Offset(*position));
+            added.unwrap_or_else(|error| tracing::error!(%error, "an offset is no offset"));
+        }
+        (!positions.is_empty()).then_some(list)
+    }
+
+    fn commit(&mut self) {
+        self.commit_at = None;
+        if let Some(positions) = self.positions()
+            && let Err(error) = self.consumer.commit(&positions, CommitMode::Async)
+        {
+            tracing::warn!(%error, "offsets cannot be committed");
+        }
+    }
+
+    /// Commits what is dealt with and leaves the group.
+    async fn end(self) {
+        let positions = self.positions();
+        let Self { consumer, .. } = self;
+        let left = blocking(move || {
+            if let Some(positions) = positions
+                && let Err(error) = consumer.commit(&positions, CommitMode::Sync)
+            {
+                // They come once more, elsewhere, and the ledger knows them.
+                tracing::warn!(%error, "the last offsets were not committed");
+            }
+            drop(consumer);
+            Ok(())
+        });
+        if let Err(error) = left.await {
+            tracing::debug!(%error, "did not wait for a consumer to leave its group");
+        }
+    }
+}
+
+/// Whether the consumer is of no use any more. What passes librdkafka retries by itself.
+fn ends(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::Fatal
+                    | Code::UnknownTopicOrPartition
+                    | Code::UnknownTopic
+                    | Code::UnknownPartition
+                    | Code::TopicAuthorizationFailed
+                    | Code::GroupAuthorizationFailed
+            )
+        )
+}
+
+/// At that time, or never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,166 @@
+//! What can go wrong with Kafka, told in a way that helps: librdkafka retries by itself and then reports a timeout; why
+//! it had to, it has said before, to the client's context.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    producer::{DeliveryResult, ProducerContext},
+};
+
+/// Why Kafka did not do what it was asked. What is displayed names neither addresses nor credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaFailure {
+    /// A property that librdkafka does not know, or not with this value.
+    #[error("the Kafka client cannot be made with these properties")]
+    Properties(#[source] KafkaError),
+    /// Nobody answers.
+    #[error("no Kafka broker answers")]
+    Away(#[source] Cause),
+    /// User or password are wrong, or the broker asks for some and there are none.
+    #[error("Kafka refuses the credentials")]
+    Credentials(#[source] Cause),
+    /// A topic is not as it must be.
+    #[error("{0}")]
+    Topic(String),
+    /// Another publisher of the same import has begun.
+    #[error("another publisher has taken over")]
+    Fenced,
+    /// Anything else.
+    #[error("{operation}")]
+    Failed {
+        /// What was attempted.
+        operation: &'static str,
+        /// Why it did not work.
+        #[source]
+        source: KafkaError,
+    },
+    /// The runtime is ending.
+    #[error("the service is stopping")]
+    Stopping,
+}
+
+/// What librdkafka said before it gave up.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Cause {
+    reason: String,
+    #[source]
+    source: KafkaError,
+}
+
+/// What one client has said about itself. Shared by the clients of a process that talk to one cluster.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Voice(Arc<Mutex<Option<(Code, String)>>>);
+
+impl Voice {
+    fn last(&self) -> MutexGuard<'_, Option<(Code, String)>> {
+        // A text is whole whatever happened to its writer.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cluster answers: what was said before is history.
+    pub(super) fn forget(&self) {
+        self.last().take();
+    }
+
+    /// Makes sense of an error; for `map_err`.
+    pub(super) fn explain(
+        &self,
+        operation: &'static str,
+    ) -> impl FnOnce(KafkaError) -> KafkaFailure + use<'_> {
+        move |source| {
+            let code = code_of(&source);
+            if is_fenced(code) {
+                return KafkaFailure::Fenced;
+            }
+            let said = self.last().clone();
+            match said {
+                Some((Code::Authentication | Code::SaslAuthenticationFailed, reason)) => {
+                    KafkaFailure::Credentials(Cause { reason, source })
+                }
+                Some((_, reason)) if is_silence(code) => KafkaFailure::Away(Cause { reason, source }),
+                None if is_silence(code) => {
+                    KafkaFailure::Away(Cause { reason: "the time is up".to_owned(), source })
+                }
+                _ => KafkaFailure::Failed { operation, source },
+            }
+        }
+    }
+}
+
+fn is_fenced(code: Option<Code>) -> bool {
+    matches!(code, Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch))
+}
+
+fn is_silence(code: Option<Code>) -> bool {
+    matches!(
+        code,
+        Some(
+            Code::AllBrokersDown
+                | Code::BrokerTransportFailure
+                | Code::MessageTimedOut
+                | Code::OperationTimedOut
+                | Code::Resolve
+        )
+    )
+}
+
+fn code_of(error: &KafkaError) -> Option<Code> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        error => error.rdkafka_error_code(),
+    }
+}
+
+impl ClientContext for Voice {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
+        // What matters of it comes as an error too, and is told where it is handled.
+        match level {
+            Emerg | Alert | Critical => tracing::error!(target: "librdkafka", facility, "{message}"),
+            Error | Warning | Notice | Info => tracing::debug!(target: "librdkafka", facility, "{message}"),
+            Debug => tracing::trace!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+        if let Some(code) = code_of(&error) {
+            let mut last = self.last();
+            // That the broker then hangs up, and no other is left, adds nothing.
+            let explained = matches!(*last, Some((Code::Authentication, _))) && code != Code::Authentication;
+            if !explained {
+                *last = Some((code, reason.to_owned()));
+            }
+        }
+    }
+}
+
+impl ProducerContext for Voice {
+    type DeliveryOpaque = ();
+
+    /// A message that was not delivered fails its transaction, which says so.
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// Runs what waits for Kafka on a thread that may wait. Once begun it comes to its end, also when nobody waits any more.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KafkaFailure> + Send + 'static,
+) -> Result<T, KafkaFailure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(KafkaFailure::Stopping),
+        },
+    }
+}
+
+/// How long to wait for a broker's answer before telling that there is none.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);

@@ -1,0 +1,133 @@
+//! The publishing side: batches of an import's chunks, each batch one transaction.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rdkafka::{
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+
+use super::{
+    Kafka, KafkaFailure,
+    error::{Voice, blocking},
+    message,
+};
+use crate::transport::{Chunk, Publisher, TransportError};
+
+/// How long a transaction may take to begin or to end: as long as the broker waits for it, and a little more.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Publishes the chunks of one import. Its producer is made with the first batch, and made anew after any error: nobody
+/// knows then what became of the batch, and to publish it again is harmless.
+pub(super) struct KafkaPublisher {
+    kafka: Kafka,
+    import_id: i64,
+    producer: Option<ChunkProducer>,
+}
+
+impl std::fmt::Debug for KafkaPublisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaPublisher").field("import_id", &self.import_id).finish_non_exhaustive()
+    }
+}
+
+impl KafkaPublisher {
+    pub(super) fn new(kafka: Kafka, import_id: i64) -> Self {
+        Self { kafka, import_id, producer: None }
+    }
+
+    async fn open(&self) -> Result<ChunkProducer, KafkaFailure> {
+        let partitions = self.kafka.topics.prepare().await?;
+        let settings = self.kafka.settings.chunk_producer(self.import_id);
+        let topic = self.kafka.settings.chunks.clone();
+        let voice = self.kafka.voice.clone();
+        blocking(move || {
+            let producer = settings.create_with_context(voice.clone()).map_err(KafkaFailure::Properties)?;
+            let producer = ChunkProducer { producer, voice, topic, partitions };
+            let begun = producer.producer.init_transactions(PATIENCE);
+            // Why it took too long is told only to who asks.
+            producer.producer.poll(Duration::ZERO);
+            begun.map_err(producer.voice.explain("beginning to publish"))?;
+            Ok(producer)
+        })
+        .await
+    }
+}
+
+impl Drop for KafkaPublisher {
+    fn drop(&mut self) {
+        // To end a client takes a moment, which no task should wait for.
+        if let (Some(producer), Ok(runtime)) = (self.producer.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn_blocking(move || drop(producer));
+        }
+    }
+}
+
+#[async_trait]
+impl Publisher for KafkaPublisher {
+    async fn publish(&mut self, chunks: &[(Chunk, Bytes)]) -> Result<(), TransportError> {
+        // Should nobody wait for the end of this, the transaction still comes to one.
+        let producer = match self.producer.take() {
+            Some(producer) => producer,
+            None => self.open().await?,
+        };
+        let chunks = chunks.to_vec();
+        self.producer = Some(blocking(move || producer.publish(&chunks).map(|()| producer)).await?);
+        Ok(())
+    }
+}
+
+struct ChunkProducer {
+    producer: BaseProducer<Voice>,
+    voice: Voice,
+    topic: String,
+    partitions: i32,
+}
+
+impl ChunkProducer {
+    fn publish(&self, chunks: &[(Chunk, Bytes)]) -> Result<(), KafkaFailure> {
+        let published = self.transact(chunks);
+        if published.is_err() {
+            // What is left open would keep readers of its partitions waiting until the broker ends it. One that is fenced,
+            // or cannot be reached, has nothing to end.
+            if let Err(error) = self.producer.abort_transaction(PATIENCE) {
+                tracing::debug!(%error, "a transaction was not aborted");
+            }
+        }
+        published.map_err(self.voice.explain("publishing chunks"))
+    }
+
+    fn transact(&self, chunks: &[(Chunk, Bytes)]) -> Result<(), KafkaError> {
+        self.producer.begin_transaction()?;
+        for (chunk, bytes) in chunks {
+            self.send(chunk, bytes)?;
+        }
+        self.producer.commit_transaction(PATIENCE)
+    }
+
+    /// Hands a message to the client; waits while its queue is full.
+    fn send(&self, chunk: &Chunk, bytes: &Bytes) -> Result<(), KafkaError> {
+        let key = message::key(chunk);
+        // In turns: whatever their numbers, consumers get equal shares of an import.
+        let partition = (chunk.import_id + chunk.chunk_no).rem_euclid(i64::from(self.partitions));
+        let mut record = BaseRecord::to(&self.topic)
+            .key(key.as_str())
+            .payload(bytes.as_ref())
+            .partition(i32::try_from(partition).unwrap_or(0))
+            .headers(message::headers(chunk));
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            record = match self.producer.send(record) {
+                Err((KafkaError::MessageProduction(Code::QueueFull), record))
+                    if Instant::now() < deadline =>
+                {
+                    record
+                }
+                sent => return sent.map_err(|(error, _)| error),
+            };
+            self.producer.poll(Duration::from_millis(100));
+        }
+    }
+}

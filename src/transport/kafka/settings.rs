@@ -1,0 +1,118 @@
+//! The properties of the clients: Tarmac's own, over them what the configuration says.
+
+use rdkafka::ClientConfig;
+
+use super::KafkaFailure;
+use crate::config::{self, Properties};
+
+/// What a message may take beyond the chunk's bytes: its key, its headers, and what compression adds to bytes it cannot
+/// compress.
+const ENVELOPE_BYTES: usize = 16 << 10;
+
+/// Names and sizes, derived once.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    kafka: config::Kafka,
+    /// The topic of the chunks.
+    pub(super) chunks: String,
+    /// The topic of what cannot be loaded.
+    pub(super) dead_letters: String,
+    /// The longest message there can be.
+    pub(super) message_bytes: usize,
+}
+
+impl Settings {
+    pub(super) fn new(kafka: &config::Kafka, ingest: &config::Ingest) -> Self {
+        Self {
+            chunks: format!("{}.chunks", kafka.application),
+            dead_letters: format!("{}.dead-letters", kafka.application),
+            message_bytes: ingest.chunk_bytes.max(ingest.record_bytes) + ENVELOPE_BYTES,
+            kafka: kafka.clone(),
+        }
+    }
+
+    pub(super) fn topics(&self) -> &config::Kafka {
+        &self.kafka
+    }
+
+    /// For questions, and for dead letters: idempotent, without transactions.
+    pub(super) fn dead_letter_producer(&self) -> ClientConfig {
+        let mut client = self.producer(&self.dead_letters);
+        client.remove("transactional.id");
+        client
+    }
+
+    /// A producer of one import's chunks. Whoever leads the import next has the same transactional id, so that the broker
+    /// ends what this one left open and refuses whatever it still sends.
+    pub(super) fn chunk_producer(&self, import_id: i64) -> ClientConfig {
+        let mut client = self.producer(&self.chunks);
+        let prefix = client.get("transactional.id").unwrap_or(&self.kafka.application);
+        let id = format!("{prefix}-import-{import_id}");
+        client.set("transactional.id", id);
+        client
+    }
+
+    pub(super) fn administrator(&self) -> ClientConfig {
+        self.client(&self.chunks)
+    }
+
+    fn producer(&self, topic: &str) -> ClientConfig {
+        let mut client = self.client(topic);
+        client
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("retries", "2147483647")
+            .set("max.in.flight.requests.per.connection", "5")
+            .set("delivery.timeout.ms", "30000")
+            .set("transaction.timeout.ms", "30000")
+            .set("compression.type", "lz4")
+            .set("message.max.bytes", self.message_bytes.to_string());
+        overlay(client, &self.kafka.producer)
+    }
+
+    pub(super) fn consumer(&self) -> ClientConfig {
+        let mut client = self.client(&self.chunks);
+        client
+            .set("group.id", &self.kafka.application)
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            // As long as a lease: a consumer that fell silent keeps its partitions no longer than a driver its import.
+            .set("session.timeout.ms", "10000")
+            // How far behind it is.
+            .set("statistics.interval.ms", "1000")
+            // A topic that is made anew is noticed.
+            .set("topic.metadata.refresh.interval.ms", "10000")
+            // Fetched ahead, and so in memory: a few chunks.
+            .set("queued.max.messages.kbytes", "4096")
+            .set("fetch.max.bytes", self.message_bytes.max(4 << 20).to_string());
+        overlay(client, &self.kafka.consumer)
+    }
+
+    fn client(&self, topic: &str) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", &self.kafka.brokers)
+            .set("client.id", format!("{}-{topic}", self.kafka.application));
+        overlay(client, &self.kafka.properties)
+    }
+
+    /// Whether librdkafka takes the properties; it contacts nobody before it is asked something.
+    pub(super) fn check(&self) -> Result<(), KafkaFailure> {
+        for client in
+            [self.chunk_producer(0), self.dead_letter_producer(), self.consumer(), self.administrator()]
+        {
+            client.create_native_config().map_err(KafkaFailure::Properties)?;
+        }
+        Ok(())
+    }
+}
+
+fn overlay(mut client: ClientConfig, properties: &Properties) -> ClientConfig {
+    for (name, value) in &properties.0 {
+        client.set(name, value);
+    }
+    client
+}

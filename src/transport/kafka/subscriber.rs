@@ -1,0 +1,102 @@
+//! The subscribing side: a member of the consumer group, polled by a task of its own ([`super::consumer`]), so that
+//! however long a chunk takes to load, the group hears of the member.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::{
+    sync::mpsc::{Receiver, UnboundedSender},
+    task::JoinHandle,
+};
+
+use super::{
+    Kafka, KafkaFailure,
+    consumer::{self, Command},
+};
+use crate::transport::{Delivery, Shares, Subscriber, TransportError};
+
+/// One member. It joins when it first receives, and again after an error.
+#[derive(Debug)]
+pub(super) struct KafkaSubscriber {
+    kafka: Kafka,
+    by: String,
+    shares: Shares,
+    member: Option<Member>,
+}
+
+/// A running consumer. It ends when the commands do.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) deliveries: Receiver<Result<Delivery, KafkaFailure>>,
+    pub(super) commands: UnboundedSender<Command>,
+    pub(super) task: JoinHandle<()>,
+}
+
+impl KafkaSubscriber {
+    pub(super) fn new(kafka: Kafka, by: String) -> Self {
+        Self { kafka, by, shares: Shares::default(), member: None }
+    }
+
+    fn tell(&self, command: Command) {
+        // Without a member, or with one that has ended, the message is another one's to deal with already.
+        if let Some(member) = &self.member {
+            drop(member.commands.send(command));
+        }
+    }
+
+    /// Leaves the group; what was received and not dealt with goes to others.
+    async fn leave(&mut self) {
+        if let Some(Member { deliveries, commands, task }) = self.member.take() {
+            drop((deliveries, commands));
+            if let Err(error) = task.await {
+                tracing::error!(by = self.by, %error, "a consumer broke down");
+            }
+            self.shares.set(Vec::new());
+        }
+    }
+}
+
+#[async_trait]
+impl Subscriber for KafkaSubscriber {
+    async fn receive(&mut self) -> Result<Delivery, TransportError> {
+        let member = match &mut self.member {
+            Some(member) => member,
+            None => self.member.insert(consumer::join(&self.kafka, &self.by, &self.shares).await?),
+        };
+        match member.deliveries.recv().await {
+            Some(Ok(delivery)) => Ok(delivery),
+            Some(Err(failure)) => {
+                self.leave().await;
+                Err(failure.into())
+            }
+            None => {
+                self.leave().await;
+                Err(KafkaFailure::Stopping.into())
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, delivery: &Delivery) -> Result<(), TransportError> {
+        self.tell(Command::Done(delivery.receipt));
+        Ok(())
+    }
+
+    async fn retry(&mut self, delivery: &Delivery, delay: Duration) -> Result<(), TransportError> {
+        self.tell(Command::Again(delivery.receipt, delay));
+        Ok(())
+    }
+
+    async fn bury(&mut self, delivery: &Delivery, reason: &str) -> Result<(), TransportError> {
+        self.tell(Command::Bury(delivery.receipt, reason.to_owned()));
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), TransportError> {
+        self.leave().await;
+        Ok(())
+    }
+
+    fn shares(&self) -> Shares {
+        self.shares.clone()
+    }
+}

@@ -1,0 +1,122 @@
+//! SIGKILL while a large file of citizens is imported: what is in the tables at the end is what an undisturbed run leaves.
+
+use std::process::Command;
+
+use bytes::Bytes;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::Value;
+use sqlx::AssertSqlSafe;
+
+use crate::support::{
+    database::Database,
+    imports::{assert_balanced, id},
+    process::{Launch, Process},
+    wait::until,
+};
+
+/// As many as a build without optimizations imports twice in half a minute.
+const ROWS: &str = "100000";
+/// Of every kind, relations between rows of different chunks among them.
+const FAULTS: &str = "1050";
+/// Of a hundred chunks.
+const CHUNK_ROWS: &str = "1000";
+
+struct World {
+    database: Database,
+    _archive: tempfile::TempDir,
+    launch: Launch,
+}
+
+impl World {
+    async fn new() -> Self {
+        let database = Database::create().await;
+        let archive = tempfile::tempdir().expect("a temporary directory can be made");
+        let launch = Launch::new(&database.url, archive.path()).with(&[
+            ("ingest.chunk_rows", CHUNK_ROWS),
+            // A restarted service waits this long for its own past.
+            ("worker.lease_ms", "1000"),
+        ]);
+        Self { database, _archive: archive, launch }
+    }
+
+    async fn number(&self, query: &str) -> i64 {
+        let number = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.database.pool).await;
+        number.unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
+    /// Waits until the import has so many chunks.
+    async fn loaded(&self, import: i64, chunks: i64) {
+        let loaded = format!("select count(*) from import_chunks where import_id = {import}");
+        until("so many chunks are loaded", || async { (self.number(&loaded).await >= chunks).then_some(()) })
+            .await;
+    }
+
+    /// The counts of the import once it is complete, and what it left in the tables.
+    async fn result(&self, service: &Process, import: i64) -> (Value, Vec<String>) {
+        let import = until("the import is complete", || async {
+            let import = service.client.get(&format!("/imports/{import}")).send().await.expect(200).json();
+            assert_balanced(&import);
+            assert_ne!(import["state"], "failed", "{import}");
+            (import["state"] == "complete").then_some(import)
+        })
+        .await;
+        let mut tables = Vec::new();
+        for query in [
+            "select md5(string_agg(c::text, ';' order by citizen_id)) from citizens c",
+            "select md5(string_agg(r::text, ';' order by row)) from import_rejects r",
+            "select md5(string_agg(concat_ws(' ', chunk_no, first_row, rows_read, rejected), ';' order by chunk_no))
+             from import_chunks",
+        ] {
+            let table = sqlx::query_scalar(query).fetch_one(&self.database.pool).await;
+            tables.push(table.unwrap_or_else(|error| panic!("{query}: {error}")));
+        }
+        (import["counts"].clone(), tables)
+    }
+}
+
+async fn begin(service: &Process, file: Bytes) -> i64 {
+    let request = service.client.post("/imports").header("Content-Type", "text/csv");
+    id(&request.body(file).send().await.expect(202).json())
+}
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a failing run is repeated with its seed")]
+async fn an_import_of_citizens_that_is_killed_five_times_ends_like_an_undisturbed_one() {
+    let seed = match std::env::var("TARMAC_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("TARMAC_TEST_SEED is a number"),
+        Err(_) => rand::rng().random(),
+    };
+    eprintln!("TARMAC_TEST_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut fixtures = Command::new(env!("CARGO_BIN_EXE_tarmac"));
+    fixtures.args(["fixtures", "citizens", "--rows", ROWS, "--faults", FAULTS]);
+    let file = Bytes::from(fixtures.output().expect("the program runs").stdout);
+
+    let calm = World::new().await;
+    let service = calm.launch.start();
+    let import = begin(&service, file.clone()).await;
+    let expected = calm.result(&service, import).await;
+    service.kill();
+    drop(calm);
+
+    let world = World::new().await;
+    let mut service = world.launch.start();
+    let import = begin(&service, file).await;
+    let mut moments: Vec<i64> = (0..4).map(|_| random.random_range(1..80)).collect();
+    moments.sort_unstable();
+    for chunks in moments {
+        world.loaded(import, chunks).await;
+        service.kill();
+        let running = format!("select count(*) from imports where id = {import} and state = 'running'");
+        assert_eq!(world.number(&running).await, 1, "seed {seed}: the import ended before {chunks} chunks");
+        service = world.launch.start();
+        service.client.get(&format!("/imports/{import}/citizens")).send().await.expect(409);
+    }
+    // Every chunk is loaded, and the import about to end.
+    world.loaded(import, 100).await;
+    service.kill();
+    service = world.launch.start();
+    let result = world.result(&service, import).await;
+    assert_eq!(result.0, expected.0, "seed {seed}");
+    assert!(result.1 == expected.1, "seed {seed}: the tables differ");
+}
