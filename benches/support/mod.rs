@@ -1,0 +1,89 @@
+//! What the benchmarks that compare with psql share.
+
+mod server;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+pub(crate) use server::{Database, Outcome, Tarmac, run};
+
+/// For [`Tarmac::start`]: a client may wait for an import however long it takes.
+pub(crate) const PATIENT: [(&str, &str); 1] = [("TARMAC_SERVER_WAIT_SECONDS", "3600")];
+
+/// What the command line says; cargo adds `--bench`.
+pub(crate) struct Options {
+    pub(crate) rows: u64,
+    pub(crate) rounds: usize,
+}
+
+impl Options {
+    /// A million rows and so many rounds, unless it says otherwise.
+    pub(crate) fn read(rounds: usize) -> Outcome<Self> {
+        let mut options = Self { rows: 1_000_000, rounds };
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--rows" => options.rows = value()?.parse()?,
+                "--rounds" => options.rounds = value()?.parse::<usize>()?.max(1),
+                "--bench" => {}
+                _ => return Err(format!("unknown argument {argument}; there are --rows and --rounds").into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Sends a CSV to an operation; the time from the first byte until the import is complete with so many new rows.
+pub(crate) async fn upload(tarmac: &Tarmac, operation: &str, file: &Path, rows: u64) -> Outcome<Duration> {
+    let file = tokio::fs::File::open(file).await?;
+    let length = file.metadata().await?.len();
+    let body = reqwest::Body::wrap_stream(tokio_util::io::ReaderStream::with_capacity(file, 1 << 18));
+    let started = Instant::now();
+    let response = tarmac
+        .client
+        .post(format!("http://{}{operation}?force=true", tarmac.address))
+        .header("Content-Type", "text/csv")
+        .header("Content-Length", length)
+        .header("Prefer", "wait=3600")
+        .body(body)
+        .send()
+        .await?;
+    let import: serde_json::Value = response.json().await?;
+    let elapsed = started.elapsed();
+    if import["state"] != "complete" || import["counts"]["inserted"] != rows {
+        return Err(format!("the import is not as expected: {import}").into());
+    }
+    Ok(elapsed)
+}
+
+/// How long psql takes for these commands, one after the other.
+pub(crate) fn psql(database_url: &str, commands: &[&str]) -> Outcome<Duration> {
+    let mut psql = Command::new(psql_program()?);
+    psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", database_url]);
+    psql.args(commands.iter().flat_map(|command| ["--command", command]));
+    let started = Instant::now();
+    let done = psql.status()?;
+    let elapsed = started.elapsed();
+    if done.success() { Ok(elapsed) } else { Err("psql failed".into()) }
+}
+
+/// Looked for before the time is taken.
+fn psql_program() -> Outcome<PathBuf> {
+    let on_path = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    on_path
+        .map(|folder| folder.join("psql"))
+        .find(|psql| psql.is_file())
+        .ok_or_else(|| "psql is not on the PATH".into())
+}
+
+/// Sorts; the middle one.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
