@@ -1,29 +1,46 @@
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check bless bench build clean
+.PHONY: help run run-kafka stop test chaos check conformance collection bless bench overload build clean
 
 help: ## List the targets
-	@awk -F ': ## ' '/^[a-z]+: ## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start PostgreSQL and the service on http://127.0.0.1:8080/, import the airports; Ctrl-C stops
 	@dev/run
 
-stop: ## Stop the PostgreSQL a killed run left behind; the data stays
-	@dev/postgres stop
+run-kafka: ## The same with the chunks travelling through a real Kafka, which it starts too
+	@dev/run --kafka
 
-test: ## Run all tests against a PostgreSQL of their own
+stop: ## Stop the PostgreSQL and the Kafka a killed run left behind; the data stays
+	@dev/postgres stop
+	@dev/kafka stop
+
+test: ## Run all tests against a PostgreSQL and a Kafka of their own, then those of make conformance
 	@dev/test
+	@dev/conformance
+
+chaos: ## Break things in the middle of imports, at more moments than `make test` does and with larger files
+	@TARMAC_TEST_SEEDS=$${TARMAC_TEST_SEEDS:-5} TARMAC_TEST_ROWS=$${TARMAC_TEST_ROWS:-20000} dev/test --test it chaos:: -- --nocapture
 
 check: ## Lint the scripts and the code, compare the API document with it
 	@dev/check
 
+conformance: ## Hold the service to its document: linter, fuzzer, generated clients, Postman collection, Swagger UI
+	@dev/conformance
+
+collection: ## Make the Postman collection anew from the API document
+	@dev/conformance collection
+
 bless: ## Write the API document anew from the code
 	@dev/openapi bless
 
-bench: ## Measure the import against psql's \copy
+bench: ## Measure imports against psql's \copy, requests about citizens against plain SQL
 	@dev/bench
+
+overload: ## Put the service under four times the load it can take, and beside 10,000 idle connections
+	@dev/overload
 
 build: ## Build the release binary
 	cargo build --release --locked
 
-clean: ## Delete the build, and the databases and archive of this working copy
+clean: ## Delete the build, and the databases, brokers and archive of this working copy
 	@dev/clean
