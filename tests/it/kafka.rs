@@ -214,14 +214,17 @@ async fn a_topic_that_is_not_as_it_must_be_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_property_that_librdkafka_does_not_know_keeps_the_service_from_starting() {
+async fn properties_that_librdkafka_does_not_take_keep_the_service_from_starting() {
     let topics = Topics::new();
     let app = App::start().await;
     let with =
         |name: &str, value: &str| app.config_with(&[&topics.settings()[..], &[(name, value)]].concat());
-    for (name, value) in
-        [("kafka.producer.linger", "5"), ("kafka.consumer.isolation.level", "read_everything")]
-    {
+    for (name, value) in [
+        ("kafka.producer.linger", "5"),
+        ("kafka.consumer.isolation.level", "read_everything"),
+        // Not in itself: the session may be silent for longer.
+        ("kafka.consumer.max.poll.interval.ms", "5000"),
+    ] {
         let worked = tarmac::app::work(with(name, value), tokio_util::sync::CancellationToken::new()).await;
         let error = worked.expect_err("the property is wrong");
         let mut causes = vec![error.to_string()];

@@ -49,7 +49,7 @@ pub(super) enum Command {
 
 /// Joins the group. Returns as soon as the member runs; it may have no partitions yet.
 pub(super) async fn join(kafka: &Kafka, by: &str, shares: &Shares) -> Result<Member, KafkaFailure> {
-    kafka.topics.prepare().await?;
+    kafka.topics.patiently().prepare().await?;
     let shared = Arc::new(Mutex::new(Shared::default()));
     let context = Context {
         voice: kafka.voice.clone(),

@@ -46,7 +46,7 @@ impl std::fmt::Debug for Kafka {
 }
 
 impl Kafka {
-    /// Contacts nobody yet: a broker that is away is no reason not to start. Fails when librdkafka does not take the
+    /// Waits for nobody: a broker that is away is no reason not to start. Fails when librdkafka does not take the
     /// properties.
     pub fn new(kafka: &config::Kafka, ingest: &config::Ingest) -> Result<Self, KafkaFailure> {
         let settings = Arc::new(Settings::new(kafka, ingest));

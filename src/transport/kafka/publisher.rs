@@ -39,7 +39,7 @@ impl KafkaPublisher {
     }
 
     async fn open(&self) -> Result<ChunkProducer, KafkaFailure> {
-        let partitions = self.kafka.topics.prepare().await?;
+        let partitions = self.kafka.topics.patiently().prepare().await?;
         let settings = self.kafka.settings.chunk_producer(self.import_id);
         let topic = self.kafka.settings.chunks.clone();
         let voice = self.kafka.voice.clone();

@@ -1,6 +1,6 @@
 //! The properties of the clients: Tarmac's own, over them what the configuration says.
 
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, consumer::BaseConsumer, producer::BaseProducer};
 
 use super::KafkaFailure;
 use crate::config::{self, Properties};
@@ -99,13 +99,10 @@ impl Settings {
         overlay(client, &self.kafka.properties)
     }
 
-    /// Whether librdkafka takes the properties; it contacts nobody before it is asked something.
+    /// Whether librdkafka makes clients of the properties that are made only when there is work: some it refuses together.
     pub(super) fn check(&self) -> Result<(), KafkaFailure> {
-        for client in
-            [self.chunk_producer(0), self.dead_letter_producer(), self.consumer(), self.administrator()]
-        {
-            client.create_native_config().map_err(KafkaFailure::Properties)?;
-        }
+        self.chunk_producer(0).create::<BaseProducer>().map_err(KafkaFailure::Properties)?;
+        self.consumer().create::<BaseConsumer>().map_err(KafkaFailure::Properties)?;
         Ok(())
     }
 }

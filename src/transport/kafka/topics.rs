@@ -14,6 +14,9 @@ use super::{
     settings::Settings,
 };
 
+/// How long work waits for a broker's answer: as long as Kafka's own clients do.
+const WORK_ANSWER: Duration = Duration::from_secs(30);
+
 /// A client for questions, one for changes.
 #[derive(Clone)]
 pub(super) struct Topics {
@@ -21,6 +24,7 @@ pub(super) struct Topics {
     voice: Voice,
     asking: FutureProducer<Voice>,
     administrator: Arc<AdminClient<Voice>>,
+    patience: Duration,
 }
 
 impl Topics {
@@ -31,7 +35,12 @@ impl Topics {
     ) -> Result<Self, KafkaFailure> {
         let administrator = settings.administrator().create_with_context(voice.clone());
         let administrator = Arc::new(administrator.map_err(KafkaFailure::Properties)?);
-        Ok(Self { settings, voice, asking, administrator })
+        Ok(Self { settings, voice, asking, administrator, patience: ANSWER })
+    }
+
+    /// The same, for who can wait longer than a person who asks: a cluster that has just started may be slow.
+    pub(super) fn patiently(&self) -> Self {
+        Self { patience: WORK_ANSWER, ..self.clone() }
     }
 
     /// Makes the topics unless they are there, and checks that chunks fit; how many partitions those have. Fails when nobody
@@ -74,7 +83,7 @@ impl Topics {
         let topics = [topic(&self.settings.chunks, kafka.partitions), topic(&self.settings.dead_letters, 1)];
         let made = self
             .administrator
-            .create_topics(&topics, &options())
+            .create_topics(&topics, &self.options())
             .await
             .map_err(self.voice.explain("making the Kafka topics"))?;
         let mut refusals = Vec::new();
@@ -89,11 +98,11 @@ impl Topics {
     }
 
     async fn shape(&self, topic: String) -> Result<Shape, KafkaFailure> {
-        let (asking, voice) = (self.asking.clone(), self.voice.clone());
+        let (asking, voice, patience) = (self.asking.clone(), self.voice.clone(), self.patience);
         blocking(move || {
             let metadata = asking
                 .client()
-                .fetch_metadata(Some(&topic), ANSWER)
+                .fetch_metadata(Some(&topic), patience)
                 .map_err(voice.explain("reading the Kafka topics"))?;
             voice.forget();
             let found =
@@ -182,10 +191,14 @@ impl Topics {
     async fn configuration(&self, topic: &str) -> Result<Option<ConfigResource>, KafkaFailure> {
         let described = self
             .administrator
-            .describe_configs([&ResourceSpecifier::Topic(topic)], &options())
+            .describe_configs([&ResourceSpecifier::Topic(topic)], &self.options())
             .await
             .map_err(self.voice.explain("reading the Kafka topics"))?;
         Ok(described.into_iter().flatten().find(|config| !config.entries.is_empty()))
+    }
+
+    fn options(&self) -> AdminOptions {
+        AdminOptions::new().request_timeout(Some(self.patience)).operation_timeout(Some(self.patience))
     }
 }
 
@@ -193,8 +206,4 @@ struct Shape {
     partitions: i32,
     /// Of the partition that has the fewest.
     replicas: usize,
-}
-
-fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER))
 }
