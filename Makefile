@@ -19,7 +19,8 @@ test: ## Run all tests against a PostgreSQL and a Kafka of their own, then those
 	@dev/conformance
 
 chaos: ## Break things in the middle of imports, at more moments than `make test` does and with larger files
-	@TARMAC_TEST_SEEDS=$${TARMAC_TEST_SEEDS:-5} TARMAC_TEST_ROWS=$${TARMAC_TEST_ROWS:-20000} dev/test --test it chaos:: -- --nocapture
+	@TARMAC_TEST_SEEDS=$${TARMAC_TEST_SEEDS:-5} TARMAC_TEST_ROWS=$${TARMAC_TEST_ROWS:-20000} \
+		TARMAC_TEST_CITIZENS=$${TARMAC_TEST_CITIZENS:-1000000} dev/test --test it -- --nocapture chaos:: kill
 
 check: ## Lint the scripts and the code, compare the API document with it
 	@dev/check

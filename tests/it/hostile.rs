@@ -474,10 +474,7 @@ async fn a_body_cut_off_halfway_leaves_nothing_behind() {
 async fn a_full_disk_is_503_and_leaves_nothing_behind() {
     let database = Database::create().await;
     let archive = tempfile::tempdir().expect("a temporary directory can be made");
-    let mut launch = Launch::new(&database.url, archive.path());
-    // No file may grow beyond 10 KiB; told by an error, as a full disk does, since the signal is ignored.
-    launch.prelude = "trap '' XFSZ; ulimit -f 20";
-    let service = launch.start();
+    let service = Launch::new(&database.url, archive.path()).with_files_up_to(10).start();
     let upload = |file: String| {
         let request = service.client.post("/upload").header("Content-Type", "text/csv");
         request.header("Idempotency-Key", "k").header("Prefer", "wait=60").body(file).send()

@@ -1,10 +1,7 @@
 //! SIGKILL while receiving, splitting, loading and finishing: the client has its answer or asks again, and what is in the
 //! tables at the end is what an undisturbed run leaves.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -19,7 +16,8 @@ use crate::support::{
     files::{bad_row, row, rows},
     imports::{assert_balanced, id, outcome, post_csv},
     process::Launch,
-    wait::until,
+    variables::seed,
+    wait::{DEADLINE, until},
 };
 
 const ROWS: u32 = 200_000;
@@ -120,23 +118,16 @@ async fn send_part(url: String, part: Bytes) {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a failing run is repeated with its seed")]
 async fn an_import_that_is_killed_ten_times_ends_like_an_undisturbed_one() {
-    let seed = match std::env::var("TARMAC_TEST_SEED") {
-        Ok(seed) => seed.parse().expect("TARMAC_TEST_SEED is a number"),
-        Err(_) => rand::rng().random(),
-    };
-    eprintln!("TARMAC_TEST_SEED={seed}");
+    let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let file = file();
 
     let calm = World::new().await;
     let service = calm.launch.start();
     calm.prepare(&service.client).await;
-    let started = Instant::now();
     let import = post_csv(&service.client, "", file.clone()).send().await.json();
     let expected = calm.result(&service.client, id(&import)).await;
-    eprintln!("undisturbed: {:?}", started.elapsed());
     service.kill();
     drop(calm);
 
@@ -231,7 +222,7 @@ async fn an_import_that_is_killed_ten_times_ends_like_an_undisturbed_one() {
 async fn reached<F: Future<Output = bool>>(world: &World, import: i64, moment: impl Fn() -> F) {
     let running =
         format!("select count(*) from imports where id = {import} and state in ('received', 'running')");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + DEADLINE;
     while !moment().await {
         assert_eq!(world.number(&running).await, 1, "the import ended before the moment came");
         assert!(Instant::now() < deadline, "the moment did not come");

@@ -11,15 +11,19 @@ use crate::support::{
     database::Database,
     imports::{assert_balanced, id},
     process::{Launch, Process},
+    variables::{seed, variable},
     wait::until,
 };
 
-/// As many as a build without optimizations imports twice in half a minute.
-const ROWS: &str = "100000";
 /// Of every kind, relations between rows of different chunks among them.
 const FAULTS: &str = "1050";
-/// Of a hundred chunks.
-const CHUNK_ROWS: &str = "1000";
+
+const CHUNK_ROWS: i64 = 1_000;
+
+/// Unless it is told otherwise, as many as a build without optimizations imports twice in half a minute.
+fn rows() -> i64 {
+    variable("TARMAC_TEST_CITIZENS").map_or(100_000, |rows| i64::try_from(rows).expect("not so many"))
+}
 
 struct World {
     database: Database,
@@ -32,7 +36,7 @@ impl World {
         let database = Database::create().await;
         let archive = tempfile::tempdir().expect("a temporary directory can be made");
         let launch = Launch::new(&database.url, archive.path()).with(&[
-            ("ingest.chunk_rows", CHUNK_ROWS),
+            ("ingest.chunk_rows", &CHUNK_ROWS.to_string()),
             // A restarted service waits this long for its own past.
             ("worker.lease_ms", "1000"),
         ]);
@@ -80,16 +84,12 @@ async fn begin(service: &Process, file: Bytes) -> i64 {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a failing run is repeated with its seed")]
 async fn an_import_of_citizens_that_is_killed_five_times_ends_like_an_undisturbed_one() {
-    let seed = match std::env::var("TARMAC_TEST_SEED") {
-        Ok(seed) => seed.parse().expect("TARMAC_TEST_SEED is a number"),
-        Err(_) => rand::rng().random(),
-    };
-    eprintln!("TARMAC_TEST_SEED={seed}");
+    let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let mut fixtures = Command::new(env!("CARGO_BIN_EXE_tarmac"));
-    fixtures.args(["fixtures", "citizens", "--rows", ROWS, "--faults", FAULTS]);
+    fixtures.args(["fixtures", "citizens", "--rows", &rows().to_string(), "--faults", FAULTS]);
+    let chunks = rows() / CHUNK_ROWS;
     let file = Bytes::from(fixtures.output().expect("the program runs").stdout);
 
     let calm = World::new().await;
@@ -102,7 +102,7 @@ async fn an_import_of_citizens_that_is_killed_five_times_ends_like_an_undisturbe
     let world = World::new().await;
     let mut service = world.launch.start();
     let import = begin(&service, file).await;
-    let mut moments: Vec<i64> = (0..4).map(|_| random.random_range(1..80)).collect();
+    let mut moments: Vec<i64> = (0..4).map(|_| random.random_range(1..chunks * 8 / 10)).collect();
     moments.sort_unstable();
     for chunks in moments {
         world.loaded(import, chunks).await;
@@ -113,7 +113,7 @@ async fn an_import_of_citizens_that_is_killed_five_times_ends_like_an_undisturbe
         service.client.get(&format!("/imports/{import}/citizens")).send().await.expect(409);
     }
     // Every chunk is loaded, and the import about to end.
-    world.loaded(import, 100).await;
+    world.loaded(import, chunks).await;
     service.kill();
     service = world.launch.start();
     let result = world.result(&service, import).await;

@@ -10,7 +10,12 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::support::{App, app::airport, client::Answer, wait::until};
+use crate::support::{
+    App,
+    app::airport,
+    client::Answer,
+    wait::{DEADLINE, until},
+};
 
 const ROWS: &str = "1,A,B,C,\\N,\\N,1,2,0,0,U,\\N,airport,S\n";
 
@@ -32,7 +37,7 @@ async fn connect(app: &App) -> TcpStream {
 /// What comes until the service closes the connection.
 async fn rest(mut socket: TcpStream) -> String {
     let mut text = Vec::new();
-    let read = tokio::time::timeout(Duration::from_secs(60), socket.read_to_end(&mut text)).await;
+    let read = tokio::time::timeout(DEADLINE, socket.read_to_end(&mut text)).await;
     match read.expect("the service closes the connection") {
         // Closed with something unread, which is a reset.
         Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
@@ -174,9 +179,7 @@ async fn a_head_that_trickles_is_given_up() {
     });
     let mut text = Vec::new();
     // Closed by the service, with or without a reset.
-    let _ = tokio::time::timeout(Duration::from_secs(60), read.read_to_end(&mut text))
-        .await
-        .expect("it is closed");
+    let _ = tokio::time::timeout(DEADLINE, read.read_to_end(&mut text)).await.expect("it is closed");
     trickle.await.expect("writing fails in the end");
 }
 

@@ -19,7 +19,7 @@ use crate::support::{
     engine::Engine,
     files::{row, rows},
     kafka::Topics,
-    wait::until,
+    wait::{DEADLINE, until},
 };
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -76,7 +76,7 @@ async fn publish(transport: &dyn Transport, chunks: &[(Chunk, Bytes)]) {
 }
 
 async fn next(subscriber: &mut dyn Subscriber) -> Delivery {
-    let received = tokio::time::timeout(Duration::from_secs(60), subscriber.receive()).await;
+    let received = tokio::time::timeout(DEADLINE, subscriber.receive()).await;
     received.expect("a chunk comes").expect("the transport answers")
 }
 

@@ -14,8 +14,15 @@ async fn they_die_one_of_three_and_all_of_them() {
         let cluster = Cluster::start(3).await;
         let topics = Topics::on(cluster.brokers.clone());
         let mut world = World::on(Database::create().await, Some(topics), seed);
-        world.launch =
-            world.launch.clone().with(&[("kafka.replication", "3"), ("kafka.min_insync_replicas", "2")]);
+        world.launch = world.launch.clone().with(&[
+            ("kafka.replication", "3"),
+            ("kafka.min_insync_replicas", "2"),
+            // Three brokers that start at once on one machine are slow.
+            ("kafka.consumer.max.poll.interval.ms", "10000"),
+            ("kafka.consumer.session.timeout.ms", "6000"),
+            ("kafka.producer.transaction.timeout.ms", "20000"),
+            ("kafka.producer.delivery.timeout.ms", "20000"),
+        ]);
         let service = world.launch.start();
         let import = world.upload(&service.client).await;
         let [one, all] = world.moments();

@@ -1,11 +1,8 @@
 //! Failures, at moments that a seed chooses, and one question after each of them: is what was stored and rejected exactly what
 //! an undisturbed run stores and rejects?
 //!
-//! `make test` puts every case to one seed and a small file, `make chaos` to more and larger ones:
-//!
-//! - `TARMAC_TEST_SEED`  the first seed; a run prints its own
-//! - `TARMAC_TEST_SEEDS`  how many, each one more than the one before; 1 unless given
-//! - `TARMAC_TEST_ROWS`  of the file; 6,000 unless given
+//! `make test` puts every case to one seed and a small file, `make chaos` to more and larger ones, as
+//! [`variables`](crate::support::variables) tell.
 
 /// Stamps cases on both transports, for every seed.
 macro_rules! on_every_transport {
@@ -32,13 +29,14 @@ macro_rules! on {
     };
 }
 
+mod archive;
 mod brokers;
 mod clients;
 mod consumers;
 mod database;
 mod kills;
 
-use std::{ops::Range, sync::OnceLock};
+use std::ops::Range;
 
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -49,10 +47,11 @@ use tokio::sync::OnceCell;
 use crate::support::{
     client::Client,
     database::Database,
-    files::{bad_row, row, row_with_codes},
+    files::{bad_row, gzip, row, row_with_codes},
     imports::{assert_balanced, count, id, outcome},
     kafka::Topics,
     process::Launch,
+    variables::{seed, variable},
     wait::until,
 };
 
@@ -72,7 +71,7 @@ struct World {
     /// On Kafka.
     topics: Option<Topics>,
     launch: Launch,
-    _archive: tempfile::TempDir,
+    archive: tempfile::TempDir,
     random: StdRng,
     seed: u64,
 }
@@ -85,18 +84,9 @@ struct Left {
 }
 
 /// The seeds of this run.
-#[expect(clippy::print_stderr, reason = "a failing run is repeated with its seed")]
 fn seeds() -> Range<u64> {
-    static SEED: OnceLock<u64> = OnceLock::new();
-    let seed = *SEED
-        .get_or_init(|| variable("TARMAC_TEST_SEED").unwrap_or_else(|| rand::rng().random::<u32>().into()));
-    eprintln!("TARMAC_TEST_SEED={seed}");
-    seed..seed + variable("TARMAC_TEST_SEEDS").unwrap_or(1)
-}
-
-fn variable(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    let first = seed();
+    first..first + variable("TARMAC_TEST_SEEDS").unwrap_or(1)
 }
 
 /// How many rows the file has.
@@ -144,13 +134,20 @@ impl World {
                 ("kafka.producer.delivery.timeout.ms", "5000"),
             ]);
         }
-        Self { database, topics, launch, _archive: archive, random: StdRng::seed_from_u64(seed), seed }
+        Self { database, topics, launch, archive, random: StdRng::seed_from_u64(seed), seed }
     }
 
     /// Uploads the file; the id of the import.
     async fn upload(&self, client: &Client) -> i64 {
         let request = client.post("/upload").header("Content-Type", "text/csv").body(file());
         id(&request.send().await.expect(202).json())
+    }
+
+    /// Uploads it packed.
+    async fn upload_packed(&self, client: &Client) -> i64 {
+        let request =
+            client.post("/upload").header("Content-Type", "text/csv").header("Content-Encoding", "gzip");
+        id(&request.body(gzip(file())).send().await.expect(202).json())
     }
 
     /// So many moments of an import, in order, each a number of chunks that are loaded. They leave a few chunks to come.

@@ -21,7 +21,10 @@ use tarmac::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{App, wait::until};
+use super::{
+    App,
+    wait::{DEADLINE, until},
+};
 
 /// Longer than any test.
 const LEASE: Duration = Duration::from_secs(600);
@@ -84,7 +87,7 @@ impl Engine {
 
     /// The next chunk.
     pub(crate) async fn receive(&mut self) -> Delivery {
-        let received = tokio::time::timeout(Duration::from_secs(60), self.subscriber.receive()).await;
+        let received = tokio::time::timeout(DEADLINE, self.subscriber.receive()).await;
         received.expect("a chunk comes").expect("the journal answers")
     }
 

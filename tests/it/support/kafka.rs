@@ -15,6 +15,8 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer},
 };
 
+use super::wait::DEADLINE;
+
 /// Enough to share among consumers, and soon made.
 const PARTITIONS: &str = "4";
 
@@ -84,7 +86,7 @@ impl Topics {
             headers.insert(Header { key, value: Some(value) })
         });
         let record = FutureRecord::<str, str>::to(topic).payload(payload).headers(headers);
-        producer.send(record, Duration::from_secs(60)).await.expect("the broker takes it");
+        producer.send(record, DEADLINE).await.expect("the broker takes it");
     }
 
     /// How many messages, and markers of transactions, the topic of chunks holds.
@@ -114,7 +116,7 @@ impl Topics {
         consumer.subscribe(&[&self.dead_letters()]).expect("the name is a topic's");
         let mut letters = Vec::new();
         while letters.len() < number {
-            let received = tokio::time::timeout(Duration::from_secs(60), consumer.recv()).await;
+            let received = tokio::time::timeout(DEADLINE, consumer.recv()).await;
             let message = received.expect("a dead letter comes").expect("the broker answers");
             let headers = message.headers().into_iter().flat_map(Headers::iter).map(|header| {
                 let value = String::from_utf8(header.value.unwrap_or_default().to_vec());
@@ -149,7 +151,7 @@ impl Topics {
     pub(crate) async fn committed(&self) -> Vec<i64> {
         let (consumer, partitions) = self.group();
         let committed = tokio::task::spawn_blocking(move || {
-            consumer.committed_offsets(partitions, Duration::from_secs(60)).expect("the broker answers")
+            consumer.committed_offsets(partitions, DEADLINE).expect("the broker answers")
         });
         let committed = committed.await.expect("no panic");
         let positions = committed.elements().into_iter().map(|partition| match partition.offset() {
@@ -183,13 +185,13 @@ impl Topics {
         let topic = self.chunks();
         let opened = tokio::task::spawn_blocking(move || {
             let producer: BaseProducer = client.create().expect("a client can be made");
-            producer.init_transactions(Duration::from_secs(60)).expect("the broker answers");
+            producer.init_transactions(DEADLINE).expect("the broker answers");
             producer.begin_transaction().expect("there is none yet");
             for partition in 0..PARTITIONS.parse().expect("a number") {
                 let record = BaseRecord::<str, str>::to(&topic).payload("never said").partition(partition);
                 producer.send(record).expect("the queue is not full");
             }
-            producer.flush(Duration::from_secs(60)).expect("the broker takes it");
+            producer.flush(DEADLINE).expect("the broker takes it");
             producer
         });
         opened.await.expect("no panic")
@@ -208,7 +210,7 @@ impl Topics {
 
 /// Enough time for a busy machine.
 fn options() -> AdminOptions {
-    let patience = Some(Duration::from_secs(60));
+    let patience = Some(DEADLINE);
     AdminOptions::new().request_timeout(patience).operation_timeout(patience)
 }
 

@@ -5,12 +5,14 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, mpsc},
-    time::Duration,
 };
 
 use serde_json::Value;
 
-use super::{client::Client, wait::until};
+use super::{
+    client::Client,
+    wait::{DEADLINE, until},
+};
 
 /// A running `tarmac serve`; killed when dropped.
 pub(crate) struct Process {
@@ -21,7 +23,7 @@ pub(crate) struct Process {
     running: Running,
 }
 
-/// A running `tarmac`, whatever its command; killed when dropped.
+/// A running `tarmac`, whatever its command; killed when dropped. Prints its log when the test fails.
 pub(crate) struct Running {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -36,8 +38,8 @@ pub(crate) struct Launch {
     pub(crate) archive: PathBuf,
     /// `TARMAC_…` variables beside those.
     environment: Vec<(String, String)>,
-    /// Runs before the program, in a shell that becomes it: `ulimit -f 1`.
-    pub(crate) prelude: &'static str,
+    /// Runs before the program, in a shell that becomes it.
+    prelude: String,
 }
 
 impl Launch {
@@ -47,7 +49,7 @@ impl Launch {
             database_url: database_url.to_owned(),
             archive: archive.to_owned(),
             environment: Vec::new(),
-            prelude: ":",
+            prelude: ":".to_owned(),
         }
     }
 
@@ -59,11 +61,17 @@ impl Launch {
         self
     }
 
+    /// With a disk that is full for files longer than so many KiB. Told by an error, as a full disk does: the signal is ignored.
+    pub(crate) fn with_files_up_to(mut self, kib: usize) -> Self {
+        self.prelude = format!("trap '' XFSZ; ulimit -f {}", 2 * kib);
+        self
+    }
+
     /// Starts the service and returns once it serves.
     pub(crate) fn start(&self) -> Process {
         let (bound, address) = mpsc::channel();
         let running = self.spawn("serve", bound);
-        let address = address.recv_timeout(Duration::from_secs(60));
+        let address = address.recv_timeout(DEADLINE);
         let address = address.unwrap_or_else(|error| panic!("{error}: {:?}", running.log()));
         Process { client: Client::new(format!("http://{address}")), address, running }
     }
@@ -176,7 +184,11 @@ impl Running {
 }
 
 impl Drop for Running {
+    #[expect(clippy::print_stderr, reason = "a failing test is explained by what the process said")]
     fn drop(&mut self) {
         self.die();
+        if std::thread::panicking() {
+            eprintln!("the log of process {}:\n{}", self.child.id(), self.log().join("\n"));
+        }
     }
 }
