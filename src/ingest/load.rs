@@ -62,6 +62,23 @@ pub struct Checked {
     unpaired: u64,
 }
 
+impl Checked {
+    /// Records of the chunk.
+    pub fn rows_read(&self) -> i64 {
+        self.rows_read
+    }
+
+    /// Records that became rows.
+    pub fn good_rows(&self) -> u64 {
+        self.copy.rows()
+    }
+
+    /// The others, in the order of the file.
+    pub fn rejects(&self) -> &[Reject] {
+        &self.rejects
+    }
+}
+
 /// A parser for records of this dialect.
 pub(super) fn parser<'a>(dialect: &Dialect, bytes: &'a [u8]) -> csv::Reader<&'a [u8]> {
     csv::ReaderBuilder::new()

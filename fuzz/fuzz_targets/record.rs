@@ -1,0 +1,56 @@
+//! Any chunk of any dataset is checked without panic, and every record is a row or a reject.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use chrono::NaiveDate;
+use libfuzzer_sys::fuzz_target;
+use tarmac::{datasets, db::imports::Dialect, ingest::load::Format, transport::Chunk};
+
+#[derive(Debug, Arbitrary)]
+struct Input<'a> {
+    dataset: bool,
+    /// Which columns the file has, in which order.
+    columns: Vec<u8>,
+    delimiter: u8,
+    quote: u8,
+    null: &'a str,
+    bytes: &'a [u8],
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let dataset = datasets::ALL[usize::from(input.dataset)];
+    let columns: Vec<String> = if input.columns.is_empty() {
+        dataset.columns.iter().map(|column| column.name.to_owned()).collect()
+    } else {
+        let names = input.columns.iter().map(|&at| dataset.columns[usize::from(at) % dataset.columns.len()].name);
+        names.map(ToOwned::to_owned).collect()
+    };
+    let dialect = Dialect {
+        delimiter: input.delimiter & 0x7f,
+        quote: input.quote & 0x7f,
+        null: input.null.to_owned(),
+        header: None,
+    };
+    let today = NaiveDate::from_ymd_opt(2026, 1, 1).expect("a day that exists");
+    let format = Format::new(dataset, dialect, &columns, today, "upload");
+    let chunk = Chunk {
+        import_id: 1,
+        epoch: 1,
+        chunk_no: 0,
+        file_no: 0,
+        object: String::new(),
+        byte_offset: 0,
+        byte_len: input.bytes.len() as u64,
+        first_row: 1,
+        first_line: 1,
+        broken: None,
+        traceparent: None,
+    };
+    let checked = format.check(&chunk, input.bytes);
+    let rejected = checked.rejects().len() as i64;
+    assert_eq!(checked.rows_read(), checked.good_rows() as i64 + rejected);
+    for reject in checked.rejects() {
+        assert!((1..=checked.rows_read()).contains(&reject.row));
+        assert!(!reject.message.contains('\0') && !reject.value.as_deref().unwrap_or("").contains('\0'));
+    }
+});
