@@ -1,7 +1,11 @@
 //! Configuration: a commented default file, environment variables over it, flags over those.
 //!
 //! `TARMAC_INGEST_CHUNK_ROWS=5000` sets `chunk_rows` of section `[ingest]`: the first word after the prefix is the
-//! section, the rest the key. Names carry their unit. An unknown key is refused with what is allowed.
+//! section, the rest the key; `TARMAC_DATABASE_URL_FILE` names a file that holds the value. Names carry their unit. An unknown
+//! key is refused with what is allowed.
+
+mod archive;
+mod environment;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,10 +16,12 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use self::archive::{Archive, Place, Secret};
+
 /// The defaults, with what each means; `tarmac config` prints it.
 pub const DEFAULTS: &str = include_str!("../tarmac.toml");
 
-const ENVIRONMENT_PREFIX: &str = "TARMAC_";
+const HALF_A_KEY: &str = "comes with secret_access_key: set both, or neither";
 
 /// All of it, one field a section.
 #[derive(Debug, Clone, Deserialize)]
@@ -31,6 +37,10 @@ pub struct Config {
     pub database: Database,
     /// `[archive]`
     pub archive: Archive,
+    /// `[long_term]`
+    pub long_term: Archive,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[ingest]`
     pub ingest: Ingest,
     /// `[worker]`
@@ -161,12 +171,14 @@ pub struct Database {
     pub silent_ms: u64,
 }
 
-/// `[archive]`: where uploads are kept, unchanged.
+/// `[retention]`: what goes to the long-term archive, and when.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Archive {
-    /// A local directory; made when it is missing.
-    pub directory: PathBuf,
+pub struct Retention {
+    /// How long the upload, the ledger and the rejects of an import stay after its end.
+    pub days: u32,
+    /// How long a worker waits between looking for what is old, seconds; 0: it does not.
+    pub every_seconds: u64,
 }
 
 /// `[ingest]`: limits of what is read, and how it is cut.
@@ -340,15 +352,29 @@ pub enum ConfigError {
         /// What is wrong, and what is allowed.
         message: &'static str,
     },
+    /// A setting that is given itself and by a file.
+    #[error("{variable} and {variable}_FILE are both set: which one counts?")]
+    Twice {
+        /// The environment variable without its ending.
+        variable: String,
+    },
+    /// A setting's file cannot be read.
+    #[error("{variable}: reading {}", .path.display())]
+    File {
+        /// The environment variable.
+        variable: String,
+        /// What it names.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl Config {
     /// Defaults, then the file when there is one, then the environment, then `overrides` (`section.key`, value).
     pub fn load(file: Option<&std::path::Path>, overrides: &[(&str, String)]) -> Result<Self, ConfigError> {
-        let environment = std::env::vars()
-            .filter_map(|(name, value)| Some((section_key(&name)?, value)))
-            .collect::<HashMap<_, _>>();
-        Self::from_parts(file, environment, overrides)
+        Self::from_parts(file, environment::settings(std::env::vars())?, overrides)
     }
 
     /// [`Config::load`] with the environment handed in, as `section.key`.
@@ -381,6 +407,7 @@ impl Config {
             ("ingest.chunk_bytes", self.ingest.chunk_bytes as u64),
             ("ingest.chunks_in_flight", self.ingest.chunks_in_flight),
             ("ingest.record_bytes", self.ingest.record_bytes as u64),
+            ("retention.days", self.retention.days.into()),
             ("worker.lease_ms", self.worker.lease_ms),
             ("worker.stalled_ms", self.worker.stalled_ms),
             ("kafka.partitions", u64::try_from(self.kafka.partitions).unwrap_or(0)),
@@ -433,6 +460,29 @@ impl Config {
                 message: "must be 1 to 200 of the characters a-z A-Z 0-9 . _ -, for topics are named after it",
             });
         }
+        if let Err(message) = self.archive.place() {
+            return Err(ConfigError::Value { key: "archive.url", message });
+        }
+        if let Err(message) = self.long_term.place()
+            && !self.long_term.url.is_empty()
+        {
+            return Err(ConfigError::Value { key: "long_term.url", message });
+        }
+        for (key, archive) in
+            [("archive.access_key_id", &self.archive), ("long_term.access_key_id", &self.long_term)]
+        {
+            if archive.has_half_a_key() {
+                return Err(ConfigError::Value { key, message: HALF_A_KEY });
+            }
+        }
+        if !self.long_term.url.is_empty()
+            && (&self.long_term.url, &self.long_term.endpoint) == (&self.archive.url, &self.archive.endpoint)
+        {
+            return Err(ConfigError::Value {
+                key: "long_term.url",
+                message: "must not be that of the archive",
+            });
+        }
         if self.database.url.is_empty() {
             return Err(ConfigError::Value {
                 key: "database.url",
@@ -443,32 +493,13 @@ impl Config {
     }
 }
 
-/// `TARMAC_INGEST_CHUNK_ROWS` is `ingest.chunk_rows`; a variable of another program is nothing. Variables that stand for
-/// a command's flags, and those for tests, are not configuration.
-fn section_key(variable: &str) -> Option<String> {
-    let name = variable.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase();
-    let (section, key) = name.split_once('_')?;
-    if name == "config_file" || matches!(section, "upload" | "test" | "dev") {
-        return None;
-    }
-    // librdkafka's names have dots and no underscores: TARMAC_KAFKA_PROPERTIES_SASL_PASSWORD.
-    let is_property = |table: &str| key.strip_prefix(table).is_some_and(|name| name.starts_with('_'));
-    if section == "kafka" && ["properties", "producer", "consumer"].into_iter().any(is_property) {
-        return Some(format!("{section}.{}", key.replace('_', ".")));
-    }
-    Some(format!("{section}.{key}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let environment = environment
-            .iter()
-            .filter_map(|(name, value)| Some((section_key(name)?, (*value).to_owned())))
-            .collect();
-        Config::from_parts(None, environment, &[])
+        let variables = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        Config::from_parts(None, environment::settings(variables)?, &[])
     }
 
     fn message(result: Result<Config, ConfigError>) -> String {
@@ -493,14 +524,6 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_of_a_flag_or_of_the_tests_is_no_key() {
-        for name in ["TARMAC_UPLOAD_KEY", "TARMAC_CONFIG_FILE", "TARMAC_TEST_DATABASE_URL", "TARMAC_DEV_PORT"]
-        {
-            assert_eq!(section_key(name), None, "{name}");
-        }
-    }
-
-    #[test]
     fn a_rate_is_a_number_or_a_word() {
         let rate = |value| {
             load(&[URL, ("TARMAC_LIMITS_REQUESTS_PER_MINUTE", value)])
@@ -517,10 +540,10 @@ mod tests {
         let file = tempfile::NamedTempFile::with_suffix(".toml").expect("a file can be made");
         let text = "[kafka.properties]\nsasl.mechanism = 'PLAIN'\n'security.protocol' = 'sasl_plaintext'\n[kafka.producer]\nretries = 7\n";
         std::fs::write(&file, text).expect("the file can be written");
-        let environment = [URL, ("TARMAC_KAFKA_PROPERTIES_SASL_PASSWORD", "a_b")];
-        let environment =
-            environment.map(|(name, value)| (section_key(name).expect("a key"), value.to_owned()));
-        let kafka = Config::from_parts(Some(file.path()), environment.into(), &[]).expect("valid").kafka;
+        let variables = [URL, ("TARMAC_KAFKA_PROPERTIES_SASL_PASSWORD", "a_b")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = environment::settings(variables).expect("valid");
+        let kafka = Config::from_parts(Some(file.path()), environment, &[]).expect("valid").kafka;
         let properties = |of: &[(&str, &str)]| {
             Properties(of.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
         };
@@ -549,6 +572,16 @@ mod tests {
         assert!(error.contains("kafka.min_insync_replicas"), "{error}");
         let error = message(load(&[URL, ("TARMAC_KAFKA_APPLICATION", "a b")]));
         assert!(error.contains("kafka.application"), "{error}");
+        for url in ["", "s3://", "ftp://host/directory", "file://host/directory"] {
+            let error = message(load(&[URL, ("TARMAC_ARCHIVE_URL", url)]));
+            assert!(error.contains("archive.url") && error.contains("s3://bucket"), "{error}");
+        }
+        let error = message(load(&[URL, ("TARMAC_ARCHIVE_ACCESS_KEY_ID", "id")]));
+        assert!(error.contains("archive.access_key_id") && error.contains("secret_access_key"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_LONG_TERM_URL", "ftp://host")]));
+        assert!(error.contains("long_term.url") && error.contains("s3://bucket"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_LONG_TERM_URL", "archive")]));
+        assert!(error.contains("long_term.url") && error.contains("not be that of the archive"), "{error}");
         let error = message(load(&[]));
         assert!(error.contains("TARMAC_DATABASE_URL"), "{error}");
     }

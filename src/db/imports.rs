@@ -119,6 +119,10 @@ pub struct Import {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+    pub archived_at: Option<DateTime<Utc>>,
+    pub restored_at: Option<DateTime<Utc>>,
+    pub loaded_chunks: Option<i64>,
+    pub loaded_bytes: Option<i64>,
 }
 
 /// What became of the rows: `rows_read = inserted + updated + unchanged + deleted + rejected`.
@@ -142,10 +146,25 @@ pub struct ImportError {
     pub message: String,
 }
 
+/// The number and the time of an import that was lost and is made again.
+#[derive(Debug, Clone, Copy)]
+pub struct Again {
+    /// Its number.
+    pub id: i64,
+    /// When its bytes were safe.
+    pub created_at: DateTime<Utc>,
+}
+
 /// Adds an import. Nobody sees it before the transaction commits.
-pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Import, DbError> {
-    let import = sqlx::query_as("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning *")
+pub async fn insert(
+    connection: &mut PgConnection,
+    new: &NewImport,
+    again: Option<Again>,
+) -> Result<Import, DbError> {
+    let import = sqlx::query_as("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent, id, created_at)
+         overriding system value
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+             coalesce($13, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($14, now())) returning *")
     .bind(new.dataset)
     .bind(new.mode)
     .bind(new.max_rejects)
@@ -158,6 +177,8 @@ pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Im
     .bind(new.bytes)
     .bind(new.sha256.as_slice())
     .bind(&new.traceparent)
+    .bind(again.map(|again| again.id))
+    .bind(again.map(|again| again.created_at))
     .fetch_one(&mut *connection)
     .await
     .map_err(DbError::during("adding an import"))?;
@@ -170,13 +191,16 @@ pub async fn insert_complete(
     connection: &mut PgConnection,
     new: &NewImport,
     rows: i64,
-) -> Result<i64, DbError> {
-    let id = sqlx::query_scalar(
+    again: Option<Again>,
+) -> Result<Import, DbError> {
+    sqlx::query_as(
         "with import as (
              insert into imports (dataset, mode, dialect, media_type, source, bytes, sha256, state, chunks_total,
-                 rows_read, inserted, updated, unchanged, deleted, rejected, dry_run, started_at, finished_at)
-             values ($1, $2, $3, $4, $5, $6, $7, 'complete', 1, $8, $8, 0, 0, 0, 0, $9, now(), clock_timestamp())
-             returning id, source, bytes
+                 rows_read, inserted, updated, unchanged, deleted, rejected, dry_run, started_at, finished_at, id, created_at)
+             overriding system value
+             values ($1, $2, $3, $4, $5, $6, $7, 'complete', 1, $8, $8, 0, 0, 0, 0, $9, now(), clock_timestamp(),
+                 coalesce($10, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($11, now()))
+             returning *
          ), file as (
              insert into import_files (import_id, file_no, object, bytes) select id, 0, source, bytes from import
          ), chunk as (
@@ -184,7 +208,7 @@ pub async fn insert_complete(
                  (import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected)
              select id, 0, 0, 1, 1, 0, bytes, $8, 0 from import
          )
-         select id from import",
+         select * from import",
     )
     .bind(new.dataset)
     .bind(new.mode)
@@ -195,10 +219,11 @@ pub async fn insert_complete(
     .bind(new.sha256.as_slice())
     .bind(rows)
     .bind(new.dry_run)
+    .bind(again.map(|again| again.id))
+    .bind(again.map(|again| again.created_at))
     .fetch_one(connection)
     .await
-    .map_err(DbError::during("adding a complete import"))?;
-    Ok(id)
+    .map_err(DbError::during("adding a complete import"))
 }
 
 /// The first import of the same bytes with the same settings that is complete or on its way there.

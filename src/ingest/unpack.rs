@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use zip::{ZipArchive, result::ZipError};
 
-use super::{IngestError, blocking};
+use super::{IngestError, blocking, damage_of, sealed};
 use crate::{
     archive::{Archive, ArchiveError},
     config,
@@ -31,6 +31,7 @@ pub async fn unpack(
             columns: None,
         }]);
     }
+    archive.verify(sealed(import)).await.map_err(|error| damage_of(import, error))?;
     let unpacker = Unpacker {
         archive: archive.clone(),
         limits: limits.clone(),
@@ -47,9 +48,12 @@ pub async fn remove_unpacked(archive: &Archive, import_id: i64) {
     }
 }
 
+/// Where unpacked files are, in a folder for each import.
+pub const FOLDER: &str = "unpacked";
+
 /// Where what is unpacked from an upload is kept.
 fn folder(import_id: i64) -> String {
-    format!("unpacked/{import_id}")
+    format!("{FOLDER}/{import_id}")
 }
 
 /// Runs where blocking is allowed, because gzip and zip readers block.
