@@ -6,6 +6,8 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path};
 
+use crate::meter::{Meter, store::MeteredStore};
+
 /// Bytes written at once; S3 accepts no smaller part.
 const PART_BYTES: usize = 5 * 1024 * 1024;
 /// Parts under way at once: bounds the memory of an upload.
@@ -63,6 +65,11 @@ impl Archive {
             .with_automatic_cleanup(true)
             .with_fsync(true);
         Ok(Self { store: Arc::new(store) })
+    }
+
+    /// The same with every operation counted.
+    pub fn metered(self, meter: &Meter) -> Self {
+        Self { store: Arc::new(MeteredStore::new(self.store, meter.clone())) }
     }
 
     /// Begins a new object.

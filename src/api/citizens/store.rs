@@ -127,6 +127,7 @@ impl Context {
             let mut transaction = self.db.begin().await?;
             let rows = i64::try_from(citizens.len()).unwrap_or(i64::MAX);
             let id = db::imports::insert_complete(&mut transaction, import, rows).await?;
+            tracing::Span::current().record("import", id);
             if !import.dry_run {
                 citizens::insert(&mut transaction, id, citizens).await?;
             }

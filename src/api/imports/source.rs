@@ -39,11 +39,7 @@ pub(super) async fn answer(context: &Context, import: Import) -> Result<SourceAn
     let archive = context.archive.clone();
     // Before the first byte is sent an absent object can still be told.
     let unavailable = |error| {
-        tracing::error!(
-            import = import.id,
-            error = &error as &dyn std::error::Error,
-            "cannot read an upload"
-        );
+        tracing::error!(error = &error as &dyn std::error::Error, "cannot read an upload");
         Unavailable::new("the upload cannot be read now")
     };
     let first = archive.read(&import.source, 0..total.min(BLOCK_BYTES)).await.map_err(unavailable)?;

@@ -104,7 +104,7 @@ impl Settings {
         for client in
             [self.chunk_producer(0), self.dead_letter_producer(), self.consumer(), self.administrator()]
         {
-            client.create_native_config().map_err(KafkaFailure::Properties)?;
+            client.create_native_config().map_err(KafkaFailure::properties)?;
         }
         Ok(())
     }
