@@ -20,7 +20,10 @@ use object_store::{
 use sha2::{Digest, Sha256};
 
 pub use self::writer::Writer;
-use crate::config::{self, Place};
+use crate::{
+    config::{self, Place},
+    meter::{Meter, store::MeteredStore},
+};
 
 /// What a store that does not answer is given before its caller is told: a client waits for it.
 const RETRIES: usize = 3;
@@ -117,6 +120,11 @@ impl Archive {
             Err(allowed) => return Err(failed()(generic(allowed.into()))),
         };
         Ok(Self { store, directory })
+    }
+
+    /// The same with every operation counted.
+    pub fn metered(self, meter: &Meter) -> Self {
+        Self { store: Arc::new(MeteredStore::new(self.store, meter.clone())), ..self }
     }
 
     /// Writes a small object in one go.

@@ -69,6 +69,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
             "request",
             request.id = %id,
             http.method = %request.method(),
+            import = tracing::field::Empty,
             key.id = tracing::field::Empty
         );
         request.set_data(Arc::clone(&self.config));

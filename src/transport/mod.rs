@@ -47,6 +47,13 @@ pub struct Chunk {
     pub traceparent: Option<String>,
 }
 
+impl Chunk {
+    /// What is done with the chunk: whatever is logged within says whose it is.
+    pub fn span(&self) -> tracing::Span {
+        tracing::info_span!("chunk", import = self.import_id, chunk = self.chunk_no)
+    }
+}
+
 /// Why a record cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

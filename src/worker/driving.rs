@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{LOOK_AGAIN, Worker, backoff};
 use crate::{
@@ -39,20 +40,19 @@ pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) 
             }
             continue;
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = keep_lease(&worker, id, &owner, lease) => {
-                tracing::warn!(import = id, "lost the lease: another worker goes on");
+        let led = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = keep_lease(&worker, id, &owner, lease) => {
+                    tracing::warn!("lost the lease: another worker goes on");
+                }
+                () = lead(&driver, id, Duration::from_millis(worker.config.worker.stalled_ms)) => {}
             }
-            () = lead(&driver, id, Duration::from_millis(worker.config.worker.stalled_ms)) => {}
-        }
-        if let Err(error) = leases::release(&worker.db, id, &owner).await {
-            tracing::warn!(
-                import = id,
-                error = &error as &dyn std::error::Error,
-                "could not release an import"
-            );
-        }
+            if let Err(error) = leases::release(&worker.db, id, &owner).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not release an import");
+            }
+        };
+        led.instrument(tracing::info_span!("import", import = id)).await;
     }
 }
 
@@ -65,11 +65,7 @@ async fn keep_lease(worker: &Worker, id: i64, owner: &str, lease: Duration) {
             Ok(false) => return,
             // The lease may run out meanwhile; the epoch protects the import then.
             Err(error) => {
-                tracing::warn!(
-                    import = id,
-                    error = &error as &dyn std::error::Error,
-                    "could not renew a lease"
-                );
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not renew a lease");
             }
         }
     }
@@ -85,11 +81,7 @@ async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
             Ok(None) => return,
             Err(error) => {
                 attempt += 1;
-                tracing::warn!(
-                    import = id,
-                    error = &error as &dyn std::error::Error,
-                    "could not read an import"
-                );
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not read an import");
                 tokio::time::sleep(backoff(attempt)).await;
                 continue;
             }
@@ -97,7 +89,7 @@ async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
         let error = match driver.drive(&import, patience).await {
             Ok(()) | Err(IngestError::Fenced) => return,
             Err(error @ IngestError::Stalled(_)) => {
-                tracing::warn!(import = id, "{error}: what is missing is published again");
+                tracing::warn!("{error}: what is missing is published again");
                 patience = patience.saturating_mul(2);
                 continue;
             }
@@ -105,9 +97,9 @@ async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
         };
         attempt += 1;
         if error.is_passing() {
-            tracing::warn!(import = id, error = &error as &dyn std::error::Error, "an import must wait");
+            tracing::warn!(error = &error as &dyn std::error::Error, "an import must wait");
         } else if let Err(error) = fail(driver, &import, error).await {
-            tracing::warn!(import = id, error = &error as &dyn std::error::Error, "could not fail an import");
+            tracing::warn!(error = &error as &dyn std::error::Error, "could not fail an import");
         } else {
             return;
         }
@@ -116,16 +108,16 @@ async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
 }
 
 async fn fail(driver: &Driver, import: &Import, error: IngestError) -> Result<(), IngestError> {
-    let error = explain(import.id, error);
+    let error = explain(error);
     finish::fail(&driver.db, &driver.archive, import.id, import.epoch, &error).await
 }
 
 /// What the import's owner is told of a failure that is not the file's: nothing of what is inside.
-pub(super) fn explain(import_id: i64, error: IngestError) -> ImportError {
+pub(super) fn explain(error: IngestError) -> ImportError {
     match error {
         IngestError::Refused(error) => error,
         error => {
-            tracing::error!(import = import_id, error = &error as &dyn std::error::Error, "an import fails");
+            tracing::error!(error = &error as &dyn std::error::Error, "an import fails");
             ImportError {
                 code: "internal",
                 message: "the service could not load the file; its log has the reason".to_owned(),

@@ -32,6 +32,7 @@ mod keys;
 mod kill;
 mod kill_citizens;
 mod limits;
+mod logs;
 mod metrics;
 mod migrations;
 mod near;

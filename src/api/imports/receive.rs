@@ -212,6 +212,7 @@ impl Context {
         let mut transaction = self.db.begin().await?;
         let received = receive::register(&mut transaction, &self.archive, stored, options).await?;
         let (Received::New(import) | Received::Same(import)) = received.clone();
+        tracing::Span::current().record("import", import.id);
         let progress = chunks::progress(&mut transaction, import.id).await?;
         let view = ImportView::new(import, &progress, Utc::now());
         let answer = idempotency::render(mode.answer(view.clone(), None)).await?;

@@ -91,21 +91,27 @@ impl Launch {
             .env("TARMAC_LOG_FILTER", "info")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program can be started");
-        let stderr = child.stderr.take().expect("its log is piped");
+        let stdout = child.stdout.take().expect("its log is piped");
+        let stderr = child.stderr.take().expect("what it says in despair is piped");
         let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = Arc::clone(&log);
+        let (lines, last_words) = (Arc::clone(&log), Arc::clone(&log));
         std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let event: Value = serde_json::from_str(&line).unwrap_or_default();
                 if event["fields"]["message"] == "serving" {
                     // Nobody waits for it any more when starting took too long.
                     drop(bound.send(event["fields"]["address"].as_str().unwrap_or_default().to_owned()));
                 }
                 lines.lock().expect("nobody panics with it").push(line);
+            }
+        });
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                last_words.lock().expect("nobody panics with it").push(line);
             }
         });
         Running { child, log }
