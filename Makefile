@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run run-kafka stop test chaos check conformance collection bless bench overload build clean
+.PHONY: help run run-kafka stop test chaos check conformance collection bless bench overload fuzz build clean
 
 help: ## List the targets
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench: ## Measure imports against psql's \copy, requests about citizens against 
 
 overload: ## Put the service under four times the load it can take, and beside 10,000 idle connections
 	@dev/overload
+
+fuzz: ## Throw made-up bytes at whatever reads what strangers send, ten minutes for each target
+	@dev/fuzz
 
 build: ## Build the release binary
 	cargo build --release --locked
