@@ -86,11 +86,11 @@ async fn what_came_after_the_backup_is_replayed_from_the_archive() {
     let last = app.upload("", rows(4_000..4_010)).await;
     assert_eq!(outcome(&last), [10, 0, 0, 0, 0]);
     // Some of that is in the long-term archive alone by the time the database is lost.
-    app.run("update imports set finished_at = now() - interval '20 days' where id in (3, 4)").await;
+    app.run("update imports set finished_at = now() - interval '20 days' where id in (1, 3, 4)").await;
     let old = Launch::new(&app.database.url, archive).with(&[("long_term.url", long_term)]);
     let rejects: Vec<String> = content(&app.database).await;
     let (status, out, err) = old.run(&["retain"]).await;
-    assert!(status.success() && out.contains("moved 2 imports"), "{out}{err}");
+    assert!(status.success() && out.contains("moved 3 imports"), "{out}{err}");
     let objects = files_below(archive).len();
 
     let restored = Database::empty().await;
@@ -98,20 +98,26 @@ async fn what_came_after_the_backup_is_replayed_from_the_archive() {
     let launch = Launch::new(&restored.url, archive)
         .with(&[("long_term.url", long_term), ("ingest.chunk_rows", "100")]);
     let (status, out, err) = launch.run(&["replay", "--missing", "--dry-run"]).await;
-    assert!(status.success() && out.lines().count() == 9 && out.contains("village.csv"), "{out}{err}");
+    assert!(status.success() && out.lines().count() == 10 && out.contains("village.csv"), "{out}{err}");
+    assert!(out.starts_with("import 1: its upload is missing: airports"), "{out}");
     // What nobody has replayed yet is no litter.
     let (status, out, err) = launch.run(&["retain"]).await;
     assert!(status.success() && out.contains(" 0 objects"), "{out}{err}");
     assert_eq!(files_below(archive).len(), objects);
 
     let (status, out, err) = launch.run(&["replay", "--missing"]).await;
-    assert!(status.success() && out.contains("9 uploads were missing, 0 could"), "{out}{err}");
+    assert!(status.success() && out.contains("10 were missing, 0 could"), "{out}{err}");
     assert!(out.contains("import 7: imported again, and failed: 1 of 2 rows"), "{out}");
     let found = content(&restored).await;
     for (found, expected) in found.iter().zip(&rejects) {
         assert_eq!(found, expected);
     }
     assert_eq!(found.len(), rejects.len());
+    let source: String = sqlx::query_scalar("select source from imports where id = 1")
+        .fetch_one(&restored.pool)
+        .await
+        .expect("the import is there");
+    assert!(archive.join(source).exists(), "the upload of what the backup has is back, too");
     // Numbers go on behind those that came back, and there is nothing left to do.
     let next: i64 = sqlx::query_scalar("select nextval('imports_id_seq')")
         .fetch_one(&restored.pool)
@@ -119,7 +125,7 @@ async fn what_came_after_the_backup_is_replayed_from_the_archive() {
         .expect("the sequence is there");
     assert!(next > id(&last), "{next}");
     let (status, out, err) = launch.run(&["replay", "--missing"]).await;
-    assert!(status.success() && out.starts_with("0 uploads were missing"), "{out}{err}");
+    assert!(status.success() && out.starts_with("0 were missing"), "{out}{err}");
 }
 
 #[tokio::test]
@@ -142,7 +148,7 @@ async fn an_upload_that_was_sent_again_is_not_loaded_twice_and_a_taken_number_st
     let expected = "import 1: imported again as import 2: 9 rows, 0 rejected\n\
                     import 2: is here as import 1\n\
                     import 3: imported again: 1 rows, 0 rejected\n\
-                    3 uploads were missing, 0 could not be brought back\n";
+                    3 were missing, 0 could not be brought back\n";
     assert!(status.success(), "{out}{err}");
     assert_eq!(out, expected, "{err}");
     let airports: i64 =

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{
     App,
     app::{files_below, spoil},
-    files::{fixture, row, rows, zip},
+    files::{bad_row, fixture, row, rows, zip},
     imports::{count, id, post_csv},
     process::Launch,
     s3::S3,
@@ -235,6 +235,20 @@ async fn a_copy_that_cannot_be_read_back_right_deletes_nothing() {
     spoil(&ledger);
     world.tarmac(&["replay", "2"]).await;
     assert_eq!((world.seen(import).await, world.rows(import).await), before);
+}
+
+#[tokio::test]
+async fn a_list_of_rejects_that_goes_while_it_is_read_breaks_off() {
+    let world = World::new().await;
+    // More than what fits between a client that does not read and the service.
+    let long = "x".repeat(4_000);
+    let file: String = (1..6_000).map(|id| bad_row(id).replace("City", &long)).collect();
+    assert_eq!(count(&world.app.upload("", file).await, "rejected"), 5_999);
+    let url = format!("{}/imports/1/rejects.csv", world.app.client.base());
+    let mut answer = reqwest::get(url).await.expect("the service answers");
+    assert!(answer.chunk().await.expect("the list begins").is_some());
+    world.tarmac(&RETAIN_ALL).await;
+    assert!(answer.bytes().await.is_err(), "half a list does not look like a whole one");
 }
 
 #[tokio::test]
