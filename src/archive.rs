@@ -100,6 +100,11 @@ impl ArchiveError {
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. })
     }
+
+    /// Whether trying again later may do: a store that is away or full.
+    pub fn is_passing(&self) -> bool {
+        !self.is_missing() && !self.is_damage()
+    }
 }
 
 impl Archive {

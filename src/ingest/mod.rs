@@ -75,7 +75,7 @@ impl IngestError {
             }
             // A cluster that is away comes back, a topic that is wrong is put right; until then uploads are kept.
             Self::Transport(TransportError::Kafka(_)) | Self::Stalled(_) => true,
-            Self::Archive(error) => !error.is_missing() && !error.is_damage(),
+            Self::Archive(error) => error.is_passing(),
         }
     }
 }

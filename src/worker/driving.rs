@@ -116,6 +116,10 @@ async fn fail(driver: &Driver, import: &Import, error: IngestError) -> Result<()
 pub(super) fn explain(error: IngestError) -> ImportError {
     match error {
         IngestError::Refused(error) => error,
+        IngestError::Archive(error) if error.is_missing() => ImportError {
+            code: "missing_upload",
+            message: "what was uploaded is no longer in the archive".to_owned(),
+        },
         error => {
             tracing::error!(error = &error as &dyn std::error::Error, "an import fails");
             ImportError {
