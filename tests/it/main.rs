@@ -40,6 +40,7 @@ mod patch_races;
 mod percentile;
 mod rejects;
 mod requests;
+mod traces;
 mod transport;
 mod upload;
 mod upload_airports;

@@ -8,7 +8,9 @@ use crate::support::{
     App,
     database::Database,
     files::{bad_row, rows},
+    imports::post_csv,
     kafka::Topics,
+    process::Launch,
     proxy::Proxy,
     wait::until,
 };
@@ -136,10 +138,12 @@ fn read(path: &str) -> String {
 #[tokio::test]
 async fn dashboard_and_alerts_name_metrics_that_there_are() {
     let topics = Topics::new();
-    let app = App::with(&topics.settings()).await;
-    assert_eq!(app.upload("", rows(1..=3)).await["state"], "complete");
+    let database = Database::create().await;
+    let archive = tempfile::tempdir().expect("a temporary directory can be made");
+    let service = Launch::new(&database.url, archive.path()).with(&topics.settings()).start();
+    post_csv(&service.client, "", rows(1..=3)).send().await.expect(200);
     let there = until("consumers have said how far behind they are", async || {
-        let text = app.client.get("/metrics").send().await.expect(200).text();
+        let text = service.client.get("/metrics").send().await.expect(200).text();
         text.contains("tarmac_consumer_lag_chunks{").then(|| names(&text))
     })
     .await;
