@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run run-kafka stop test chaos check conformance collection bless bench overload build clean
+.PHONY: help run run-kafka stop test chaos check audit conformance collection bless bench overload build clean
 
 help: ## List the targets
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +21,11 @@ test: ## Run all tests against a PostgreSQL and a Kafka of their own, then those
 chaos: ## Break things in the middle of imports, at more moments than `make test` does and with larger files
 	@TARMAC_TEST_SEEDS=$${TARMAC_TEST_SEEDS:-5} TARMAC_TEST_ROWS=$${TARMAC_TEST_ROWS:-20000} dev/test --test it chaos:: -- --nocapture
 
-check: ## Lint the scripts and the code, compare the API document with it
+check: ## Lint the scripts and the code, compare the API document with it and with the released one, test the alerts
 	@dev/check
+
+audit: ## Look into the dependencies: known vulnerabilities, licences, sources, bans
+	@dev/audit
 
 conformance: ## Hold the service to its document: linter, fuzzer, generated clients, Postman collection, Swagger UI
 	@dev/conformance

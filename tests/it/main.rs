@@ -15,6 +15,7 @@ mod citizens_contract;
 mod citizens_engine;
 mod citizens_files;
 mod cli_upload;
+mod compatibility;
 mod confirm;
 mod consumers;
 mod create_update_delete;
