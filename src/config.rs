@@ -51,6 +51,8 @@ pub struct Config {
     pub kafka: Kafka,
     /// `[log]`
     pub log: Log,
+    /// `[traces]`
+    pub traces: Traces,
 }
 
 /// `[server]`: the HTTP side.
@@ -357,6 +359,16 @@ impl Log {
     }
 }
 
+/// `[traces]`: what a collector of OpenTelemetry gets.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// Where it takes OTLP over HTTP, `http://host:4318`; empty: nothing is sent.
+    pub endpoint: String,
+    /// How many of the traces that begin here are sent, from 0 to 1.
+    pub share: f64,
+}
+
 /// What a log file is of: when the next one begins, so does a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -527,6 +539,9 @@ impl Config {
                 key: "long_term.url",
                 message: "must not be that of the archive",
             });
+        }
+        if !(0.0..=1.0).contains(&self.traces.share) {
+            return Err(ConfigError::Value { key: "traces.share", message: "must be a number from 0 to 1" });
         }
         if self.database.url.is_empty() {
             return Err(ConfigError::Value {

@@ -9,8 +9,8 @@
 //! - [`transport`], [`archive`]: how chunks travel, where bytes are kept
 //! - [`db`]: all SQL
 //! - [`datasets`]: what can be imported
-//! - [`config`], [`clock`], [`log`], [`meter`], [`failpoint`]: what can be set; what time it is; what is told and counted; where a
-//!   test may end the process
+//! - [`config`], [`clock`], [`log`], [`meter`], [`trace`], [`failpoint`]: what can be set; what time it is; what is told, counted and
+//!   traced; where a test may end the process
 //!
 //! `docs/ARCHITECTURE.md` walks one upload through them.
 
@@ -28,5 +28,6 @@ pub mod ingest;
 pub mod log;
 pub mod meter;
 pub mod retention;
+pub mod trace;
 pub mod transport;
 pub mod worker;

@@ -27,7 +27,7 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let open = arguments.open.then(|| ("auth.open", true.to_string()));
     let overrides: Vec<_> = address.into_iter().chain(open).collect();
     let config = Config::load(file, &overrides)?;
-    let log = log::start(&config.log)?;
+    let log = log::start(&config.log, &config.traces)?;
     allow_many_files()?;
     let bound = |address| tracing::info!(%address, "serving");
     let with_worker = !arguments.no_worker;
@@ -49,7 +49,7 @@ pub(super) async fn run_worker(
     let overrides: Vec<_> =
         arguments.consumers.map(|consumers| ("worker.loaders", consumers.to_string())).into_iter().collect();
     let config = Config::load(file, &overrides)?;
-    let _log = log::start(&config.log)?;
+    let _log = log::start(&config.log, &config.traces)?;
     app::work(config, stop_signal()?).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,19 +8,28 @@ pub mod recent;
 
 use std::io::{self, IsTerminal, Write};
 
-use tracing::{Metadata, Subscriber};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use opentelemetry_otlp::ExporterBuildError;
+use tracing::{
+    Metadata, Subscriber,
+    level_filters::LevelFilter,
+    span::{Attributes, Id, Record},
+    subscriber::Interest,
+};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::{FilterExt, ParseError, filter_fn},
+    filter::ParseError,
     fmt::MakeWriter,
-    layer::SubscriberExt,
+    layer::{Context, SubscriberExt},
     registry::LookupSpan,
     util::{SubscriberInitExt, TryInitError},
 };
 
 use self::{files::Files, recent::Recent};
-use crate::config::{self, LogFormat};
+use crate::{
+    config::{self, LogFormat},
+    trace::Traces,
+};
 
 /// Lines that wait for a writer; further ones are lost.
 const QUEUE_LINES: usize = 8_192;
@@ -31,6 +40,9 @@ pub enum LogError {
     /// The filter cannot be read.
     #[error("log.filter")]
     Filter(#[from] ParseError),
+    /// The collector's address is none.
+    #[error("traces.endpoint")]
+    Traces(#[from] ExporterBuildError),
     /// Something in this process logs already.
     #[error("starting the log")]
     Start(#[from] TryInitError),
@@ -41,6 +53,8 @@ pub enum LogError {
 pub struct Log {
     /// What the process itself can show of it.
     pub shown: Shown,
+    // Sent before the writers end: what goes wrong is logged.
+    _traces: Option<Traces>,
     _writers: Vec<WorkerGuard>,
 }
 
@@ -71,8 +85,9 @@ impl Lost {
     }
 }
 
-/// Starts the log of a service: standard output, files if there is a directory for them, and the window.
-pub fn start(config: &config::Log) -> Result<Log, LogError> {
+/// Starts the log of a service: standard output, files if there is a directory for them, and the window; traces, too, which are made of
+/// the same spans.
+pub fn start(config: &config::Log, traces: &config::Traces) -> Result<Log, LogError> {
     let recent = Recent::new(config.recent_bytes);
     let mut lost = Lost::default();
     let mut writers = Vec::new();
@@ -88,18 +103,20 @@ pub fn start(config: &config::Log) -> Result<Log, LogError> {
     // The first one formats the fields of spans for both; colours have no place in a file.
     let mut layers = Vec::new();
     if let Some(files) = files {
-        layers.push(text::<Registry, NonBlocking>(config, files, false).with_filter(filter(config)?).boxed());
+        layers.push(text(config, files, false));
     }
-    layers.push(text(config, stdout, io::stdout().is_terminal()).with_filter(filter(config)?).boxed());
-    layers.push(recent.layer().with_filter(filter(config)?).boxed());
-    tracing_subscriber::registry().with(layers).try_init()?;
-    Ok(Log { shown: Shown { recent, lost }, _writers: writers })
+    layers.push(text(config, stdout, io::stdout().is_terminal()));
+    layers.push(recent.layer().boxed());
+    let traces = Traces::start(traces)?;
+    layers.extend(traces.as_ref().map(|traces| traces.layer().boxed()));
+    tracing_subscriber::registry().with(layers).with(Filter::new(config)?).try_init()?;
+    Ok(Log { shown: Shown { recent, lost }, _traces: traces, _writers: writers })
 }
 
 /// Starts the log of a command, whose standard output is its answer.
 pub fn start_on_stderr(config: &config::Log) -> Result<(), LogError> {
     let layer = text::<Registry, _>(config, io::stderr, io::stderr().is_terminal());
-    Ok(tracing_subscriber::registry().with(layer.with_filter(filter(config)?)).try_init()?)
+    Ok(tracing_subscriber::registry().with(layer).with(Filter::new(config)?).try_init()?)
 }
 
 /// Lines for people or for machines.
@@ -116,11 +133,52 @@ where
     }
 }
 
-/// What is logged. Spans of our own always count: whatever is logged within one says whose request, import or chunk it is about.
-fn filter<S: Subscriber>(
-    config: &config::Log,
-) -> Result<impl tracing_subscriber::layer::Filter<S> + use<S>, ParseError> {
-    Ok(EnvFilter::try_new(&config.filter)?.or(filter_fn(is_own_span)))
+/// What is logged and traced. One for all layers: with one each, a span could get lost for some of them after a question whether
+/// something would be logged.
+struct Filter(EnvFilter);
+
+impl Filter {
+    fn new(config: &config::Log) -> Result<Self, ParseError> {
+        Ok(Self(EnvFilter::try_new(&config.filter)?))
+    }
+}
+
+/// Spans of our own always count: whatever is logged within one says whose request, import or chunk it is about.
+impl<S: Subscriber> Layer<S> for Filter {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_own_span(metadata) {
+            return Interest::always();
+        }
+        Layer::<S>::register_callsite(&self.0, metadata)
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        is_own_span(metadata) || self.0.enabled(metadata, context)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Layer::<S>::max_level_hint(&self.0).map(|most| most.max(LevelFilter::INFO))
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        self.0.on_new_span(attributes, id, context);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        self.0.on_record(id, values, context);
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        self.0.on_enter(id, context);
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        self.0.on_exit(id, context);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        self.0.on_close(id, context);
+    }
 }
 
 /// Whether it is a span of this crate that tells what is being done.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::kafka::KafkaFailure;
 pub use crate::db::consumers::Partition;
-use crate::{archive::ArchiveError, db::DbError};
+use crate::{archive::ArchiveError, db::DbError, trace};
 
 /// A piece of a plain CSV file: whole records, or one record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +48,11 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// What is done with the chunk: whatever is logged within says whose it is.
+    /// What is done with the chunk: whatever is logged within says whose it is, and it is a part of the upload's trace.
     pub fn span(&self) -> tracing::Span {
-        tracing::info_span!("chunk", import = self.import_id, chunk = self.chunk_no)
+        let span = tracing::info_span!("chunk", import = self.import_id, chunk = self.chunk_no);
+        trace::adopt(&span, self.traceparent.as_deref());
+        span
     }
 }
 

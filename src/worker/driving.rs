@@ -8,11 +8,13 @@ use tracing::Instrument;
 use super::{LOOK_AGAIN, Worker, backoff};
 use crate::{
     db::{
+        Db,
         imports::{self, Import, ImportError},
         leases,
         notify::Topic,
     },
     ingest::{IngestError, drive::Driver, finish},
+    trace,
 };
 
 pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) {
@@ -52,8 +54,15 @@ pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) 
                 tracing::warn!(error = &error as &dyn std::error::Error, "could not release an import");
             }
         };
-        led.instrument(tracing::info_span!("import", import = id)).await;
+        let span = tracing::info_span!("import", import = id);
+        trace::adopt(&span, traceparent(&worker.db, id).await.as_deref());
+        led.instrument(span).await;
     }
+}
+
+/// The trace that the upload belongs to. Should the database not tell, whoever leads the import asks it again, and says so.
+async fn traceparent(db: &Db, id: i64) -> Option<String> {
+    imports::get(db, id).await.ok().flatten()?.traceparent
 }
 
 /// Returns when the lease is lost.

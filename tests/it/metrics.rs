@@ -1,6 +1,6 @@
 //! `/metrics`.
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{collections::BTreeSet, path::Path};
 
 use serde_json::Value;
 
@@ -8,7 +8,9 @@ use crate::support::{
     App,
     database::Database,
     files::{bad_row, rows},
+    imports::post_csv,
     kafka::Topics,
+    process::Launch,
     proxy::Proxy,
     wait::until,
 };
@@ -136,10 +138,12 @@ fn read(path: &str) -> String {
 #[tokio::test]
 async fn dashboard_and_alerts_name_metrics_that_there_are() {
     let topics = Topics::new();
-    let app = App::with(&topics.settings()).await;
-    assert_eq!(app.upload("", rows(1..=3)).await["state"], "complete");
+    let database = Database::create().await;
+    let archive = tempfile::tempdir().expect("a temporary directory can be made");
+    let service = Launch::new(&database.url, archive.path()).with(&topics.settings()).start();
+    post_csv(&service.client, "", rows(1..=3)).send().await.expect(200);
     let there = until("consumers have said how far behind they are", async || {
-        let text = app.client.get("/metrics").send().await.expect(200).text();
+        let text = service.client.get("/metrics").send().await.expect(200).text();
         text.contains("tarmac_consumer_lag_chunks{").then(|| names(&text))
     })
     .await;
@@ -156,24 +160,5 @@ async fn dashboard_and_alerts_name_metrics_that_there_are() {
         assert!(asked.len() > 5, "{file}: {asked:?}");
         let missing: Vec<_> = asked.difference(&there).collect();
         assert!(missing.is_empty(), "{file}: {missing:?}");
-    }
-}
-
-#[tokio::test]
-async fn the_alerts_can_be_read_and_fire_when_they_should() {
-    for arguments in
-        [["check", "rules", "docs/prometheus/alerts.yml"], ["test", "rules", "docs/prometheus/tests.yml"]]
-    {
-        let output = Command::new("dev/promtool")
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(arguments)
-            .output()
-            .expect("the script can be started");
-        assert!(
-            output.status.success(),
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
     }
 }
