@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
+use tarmac::archive::Archive;
 
 use crate::support::{
     App,
@@ -142,6 +143,18 @@ async fn throws_away_what_is_not_finished(store: Store) {
     assert_eq!(app.one::<i64>("select count(*) from imports").await, 0);
 }
 
+/// What nobody goes on writing is thrown away too.
+async fn throws_away_what_is_dropped(store: Store) {
+    let app = store.app(false).await;
+    let archive = Archive::open(&app.config.archive).expect("the archive can be opened");
+    let mut writer = archive.write("uploads/dropped").await.expect("the archive takes it");
+    writer.write(vec![0; LONG].into()).await.expect("the archive takes it");
+    until("parts are in the store", || async { (!store.begun().is_empty()).then_some(()) }).await;
+    drop(writer);
+    until("nothing is left", || async { store.begun().is_empty().then_some(()) }).await;
+    assert_eq!(store.in_folder("uploads"), [""; 0]);
+}
+
 /// A process that is killed in the middle leaves nothing that can be seen, and the upload can be sent again.
 async fn shows_nothing_of_what_was_being_received(store: Store) {
     let database = Database::create().await;
@@ -237,6 +250,7 @@ suite!(
     keeps_what_is_imported,
     keeps_a_file_of_many_parts,
     throws_away_what_is_not_finished,
+    throws_away_what_is_dropped,
     shows_nothing_of_what_was_being_received,
     notices_a_changed_byte,
     notices_a_changed_byte_in_a_long_or_packed_file,

@@ -197,7 +197,8 @@ async fn whenever_the_process_dies_nothing_is_lost_and_the_next_one_goes_on() {
 
 #[tokio::test]
 async fn what_is_damaged_stays_and_the_others_go() {
-    let world = World::new().await;
+    let store = S3::start().await;
+    let world = World::on(&store).await;
     world.import_with_rejects().await;
     let upload = world.app.archived().into_iter().max().expect("there are two");
     spoil(Path::new(&upload));
@@ -206,6 +207,7 @@ async fn what_is_damaged_stays_and_the_others_go() {
     assert!(!status.success() && out.contains("import 1: moved"), "{out}{err}");
     assert!(err.contains("import 2: stays") && err.contains("damaged"), "{err}");
     assert_eq!((world.rows(2).await, world.app.archived()), (rows, vec![upload]));
+    assert_eq!((store.parts(), world.files().len()), (Vec::new(), 4), "half a copy is thrown away");
     assert_eq!(world.app.import(2).await["archived_at"], Value::Null);
 }
 
