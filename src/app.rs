@@ -62,7 +62,7 @@ struct Parts {
 impl Parts {
     async fn build(config: Config, stop: &CancellationToken) -> Result<Self, AppError> {
         let db = Db::connect(&config.database).await?;
-        let archive = Archive::local(&config.archive.directory)?;
+        let archive = Archive::open(&config.archive)?;
         let changes = Changes::listen(db.pool().clone(), stop.clone());
         let transport: Arc<dyn Transport> = match config.transport.kind {
             TransportKind::Journal => {

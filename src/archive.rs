@@ -1,15 +1,24 @@
-//! Where bytes are kept: uploads unchanged, and what was unpacked from them while it is being loaded.
+//! Where bytes are kept: uploads unchanged, and what was unpacked from them while it is being loaded. A directory, or a bucket of
+//! an S3-compatible store.
 
-use std::{ops::Range, path::Path as FilePath, sync::Arc};
+mod writer;
+
+use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart, local::LocalFileSystem, path::Path};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use object_store::{
+    BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem,
+    path::Path, prefix::PrefixStore,
+};
+use sha2::{Digest, Sha256};
 
-/// Bytes written at once; S3 accepts no smaller part.
-const PART_BYTES: usize = 5 * 1024 * 1024;
-/// Parts under way at once: bounds the memory of an upload.
-const PARTS_IN_FLIGHT: usize = 2;
+pub use self::writer::Writer;
+use crate::config::{self, Place};
+
+/// What a store that does not answer is given before its caller is told: a client waits for it.
+const RETRIES: usize = 3;
+const RETRY_FOR: Duration = Duration::from_secs(10);
 
 /// The object store. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -17,14 +26,41 @@ pub struct Archive {
     store: Arc<dyn ObjectStore>,
 }
 
+/// What an object must be, byte for byte.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// Its name.
+    pub object: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: Vec<u8>,
+}
+
 /// A failed conversation with the archive.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{operation} {object}")]
-pub struct ArchiveError {
-    operation: &'static str,
-    object: String,
-    #[source]
-    source: Arc<object_store::Error>,
+pub enum ArchiveError {
+    /// The store refused, or did not answer.
+    #[error("{operation} {object}")]
+    Store {
+        /// What was attempted.
+        operation: &'static str,
+        /// With which object.
+        object: String,
+        /// Why it failed.
+        #[source]
+        source: Arc<object_store::Error>,
+    },
+    /// The object is not what was written.
+    #[error("{object} is damaged: it has {found}, and had {expected}")]
+    Damaged {
+        /// Which one.
+        object: String,
+        /// Its length or digest.
+        found: String,
+        /// What that was.
+        expected: String,
+    },
 }
 
 impl ArchiveError {
@@ -32,48 +68,39 @@ impl ArchiveError {
         operation: &'static str,
         object: &'a str,
     ) -> impl FnOnce(E) -> Self + use<'a, E> {
-        move |source| Self { operation, object: object.to_owned(), source: Arc::new(source.into()) }
+        move |source| Self::Store { operation, object: object.to_owned(), source: Arc::new(source.into()) }
     }
 
     /// Whether the object is not there: trying again gives the same.
     pub fn is_missing(&self) -> bool {
-        matches!(*self.source, object_store::Error::NotFound { .. })
+        matches!(self, Self::Store { source, .. } if matches!(**source, object_store::Error::NotFound { .. }))
     }
-}
 
-/// An object being written. Nothing is visible under its name before [`Writer::finish`].
-#[derive(Debug)]
-pub struct Writer {
-    object: String,
-    parts: WriteMultipart,
-    bytes: u64,
+    /// Whether the object is there and not what was written: trying again gives the same.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. })
+    }
 }
 
 impl Archive {
-    /// A directory of this machine, made when it is missing. What is written survives a power cut.
-    pub fn local(directory: &FilePath) -> Result<Self, ArchiveError> {
-        let name = directory.display().to_string();
-        std::fs::create_dir_all(directory).map_err(|error| ArchiveError {
-            operation: "making the archive's directory",
-            object: name.clone(),
-            source: Arc::new(object_store::Error::Generic { store: "local", source: Box::new(error) }),
-        })?;
-        let store = LocalFileSystem::new_with_prefix(directory)
-            .map_err(ArchiveError::during("opening the archive", &name))?
-            .with_automatic_cleanup(true)
-            .with_fsync(true);
-        Ok(Self { store: Arc::new(store) })
+    /// The store as it is configured. A directory is made when it is missing; a bucket has to be there, and is not asked yet.
+    pub fn open(config: &config::Archive) -> Result<Self, ArchiveError> {
+        let failed = || ArchiveError::during("opening the archive", &config.url);
+        let store: Arc<dyn ObjectStore> = match config.place() {
+            Ok(Place::Directory(directory)) => Arc::new(local(&directory).map_err(failed())?),
+            Ok(Place::Bucket { name, prefix }) => {
+                let bucket = bucket(config, &name).map_err(failed())?;
+                if prefix.is_empty() { Arc::new(bucket) } else { Arc::new(PrefixStore::new(bucket, prefix)) }
+            }
+            Err(allowed) => return Err(failed()(generic(allowed.into()))),
+        };
+        Ok(Self { store })
     }
 
-    /// Begins a new object.
-    pub async fn write(&self, object: &str) -> Result<Writer, ArchiveError> {
-        let upload = self
-            .store
-            .put_multipart(&Path::from(object))
-            .await
-            .map_err(ArchiveError::during("beginning", object))?;
-        let parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        Ok(Writer { object: object.to_owned(), parts, bytes: 0 })
+    /// Writes a small object in one go.
+    pub async fn put(&self, object: &str, bytes: Bytes) -> Result<(), ArchiveError> {
+        let put = self.store.put(&Path::from(object), bytes.into()).await;
+        put.map(drop).map_err(ArchiveError::during("writing", object))
     }
 
     /// The object's bytes in `range`, which must lie within it.
@@ -85,6 +112,49 @@ impl Archive {
             .get_range(&Path::from(object), range)
             .await
             .map_err(ArchiveError::during("reading", object))
+    }
+
+    /// All of an object in blocks of `block_bytes`. The last one comes only if all of them are what was written.
+    pub fn read_sealed(
+        &self,
+        sealed: Sealed,
+        block_bytes: u64,
+    ) -> impl Stream<Item = Result<Bytes, ArchiveError>> + Send + 'static + use<> {
+        let archive = self.clone();
+        async_stream::try_stream! {
+            let Sealed { object, bytes: total, sha256 } = sealed;
+            let damaged = |found, expected| ArchiveError::Damaged { object: object.clone(), found, expected };
+            let head = archive.store.head(&Path::from(object.as_str())).await;
+            let found = head.map_err(ArchiveError::during("reading", &object))?.size;
+            if found != total {
+                Err(damaged(format!("{found} bytes"), format!("{total} bytes")))?;
+            }
+            let mut digest = Sha256::new();
+            let mut position = 0;
+            while position < total {
+                let end = total.min(position + block_bytes);
+                let block = archive.read(&object, position..end).await?;
+                digest.update(&block);
+                position = end;
+                if position == total {
+                    let found = digest.finalize_reset();
+                    if found.as_slice() != sha256 {
+                        let text = |digest: &[u8]| format!("the SHA-256 {}", hex::encode(digest));
+                        Err(damaged(text(&found), text(&sha256)))?;
+                    }
+                }
+                yield block;
+            }
+        }
+    }
+
+    /// Reads an object for nothing but to see whether it is what was written.
+    pub async fn verify(&self, sealed: Sealed) -> Result<(), ArchiveError> {
+        let mut blocks = std::pin::pin!(self.read_sealed(sealed, VERIFIED_BYTES));
+        while let Some(block) = blocks.next().await {
+            block?;
+        }
+        Ok(())
     }
 
     /// Removes the object; one that is not there is no error.
@@ -112,38 +182,41 @@ impl Archive {
     /// Whether the archive can be written: writes a small object and removes it.
     pub async fn check(&self) -> Result<(), ArchiveError> {
         let object = format!("health/{}", uuid::Uuid::now_v7());
-        self.store
-            .put(&Path::from(object.as_str()), Bytes::from_static(b"ok").into())
-            .await
-            .map_err(ArchiveError::during("writing", &object))?;
+        self.put(&object, Bytes::from_static(b"ok")).await?;
         self.remove(&object).await
     }
 }
 
-impl Writer {
-    /// Appends; waits when the store is slower than the caller.
-    pub async fn write(&mut self, bytes: Bytes) -> Result<(), ArchiveError> {
-        self.parts
-            .wait_for_capacity(PARTS_IN_FLIGHT)
-            .await
-            .map_err(ArchiveError::during("writing", &self.object))?;
-        self.bytes += bytes.len() as u64;
-        self.parts.put(bytes);
-        Ok(())
-    }
+/// Bytes read at once to verify an object.
+const VERIFIED_BYTES: u64 = 4 << 20;
 
-    /// Bytes so far.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
+/// What is written there survives a power cut.
+fn local(directory: &PathBuf) -> Result<LocalFileSystem, object_store::Error> {
+    std::fs::create_dir_all(directory).map_err(|error| generic(error.into()))?;
+    Ok(LocalFileSystem::new_with_prefix(directory)?.with_automatic_cleanup(true).with_fsync(true))
+}
 
-    /// Makes the object durable and visible.
-    pub async fn finish(self) -> Result<(), ArchiveError> {
-        self.parts.finish().await.map(drop).map_err(ArchiveError::during("finishing", &self.object))
-    }
+fn bucket(config: &config::Archive, name: &str) -> Result<object_store::aws::AmazonS3, object_store::Error> {
+    let builder = if config.access_key_id.is_empty() {
+        AmazonS3Builder::from_env()
+    } else {
+        AmazonS3Builder::new()
+            .with_access_key_id(&config.access_key_id)
+            .with_secret_access_key(&config.secret_access_key.0)
+    };
+    let builder = if config.endpoint.is_empty() { builder } else { builder.with_endpoint(&config.endpoint) };
+    builder
+        .with_bucket_name(name)
+        .with_region(&config.region)
+        .with_allow_http(config.endpoint.starts_with("http://"))
+        .with_retry(RetryConfig {
+            max_retries: RETRIES,
+            retry_timeout: RETRY_FOR,
+            backoff: BackoffConfig::default(),
+        })
+        .build()
+}
 
-    /// Throws away what was written.
-    pub async fn abort(self) -> Result<(), ArchiveError> {
-        self.parts.abort().await.map_err(ArchiveError::during("throwing away", &self.object))
-    }
+fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Error {
+    object_store::Error::Generic { store: "archive", source }
 }

@@ -1,7 +1,11 @@
 //! Configuration: a commented default file, environment variables over it, flags over those.
 //!
 //! `TARMAC_INGEST_CHUNK_ROWS=5000` sets `chunk_rows` of section `[ingest]`: the first word after the prefix is the
-//! section, the rest the key. Names carry their unit. An unknown key is refused with what is allowed.
+//! section, the rest the key; `TARMAC_DATABASE_URL_FILE` names a file that holds the value. Names carry their unit. An unknown
+//! key is refused with what is allowed.
+
+mod archive;
+mod environment;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,10 +16,12 @@ use std::{
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use self::archive::{Archive, Place, Secret};
+
 /// The defaults, with what each means; `tarmac config` prints it.
 pub const DEFAULTS: &str = include_str!("../tarmac.toml");
 
-const ENVIRONMENT_PREFIX: &str = "TARMAC_";
+const HALF_A_KEY: &str = "comes with secret_access_key: set both, or neither";
 
 /// All of it, one field a section.
 #[derive(Debug, Clone, Deserialize)]
@@ -159,14 +165,6 @@ pub struct Database {
     pub acquire_ms: u64,
     /// A transaction whose process is silent for this long is rolled back, milliseconds.
     pub silent_ms: u64,
-}
-
-/// `[archive]`: where uploads are kept, unchanged.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Archive {
-    /// A local directory; made when it is missing.
-    pub directory: PathBuf,
 }
 
 /// `[ingest]`: limits of what is read, and how it is cut.
@@ -340,15 +338,29 @@ pub enum ConfigError {
         /// What is wrong, and what is allowed.
         message: &'static str,
     },
+    /// A setting that is given itself and by a file.
+    #[error("{variable} and {variable}_FILE are both set: which one counts?")]
+    Twice {
+        /// The environment variable without its ending.
+        variable: String,
+    },
+    /// A setting's file cannot be read.
+    #[error("{variable}: reading {}", .path.display())]
+    File {
+        /// The environment variable.
+        variable: String,
+        /// What it names.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl Config {
     /// Defaults, then the file when there is one, then the environment, then `overrides` (`section.key`, value).
     pub fn load(file: Option<&std::path::Path>, overrides: &[(&str, String)]) -> Result<Self, ConfigError> {
-        let environment = std::env::vars()
-            .filter_map(|(name, value)| Some((section_key(&name)?, value)))
-            .collect::<HashMap<_, _>>();
-        Self::from_parts(file, environment, overrides)
+        Self::from_parts(file, environment::settings(std::env::vars())?, overrides)
     }
 
     /// [`Config::load`] with the environment handed in, as `section.key`.
@@ -433,6 +445,12 @@ impl Config {
                 message: "must be 1 to 200 of the characters a-z A-Z 0-9 . _ -, for topics are named after it",
             });
         }
+        if let Err(message) = self.archive.place() {
+            return Err(ConfigError::Value { key: "archive.url", message });
+        }
+        if self.archive.has_half_a_key() {
+            return Err(ConfigError::Value { key: "archive.access_key_id", message: HALF_A_KEY });
+        }
         if self.database.url.is_empty() {
             return Err(ConfigError::Value {
                 key: "database.url",
@@ -443,32 +461,13 @@ impl Config {
     }
 }
 
-/// `TARMAC_INGEST_CHUNK_ROWS` is `ingest.chunk_rows`; a variable of another program is nothing. Variables that stand for
-/// a command's flags, and those for tests, are not configuration.
-fn section_key(variable: &str) -> Option<String> {
-    let name = variable.strip_prefix(ENVIRONMENT_PREFIX)?.to_lowercase();
-    let (section, key) = name.split_once('_')?;
-    if name == "config_file" || matches!(section, "upload" | "test" | "dev") {
-        return None;
-    }
-    // librdkafka's names have dots and no underscores: TARMAC_KAFKA_PROPERTIES_SASL_PASSWORD.
-    let is_property = |table: &str| key.strip_prefix(table).is_some_and(|name| name.starts_with('_'));
-    if section == "kafka" && ["properties", "producer", "consumer"].into_iter().any(is_property) {
-        return Some(format!("{section}.{}", key.replace('_', ".")));
-    }
-    Some(format!("{section}.{key}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn load(environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let environment = environment
-            .iter()
-            .filter_map(|(name, value)| Some((section_key(name)?, (*value).to_owned())))
-            .collect();
-        Config::from_parts(None, environment, &[])
+        let variables = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        Config::from_parts(None, environment::settings(variables)?, &[])
     }
 
     fn message(result: Result<Config, ConfigError>) -> String {
@@ -493,14 +492,6 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_of_a_flag_or_of_the_tests_is_no_key() {
-        for name in ["TARMAC_UPLOAD_KEY", "TARMAC_CONFIG_FILE", "TARMAC_TEST_DATABASE_URL", "TARMAC_DEV_PORT"]
-        {
-            assert_eq!(section_key(name), None, "{name}");
-        }
-    }
-
-    #[test]
     fn a_rate_is_a_number_or_a_word() {
         let rate = |value| {
             load(&[URL, ("TARMAC_LIMITS_REQUESTS_PER_MINUTE", value)])
@@ -517,10 +508,10 @@ mod tests {
         let file = tempfile::NamedTempFile::with_suffix(".toml").expect("a file can be made");
         let text = "[kafka.properties]\nsasl.mechanism = 'PLAIN'\n'security.protocol' = 'sasl_plaintext'\n[kafka.producer]\nretries = 7\n";
         std::fs::write(&file, text).expect("the file can be written");
-        let environment = [URL, ("TARMAC_KAFKA_PROPERTIES_SASL_PASSWORD", "a_b")];
-        let environment =
-            environment.map(|(name, value)| (section_key(name).expect("a key"), value.to_owned()));
-        let kafka = Config::from_parts(Some(file.path()), environment.into(), &[]).expect("valid").kafka;
+        let variables = [URL, ("TARMAC_KAFKA_PROPERTIES_SASL_PASSWORD", "a_b")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let environment = environment::settings(variables).expect("valid");
+        let kafka = Config::from_parts(Some(file.path()), environment, &[]).expect("valid").kafka;
         let properties = |of: &[(&str, &str)]| {
             Properties(of.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect())
         };
@@ -549,6 +540,12 @@ mod tests {
         assert!(error.contains("kafka.min_insync_replicas"), "{error}");
         let error = message(load(&[URL, ("TARMAC_KAFKA_APPLICATION", "a b")]));
         assert!(error.contains("kafka.application"), "{error}");
+        for url in ["", "s3://", "ftp://host/directory", "file://host/directory"] {
+            let error = message(load(&[URL, ("TARMAC_ARCHIVE_URL", url)]));
+            assert!(error.contains("archive.url") && error.contains("s3://bucket"), "{error}");
+        }
+        let error = message(load(&[URL, ("TARMAC_ARCHIVE_ACCESS_KEY_ID", "id")]));
+        assert!(error.contains("archive.access_key_id") && error.contains("secret_access_key"), "{error}");
         let error = message(load(&[]));
         assert!(error.contains("TARMAC_DATABASE_URL"), "{error}");
     }

@@ -64,7 +64,7 @@ impl Tarmac {
     pub(crate) fn start(database_url: &str, directory: &Path, environment: &[(&str, &str)]) -> Outcome<Self> {
         let mut process = tarmac_command(database_url)
             .args(["serve", "--address", "127.0.0.1:0"])
-            .env("TARMAC_ARCHIVE_DIRECTORY", directory.join("archive"))
+            .env("TARMAC_ARCHIVE_URL", directory.join("archive"))
             .env("TARMAC_LOG_FORMAT", "json")
             .envs(environment.iter().copied())
             .stderr(Stdio::piped())

@@ -10,10 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 
 use super::{
-    IngestError, finish, header,
+    IngestError, damage_of, finish, header,
     load::unknown_dataset,
+    sealed,
     split::{Cut, Head, Limits, SplitError, Splitter},
     unpack,
 };
@@ -146,8 +148,8 @@ impl Driver {
             IngestError::refused(code, format!("{}{error}", place(file)))
         };
         let mut has_columns = false;
-        let mut offset = 0;
-        let bytes_total = file.bytes as u64;
+        let mut blocks = std::pin::pin!(self.blocks(publishing.import, file));
+        let mut ended = false;
         loop {
             if !has_columns {
                 let first = match splitter.head().map_err(refused)? {
@@ -176,14 +178,39 @@ impl Driver {
                 publishing.flush().await?;
             }
             // Once the file has ended its head is known, so the columns are too.
-            if offset == bytes_total {
+            if ended {
                 return Ok(splitter.next_row());
             }
-            let end = bytes_total.min(offset + BLOCK_BYTES);
-            splitter.push(&self.archive.read(&file.object, offset..end).await?);
-            offset = end;
-            if offset == bytes_total {
-                splitter.end();
+            match blocks.next().await {
+                Some(block) => splitter.push(&block?),
+                None => {
+                    splitter.end();
+                    ended = true;
+                }
+            }
+        }
+    }
+
+    /// The bytes of a file: those of an upload held against its digest, so that no chunk of one that has changed is the last.
+    fn blocks<'a>(
+        &'a self,
+        import: &'a Import,
+        file: &'a File,
+    ) -> impl Stream<Item = Result<Bytes, IngestError>> + Send + 'a {
+        async_stream::try_stream! {
+            if file.object == import.source {
+                let mut blocks = std::pin::pin!(self.archive.read_sealed(sealed(import), BLOCK_BYTES));
+                while let Some(block) = blocks.next().await {
+                    yield block.map_err(|error| damage_of(import, error))?;
+                }
+            } else {
+                let total = file.bytes as u64;
+                let mut offset = 0;
+                while offset < total {
+                    let end = total.min(offset + BLOCK_BYTES);
+                    yield self.archive.read(&file.object, offset..end).await?;
+                    offset = end;
+                }
             }
         }
     }

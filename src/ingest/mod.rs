@@ -19,8 +19,11 @@ pub mod unpack;
 use std::time::Duration;
 
 use crate::{
-    archive::ArchiveError,
-    db::{DbError, Failure, imports::ImportError},
+    archive::{ArchiveError, Sealed},
+    db::{
+        DbError, Failure,
+        imports::{Import, ImportError},
+    },
     transport::{TransportError, kafka::KafkaFailure},
 };
 
@@ -71,8 +74,29 @@ impl IngestError {
             }
             // A cluster that is away comes back, a topic that is wrong is put right; until then uploads are kept.
             Self::Transport(TransportError::Kafka(_)) | Self::Stalled(_) => true,
-            Self::Archive(error) => !error.is_missing(),
+            Self::Archive(error) => !error.is_missing() && !error.is_damage(),
         }
+    }
+}
+
+/// The upload of an import, as it was received.
+pub fn sealed(import: &Import) -> Sealed {
+    Sealed {
+        object: import.source.clone(),
+        bytes: import.bytes.unsigned_abs(),
+        sha256: import.sha256.clone(),
+    }
+}
+
+/// What reading an upload failed with: when the archive no longer has what was received, the import fails, saying so.
+fn damage_of(import: &Import, error: ArchiveError) -> IngestError {
+    let file = import.filename.as_deref().unwrap_or("the upload");
+    if error.is_damage() {
+        IngestError::refused("damaged_upload", format!("{file} is not what was received: {error}"))
+    } else if error.is_missing() {
+        IngestError::refused("missing_upload", format!("{file} is no longer in the archive"))
+    } else {
+        error.into()
     }
 }
 

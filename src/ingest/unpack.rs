@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use zip::{ZipArchive, result::ZipError};
 
-use super::{IngestError, blocking};
+use super::{IngestError, blocking, damage_of, sealed};
 use crate::{
     archive::{Archive, ArchiveError},
     config,
@@ -31,6 +31,7 @@ pub async fn unpack(
             columns: None,
         }]);
     }
+    archive.verify(sealed(import)).await.map_err(|error| damage_of(import, error))?;
     let unpacker = Unpacker {
         archive: archive.clone(),
         limits: limits.clone(),

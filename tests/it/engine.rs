@@ -130,7 +130,7 @@ async fn a_zombie_can_neither_load_nor_finish_nor_fail_an_import() {
     assert_eq!((taken_over.id, taken_over.epoch), (id, 2));
     assert_eq!(engine.load(&held).await, Loaded::Fenced);
     assert!(matches!(leading.await.expect("no panic"), Err(IngestError::Fenced)));
-    let archive = Archive::local(&app.config.archive.directory).expect("the archive is there");
+    let archive = Archive::open(&app.config.archive).expect("the archive is there");
     let finished = finish::finish(&engine.db, &archive, 10, id, 1).await;
     assert!(matches!(finished, Err(IngestError::Fenced)));
     let IngestError::Refused(error) = IngestError::refused("internal", "a zombie says so") else {
@@ -153,7 +153,7 @@ async fn an_import_cancelled_just_before_its_end_stays_cancelled() {
     app.client.post(&format!("/imports/{id}/cancel")).send().await.expect(200);
     assert_eq!(engine.load(&delivery).await, Loaded::Fenced);
     assert!(matches!(leading.await.expect("no panic"), Err(IngestError::Fenced)));
-    let archive = Archive::local(&app.config.archive.directory).expect("the archive is there");
+    let archive = Archive::open(&app.config.archive).expect("the archive is there");
     let finished = finish::finish(&engine.db, &archive, 10, id, import.epoch + 1).await;
     assert!(matches!(finished, Err(IngestError::Fenced)));
     assert_eq!(app.import(id).await["state"], "cancelled");

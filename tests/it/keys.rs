@@ -246,7 +246,7 @@ async fn beyond_loopback_nothing_is_served_without_keys_unless_that_is_wanted() 
     let archive = tempfile::tempdir().expect("a temporary directory can be made");
     let settings = [
         ("database.url", database.url.clone()),
-        ("archive.directory", archive.path().display().to_string()),
+        ("archive.url", archive.path().display().to_string()),
         ("server.address", "0.0.0.0:0".to_owned()),
     ];
     let settings = settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();

@@ -7,6 +7,7 @@
 mod support;
 
 mod airports;
+mod archive;
 mod birthdays;
 mod browsers;
 mod chaos;

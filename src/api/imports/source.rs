@@ -1,6 +1,9 @@
 //! The bytes as they were uploaded.
 
+use std::io;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use poem::Body;
 use poem_openapi::{ApiResponse, payload::Binary};
 
@@ -8,7 +11,7 @@ use super::{
     super::{Context, body::streamed, problem::Unavailable},
     PartRefusal,
 };
-use crate::db::imports::Import;
+use crate::{db::imports::Import, ingest::sealed};
 
 /// Bytes read from the archive at once.
 const BLOCK_BYTES: u64 = 1 << 20;
@@ -35,29 +38,18 @@ pub(super) async fn answer(context: &Context, import: Import) -> Result<SourceAn
     let digest = format!("sha-256=:{}:", STANDARD.encode(&import.sha256));
     let name = import.filename.as_deref().unwrap_or("upload");
     let disposition = format!("attachment; filename*=UTF-8''{}", percent_encode(name));
-    let total = import.bytes.unsigned_abs();
-    let archive = context.archive.clone();
+    let mut blocks = Box::pin(context.archive.read_sealed(sealed(&import), BLOCK_BYTES));
     // Before the first byte is sent an absent object can still be told.
-    let unavailable = |error| {
+    let first = blocks.try_next().await.map_err(|error| {
         tracing::error!(
             import = import.id,
             error = &error as &dyn std::error::Error,
             "cannot read an upload"
         );
         Unavailable::new("the upload cannot be read now")
-    };
-    let first = archive.read(&import.source, 0..total.min(BLOCK_BYTES)).await.map_err(unavailable)?;
-    let source = import.source.clone();
-    let body = streamed(async_stream::try_stream! {
-        let mut position = first.len() as u64;
-        yield first;
-        while position < total {
-            let end = total.min(position + BLOCK_BYTES);
-            let bytes = archive.read(&source, position..end).await.map_err(std::io::Error::other)?;
-            position = end;
-            yield bytes;
-        }
-    });
+    })?;
+    // One that has changed breaks off before its last byte.
+    let body = streamed(stream::iter(first.map(Ok)).chain(blocks).map_err(io::Error::other));
     Ok(SourceAnswer::Bytes(Binary(body), digest, disposition, import.bytes))
 }
 

@@ -60,7 +60,7 @@ impl App {
             ("server.shutdown_seconds", "1"),
             ("database.url", database.url.as_str()),
             ("database.connections", "8"),
-            ("archive.directory", archive.path().to_str().expect("the path is UTF-8")),
+            ("archive.url", archive.path().to_str().expect("the path is UTF-8")),
         ];
         let settings: HashMap<_, _> =
             own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();

@@ -45,7 +45,7 @@ impl Engine {
         let config = app.config.clone();
         let stop = CancellationToken::new();
         let db = Db::connect(&config.database).await.expect("the database answers");
-        let archive = Archive::local(&config.archive.directory).expect("the archive is there");
+        let archive = Archive::open(&config.archive).expect("the archive is there");
         let changes = Changes::listen(db.pool().clone(), stop.clone());
         let sample_bytes = config.ingest.record_bytes as u64;
         let claim = Duration::from_millis(config.worker.lease_ms);

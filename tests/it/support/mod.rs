@@ -1,7 +1,7 @@
 //! What tests are made of: a database each ([`database`]), the service in this process ([`app`]) or in one of its own
 //! ([`process`]), a client that holds every answer against the OpenAPI document ([`client`]), files ([`files`]) and what
 //! becomes of them ([`imports`]), the engine without its worker ([`engine`]), topics on a real broker
-//! ([`kafka`]), servers that a test may break ([`servers`]) and ways to them that it may cut ([`proxy`]).
+//! ([`kafka`]), a store that speaks S3 ([`s3`]), servers that a test may break ([`servers`]) and ways to them that it may cut ([`proxy`]).
 
 pub(crate) mod app;
 pub(crate) mod citizens;
@@ -13,6 +13,7 @@ pub(crate) mod imports;
 pub(crate) mod kafka;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod s3;
 pub(crate) mod servers;
 pub(crate) mod wait;
 

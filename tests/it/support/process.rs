@@ -78,7 +78,7 @@ impl Launch {
             .args(["-c", &format!("{}; exec \"$0\" {command}", self.prelude), env!("CARGO_BIN_EXE_tarmac")])
             .env("TARMAC_SERVER_ADDRESS", "127.0.0.1:0")
             .env("TARMAC_DATABASE_URL", &self.database_url)
-            .env("TARMAC_ARCHIVE_DIRECTORY", &self.archive)
+            .env("TARMAC_ARCHIVE_URL", &self.archive)
             .env("TARMAC_LOG_FORMAT", "json")
             .env("TARMAC_LOG_FILTER", "info")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
