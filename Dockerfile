@@ -27,7 +27,7 @@ FROM ${BINARY} AS binary
 
 FROM ${BASE_IMAGE}
 # Certificates of authorities, for an archive in the cloud; they bring the OpenSSL that kafka-tls needs.
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
     && useradd --system --uid 10001 --user-group --home-dir /var/lib/tarmac --create-home tarmac
 COPY --from=binary --chmod=755 /tarmac /usr/local/bin/tarmac
 USER 10001:10001
