@@ -37,7 +37,9 @@ start_hosts() {
 # make_inventory NAME: ansible/inventories/NAME with its secrets in a vault, and what is different here.
 make_inventory() {
   inventory=$directory/inventory
+  rm -rf "$inventory"
   cp -r "ansible/inventories/$1" "$inventory"
+  sed -i -E 's/ansible_host: 192[0-9.]+,? ?//' "$inventory/hosts.yml"
   openssl rand -hex 24 >"$directory/vault-password"
   sed -E "s|^(vault_tarmac.*): \"\"|\1: $(openssl rand -hex 24)|" "$inventory/group_vars/all/vault.yml.example" >"$inventory/group_vars/all/vault.yml"
   sed -i -E 's|^(vault_tarmac_archive_access_key_id): .*|\1: tarmac|' "$inventory/group_vars/all/vault.yml"
@@ -45,14 +47,17 @@ make_inventory() {
   ansible-vault encrypt --vault-password-file "$directory/vault-password" "$inventory/group_vars/all/vault.yml" 2>/dev/null
   cat >"$inventory/group_vars/all/test.yml" <<END
 ansible_connection: community.docker.docker
-ansible_host: "{{ inventory_hostname }}"
 ansible_become_method: ansible.builtin.su
 kafka_url: file:///opt/kafka.tgz
 kafka_checksum: sha512:$(sha512sum "$TARMAC_TEST_DIRECTORY/kafka.tgz" | cut -d ' ' -f 1)
 kafka_heap_mb: 256
 postgres_memory_mb: 1024
 tarmac_binary: $TARMAC_TEST_BINARY
+tarmac_private_users: false
 tarmac_public_url: $site
+tarmac_more_settings: |
+  [limits]
+  requests_per_minute = "off"
 END
 }
 
