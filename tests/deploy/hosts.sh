@@ -29,7 +29,7 @@ start_hosts() {
     docker run --detach --name "$host" --hostname "$host" --network "$network" --ip "10.213.$subnet.$number" --cap-add SYS_ADMIN \
       --tmpfs /run --tmpfs /run/lock --volume /sys/fs/cgroup:/sys/fs/cgroup:ro tarmac-test/host >/dev/null
     hosts+=("$host")
-    docker cp -q "$TARMAC_TEST_DIRECTORY/kafka.tgz" "$host:/opt/kafka.tgz" 2>/dev/null || docker cp "$TARMAC_TEST_DIRECTORY/kafka.tgz" "$host:/opt/kafka.tgz"
+    docker cp "$TARMAC_TEST_DIRECTORY/kafka.tgz" "$host:/opt/kafka.tgz"
   done
   for host in "${hosts[@]}"; do until_true 60 "$host has started" has_started "$host"; done
 }
