@@ -11,6 +11,7 @@ use crate::{
     clock::Clock,
     config::{Config, TransportKind},
     db::{Db, DbError, notify::Changes},
+    retention::Keeper,
     transport::{Transport, TransportError, journal::Journal, kafka::Kafka},
     worker::Worker,
 };
@@ -55,6 +56,7 @@ struct Parts {
     config: Arc<Config>,
     db: Db,
     archive: Archive,
+    long_term: Option<Archive>,
     changes: Changes,
     transport: Arc<dyn Transport>,
 }
@@ -62,7 +64,7 @@ struct Parts {
 impl Parts {
     async fn build(config: Config, stop: &CancellationToken) -> Result<Self, AppError> {
         let db = Db::connect(&config.database).await?;
-        let archive = Archive::open(&config.archive)?;
+        let (archive, long_term) = archives(&config)?;
         let changes = Changes::listen(db.pool().clone(), stop.clone());
         let transport: Arc<dyn Transport> = match config.transport.kind {
             TransportKind::Journal => {
@@ -75,12 +77,12 @@ impl Parts {
             }
         };
         tokio::spawn(say_whether_chunks_travel(Arc::clone(&transport)));
-        Ok(Self { config: Arc::new(config), db, archive, changes, transport })
+        Ok(Self { config: Arc::new(config), db, archive, long_term, changes, transport })
     }
 
     fn start_worker(&self, stop: &CancellationToken) -> TaskTracker {
-        let Self { config, db, archive, changes, transport } = self.clone();
-        Worker { db, archive, transport, changes, config }.start(stop)
+        let Self { config, db, archive, long_term, changes, transport } = self.clone();
+        Worker { db, archive, long_term, transport, changes, config }.start(stop)
     }
 
     async fn stop(self, worker: Option<TaskTracker>) {
@@ -92,6 +94,21 @@ impl Parts {
         }
         self.db.close().await;
     }
+}
+
+/// The archive, and the long-term one if there is one.
+fn archives(config: &Config) -> Result<(Archive, Option<Archive>), ArchiveError> {
+    let has_long_term = !config.long_term.url.is_empty();
+    let long_term = has_long_term.then(|| Archive::open(&config.long_term)).transpose()?;
+    Ok((Archive::open(&config.archive)?, long_term))
+}
+
+/// What moves imports away and brings them back, for the command line.
+pub async fn keeper(config: &Config, clock: Clock, stop: &CancellationToken) -> Result<Keeper, AppError> {
+    let db = Db::connect(&config.database).await?;
+    let (archive, long_term) = archives(config)?;
+    let changes = Changes::listen(db.pool().clone(), stop.clone());
+    Ok(Keeper { db, archive, long_term, changes, clock })
 }
 
 /// At the start, for the log: work waits for a transport that is away, and uploads are accepted all the same.
@@ -124,7 +141,7 @@ pub async fn serve(
     let parts = Parts::build(config, &stop).await?;
     let worker = with_worker.then(|| parts.start_worker(&stop));
     let grace = Duration::from_secs(parts.config.server.shutdown_seconds);
-    let Parts { config, db, archive, changes, transport } = parts.clone();
+    let Parts { config, db, archive, changes, transport, .. } = parts.clone();
     let limits = config.limits.clone();
     let uploads = Arc::new(Semaphore::new(limits.uploads));
     let context = api::Context { db, config, clock, archive, transport, changes, uploads, address: local };

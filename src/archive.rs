@@ -3,9 +3,15 @@
 
 mod writer;
 
-use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use object_store::{
     BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem,
@@ -24,6 +30,17 @@ const RETRY_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Archive {
     store: Arc<dyn ObjectStore>,
+    /// When the store is one.
+    directory: Option<Arc<std::path::Path>>,
+}
+
+/// An object in a list.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its name.
+    pub object: String,
+    /// When it was written.
+    pub modified_at: DateTime<Utc>,
 }
 
 /// What an object must be, byte for byte.
@@ -86,21 +103,59 @@ impl Archive {
     /// The store as it is configured. A directory is made when it is missing; a bucket has to be there, and is not asked yet.
     pub fn open(config: &config::Archive) -> Result<Self, ArchiveError> {
         let failed = || ArchiveError::during("opening the archive", &config.url);
+        let mut directory = None;
         let store: Arc<dyn ObjectStore> = match config.place() {
-            Ok(Place::Directory(directory)) => Arc::new(local(&directory).map_err(failed())?),
+            Ok(Place::Directory(path)) => {
+                let store = local(&path).map_err(failed())?;
+                directory = Some(path.into());
+                Arc::new(store)
+            }
             Ok(Place::Bucket { name, prefix }) => {
                 let bucket = bucket(config, &name).map_err(failed())?;
                 if prefix.is_empty() { Arc::new(bucket) } else { Arc::new(PrefixStore::new(bucket, prefix)) }
             }
             Err(allowed) => return Err(failed()(generic(allowed.into()))),
         };
-        Ok(Self { store })
+        Ok(Self { store, directory })
     }
 
     /// Writes a small object in one go.
     pub async fn put(&self, object: &str, bytes: Bytes) -> Result<(), ArchiveError> {
         let put = self.store.put(&Path::from(object), bytes.into()).await;
         put.map(drop).map_err(ArchiveError::during("writing", object))
+    }
+
+    /// All of an object that has at most `longest` bytes.
+    pub async fn read_small(&self, object: &str, longest: u64) -> Result<Bytes, ArchiveError> {
+        let failed = || ArchiveError::during("reading", object);
+        let found = self.store.get(&Path::from(object)).await.map_err(failed())?;
+        if found.meta.size > longest {
+            return Err(ArchiveError::Damaged {
+                object: object.to_owned(),
+                found: format!("{} bytes", found.meta.size),
+                expected: format!("at most {longest}"),
+            });
+        }
+        found.bytes().await.map_err(failed())
+    }
+
+    /// Whether the object is there.
+    pub async fn contains(&self, object: &str) -> Result<bool, ArchiveError> {
+        match self.store.head(&Path::from(object)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(ArchiveError::during("looking for", object)(error)),
+        }
+    }
+
+    /// The objects whose names begin with `folder` and a slash, in no particular order.
+    pub fn list(&self, folder: &str) -> impl Stream<Item = Result<Listed, ArchiveError>> + Send + use<> {
+        let folder = folder.to_owned();
+        let listed = self.store.list(Some(&Path::from(folder.as_str())));
+        listed.map(move |found| {
+            let found = found.map_err(ArchiveError::during("listing", &folder))?;
+            Ok(Listed { object: found.location.into(), modified_at: found.last_modified })
+        })
     }
 
     /// The object's bytes in `range`, which must lie within it.
@@ -167,16 +222,21 @@ impl Archive {
 
     /// Removes every object whose name begins with `folder` and a slash.
     pub async fn remove_folder(&self, folder: &str) -> Result<(), ArchiveError> {
-        let objects: Vec<_> = self
-            .store
-            .list(Some(&Path::from(folder)))
-            .try_collect()
-            .await
-            .map_err(ArchiveError::during("listing", folder))?;
-        for object in objects {
-            self.remove(object.location.as_ref()).await?;
+        let objects: Vec<_> = self.list(folder).try_collect().await?;
+        for Listed { object, .. } in objects {
+            self.remove(&object).await?;
         }
         Ok(())
+    }
+
+    /// Removes what a killed process has begun to write in a directory before that moment; in a bucket its lifecycle does so. How
+    /// many there were.
+    pub async fn remove_begun(&self, before: DateTime<Utc>) -> Result<usize, ArchiveError> {
+        let Some(directory) = self.directory.clone() else { return Ok(0) };
+        let name = directory.display().to_string();
+        let removed = tokio::task::spawn_blocking(move || remove_begun(&directory, before.into()));
+        let removed = removed.await.map_err(ArchiveError::during("sweeping", &name))?;
+        removed.map_err(|error| ArchiveError::during("sweeping", &name)(generic(error.into())))
     }
 
     /// Whether the archive can be written: writes a small object and removes it.
@@ -215,6 +275,26 @@ fn bucket(config: &config::Archive, name: &str) -> Result<object_store::aws::Ama
             backoff: BackoffConfig::default(),
         })
         .build()
+}
+
+/// The store writes an object beside its place, under a name with a # and a number.
+fn remove_begun(directory: &std::path::Path, before: SystemTime) -> std::io::Result<usize> {
+    let mut removed = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            removed += remove_begun(&entry.path(), before)?;
+            continue;
+        }
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
+        let is_begun = number.is_some_and(|number| number.parse::<u64>().is_ok());
+        if is_begun && entry.metadata()?.modified()? < before {
+            std::fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> object_store::Error {

@@ -37,6 +37,10 @@ pub struct Config {
     pub database: Database,
     /// `[archive]`
     pub archive: Archive,
+    /// `[long_term]`
+    pub long_term: Archive,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[ingest]`
     pub ingest: Ingest,
     /// `[worker]`
@@ -165,6 +169,16 @@ pub struct Database {
     pub acquire_ms: u64,
     /// A transaction whose process is silent for this long is rolled back, milliseconds.
     pub silent_ms: u64,
+}
+
+/// `[retention]`: what goes to the long-term archive, and when.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// How long the upload, the ledger and the rejects of an import stay after its end.
+    pub days: u32,
+    /// How long a worker waits between looking for what is old, seconds; 0: it does not.
+    pub every_seconds: u64,
 }
 
 /// `[ingest]`: limits of what is read, and how it is cut.
@@ -393,6 +407,7 @@ impl Config {
             ("ingest.chunk_bytes", self.ingest.chunk_bytes as u64),
             ("ingest.chunks_in_flight", self.ingest.chunks_in_flight),
             ("ingest.record_bytes", self.ingest.record_bytes as u64),
+            ("retention.days", self.retention.days.into()),
             ("worker.lease_ms", self.worker.lease_ms),
             ("worker.stalled_ms", self.worker.stalled_ms),
             ("kafka.partitions", u64::try_from(self.kafka.partitions).unwrap_or(0)),
@@ -448,8 +463,25 @@ impl Config {
         if let Err(message) = self.archive.place() {
             return Err(ConfigError::Value { key: "archive.url", message });
         }
-        if self.archive.has_half_a_key() {
-            return Err(ConfigError::Value { key: "archive.access_key_id", message: HALF_A_KEY });
+        if let Err(message) = self.long_term.place()
+            && !self.long_term.url.is_empty()
+        {
+            return Err(ConfigError::Value { key: "long_term.url", message });
+        }
+        for (key, archive) in
+            [("archive.access_key_id", &self.archive), ("long_term.access_key_id", &self.long_term)]
+        {
+            if archive.has_half_a_key() {
+                return Err(ConfigError::Value { key, message: HALF_A_KEY });
+            }
+        }
+        if !self.long_term.url.is_empty()
+            && (&self.long_term.url, &self.long_term.endpoint) == (&self.archive.url, &self.archive.endpoint)
+        {
+            return Err(ConfigError::Value {
+                key: "long_term.url",
+                message: "must not be that of the archive",
+            });
         }
         if self.database.url.is_empty() {
             return Err(ConfigError::Value {
@@ -546,6 +578,10 @@ mod tests {
         }
         let error = message(load(&[URL, ("TARMAC_ARCHIVE_ACCESS_KEY_ID", "id")]));
         assert!(error.contains("archive.access_key_id") && error.contains("secret_access_key"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_LONG_TERM_URL", "ftp://host")]));
+        assert!(error.contains("long_term.url") && error.contains("s3://bucket"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_LONG_TERM_URL", "archive")]));
+        assert!(error.contains("long_term.url") && error.contains("not be that of the archive"), "{error}");
         let error = message(load(&[]));
         assert!(error.contains("TARMAC_DATABASE_URL"), "{error}");
     }

@@ -8,6 +8,14 @@
 pub const BEFORE_COMMIT: &str = "before-commit";
 /// A chunk is committed and about to be acknowledged.
 pub const BEFORE_ACKNOWLEDGE: &str = "before-acknowledge";
+/// A copy of an import is in the long-term archive, and not looked at yet.
+pub const IMPORT_COPIED: &str = "import-copied";
+/// The copy is right, and the import about to be removed.
+pub const COPY_VERIFIED: &str = "copy-verified";
+/// The database has let an import go, and the archive not yet.
+pub const IMPORT_FORGOTTEN: &str = "import-forgotten";
+/// The upload of an import that is brought back is in the archive, its rows are not in the database yet.
+pub const UPLOAD_BACK: &str = "upload-back";
 
 /// The moment has come.
 #[cfg(debug_assertions)]

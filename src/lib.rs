@@ -4,6 +4,7 @@
 //!
 //! - [`cli`], [`app`]: the commands, and the one place where the parts are put together
 //! - [`api`], [`worker`]: HTTP in, chunks through
+//! - [`retention`]: what becomes of an import after its end
 //! - [`ingest`], [`auth`]: what happens to a file; who may open a link
 //! - [`transport`], [`archive`]: how chunks travel, where bytes are kept
 //! - [`db`]: all SQL
@@ -23,5 +24,6 @@ pub mod datasets;
 pub mod db;
 pub mod failpoint;
 pub mod ingest;
+pub mod retention;
 pub mod transport;
 pub mod worker;

@@ -15,6 +15,7 @@ mod m20261121_000006_add_unpaired_to_chunks;
 mod m20261121_000007_create_api_keys;
 mod m20261121_000008_create_consumers;
 mod m20261121_000009_add_traceparent;
+mod m20261121_000010_add_retention;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000007_create_api_keys::Migration),
             Box::new(m20261121_000008_create_consumers::Migration),
             Box::new(m20261121_000009_add_traceparent::Migration),
+            Box::new(m20261121_000010_add_retention::Migration),
         ]
     }
 }

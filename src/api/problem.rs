@@ -116,7 +116,8 @@ kinds! {
         "The request is well-formed, but what is stored stands against it: a code that another airport holds, a link \
          that was already used, a request with the same Idempotency-Key that is still running. `detail` says which.";
     Gone = GONE, "gone", "Gone",
-        "The link was valid once and has expired. Ask for a new one.";
+        "What was here is no longer: a link that has expired, for which there is a new one to be had; or the upload and the \
+         rejects of an import that are in the long-term archive, from where `detail` says how to bring them back.";
     PreconditionFailed = PRECONDITION_FAILED, "precondition-failed", "Precondition failed",
         "What the header `If-Match` names is not the present version: somebody changed it meanwhile. Read it again, then decide.";
     TooLarge = PAYLOAD_TOO_LARGE, "content-too-large", "Content too large",

@@ -6,7 +6,10 @@ use clap::Subcommand;
 use migration::{Migrator, MigratorTrait};
 
 use super::{CommandError, load_config, print};
-use crate::db::Db;
+use crate::db::{
+    Db,
+    schema::{self, Schema},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -18,27 +21,34 @@ pub(super) enum Command {
         #[arg(default_value_t = 1)]
         steps: u32,
     },
-    /// List the migrations and whether each is applied; exit status 1 when one is pending.
+    /// List the migrations and whether each is applied, or of a later version; exit status 1 when one is pending.
     Status,
 }
 
 pub(super) async fn run(command: Command, file: Option<&Path>) -> Result<ExitCode, CommandError> {
     let config = load_config(file, &[])?;
     let db = Db::connect(&config.database).await?;
+    let Schema { pending, ahead } = schema::compare(&db).await?;
     match command {
+        // A version that is put back finds a schema that is ahead of it, and works with that.
+        Command::Up if pending.is_empty() => {}
+        Command::Up | Command::Down { .. } if !ahead.is_empty() => {
+            let ahead = ahead.join(", ");
+            return Err(format!("the schema is ahead of this version, which does not know: {ahead}").into());
+        }
         Command::Up => Migrator::up(db.orm(), None).await?,
         Command::Down { steps } => Migrator::down(db.orm(), Some(steps)).await?,
         Command::Status => {
-            let mut pending = false;
-            for migration in Migrator::get_migration_with_status(db.orm()).await? {
-                pending |= migration.status() == migration::MigrationStatus::Pending;
-                print(&format!(
-                    "{:<8} {}\n",
-                    migration.status().to_string().to_lowercase(),
-                    migration.name()
-                ))?;
+            for migration in Migrator::migrations() {
+                let name = migration.name();
+                let status =
+                    if pending.iter().any(|pending| pending == name) { "pending" } else { "applied" };
+                print(&format!("{status:<8} {name}\n"))?;
             }
-            if pending {
+            for name in &ahead {
+                print(&format!("{:<8} {name}\n", "later"))?;
+            }
+            if !pending.is_empty() {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -5,6 +5,8 @@ mod health;
 mod keys;
 mod migrate;
 mod openapi;
+mod replay;
+mod retain;
 mod serve;
 mod upload;
 
@@ -38,6 +40,10 @@ enum Command {
     /// Make, list and revoke the keys that open the API.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Move what is old to the long-term archive and remove what nobody needs, as workers do by themselves.
+    Retain(retain::Arguments),
+    /// Bring imports back: from the long-term archive, or from their uploads when the database has lost them.
+    Replay(replay::Arguments),
     /// Upload files to a server.
     Upload(upload::Arguments),
     /// Write data to try things out with.
@@ -73,6 +79,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Health(health) => health::run(health, file).await,
         Command::Migrate(command) => migrate::run(command, file).await,
         Command::Keys(command) => keys::run(command, file).await,
+        Command::Retain(retain) => retain::run(retain, file).await,
+        Command::Replay(replay) => replay::run(replay, file).await,
         Command::Upload(upload) => upload::run(upload).await,
         Command::Fixtures(command) => fixtures::run(&command),
         Command::Openapi => openapi::run(),

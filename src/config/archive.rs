@@ -1,4 +1,4 @@
-//! `[archive]`: a directory, or a bucket of an S3-compatible store.
+//! `[archive]` and `[long_term]`: a directory, or a bucket of an S3-compatible store.
 
 use std::path::PathBuf;
 

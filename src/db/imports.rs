@@ -119,7 +119,22 @@ pub struct Import {
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
+    pub archived_at: Option<DateTime<Utc>>,
+    pub restored_at: Option<DateTime<Utc>>,
+    pub loaded_chunks: Option<i64>,
+    pub loaded_bytes: Option<i64>,
 }
+
+/// The columns of [`Import`]. An asterisk would give statements that are prepared another result, and so end them, when a later
+/// version adds a column while this one runs.
+macro_rules! columns {
+    () => {
+        "id, dataset, state, mode, max_rejects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
+         chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, error_code, error_message, created_at, \
+         started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
+    };
+}
+pub(super) use columns;
 
 /// What became of the rows: `rows_read = inserted + updated + unchanged + deleted + rejected`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -142,10 +157,25 @@ pub struct ImportError {
     pub message: String,
 }
 
+/// The number and the time of an import that was lost and is made again.
+#[derive(Debug, Clone, Copy)]
+pub struct Again {
+    /// Its number.
+    pub id: i64,
+    /// When its bytes were safe.
+    pub created_at: DateTime<Utc>,
+}
+
 /// Adds an import. Nobody sees it before the transaction commits.
-pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Import, DbError> {
-    let import = sqlx::query_as("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning *")
+pub async fn insert(
+    connection: &mut PgConnection,
+    new: &NewImport,
+    again: Option<Again>,
+) -> Result<Import, DbError> {
+    let import = sqlx::query_as(concat!("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent, id, created_at)
+         overriding system value
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+             coalesce($13, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($14, now())) returning ", columns!()))
     .bind(new.dataset)
     .bind(new.mode)
     .bind(new.max_rejects)
@@ -158,6 +188,8 @@ pub async fn insert(connection: &mut PgConnection, new: &NewImport) -> Result<Im
     .bind(new.bytes)
     .bind(new.sha256.as_slice())
     .bind(&new.traceparent)
+    .bind(again.map(|again| again.id))
+    .bind(again.map(|again| again.created_at))
     .fetch_one(&mut *connection)
     .await
     .map_err(DbError::during("adding an import"))?;
@@ -170,13 +202,16 @@ pub async fn insert_complete(
     connection: &mut PgConnection,
     new: &NewImport,
     rows: i64,
-) -> Result<i64, DbError> {
-    let id = sqlx::query_scalar(
+    again: Option<Again>,
+) -> Result<Import, DbError> {
+    sqlx::query_as(concat!(
         "with import as (
              insert into imports (dataset, mode, dialect, media_type, source, bytes, sha256, state, chunks_total,
-                 rows_read, inserted, updated, unchanged, deleted, rejected, dry_run, started_at, finished_at)
-             values ($1, $2, $3, $4, $5, $6, $7, 'complete', 1, $8, $8, 0, 0, 0, 0, $9, now(), clock_timestamp())
-             returning id, source, bytes
+                 rows_read, inserted, updated, unchanged, deleted, rejected, dry_run, started_at, finished_at, id, created_at)
+             overriding system value
+             values ($1, $2, $3, $4, $5, $6, $7, 'complete', 1, $8, $8, 0, 0, 0, 0, $9, now(), clock_timestamp(),
+                 coalesce($10, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($11, now()))
+             returning *
          ), file as (
              insert into import_files (import_id, file_no, object, bytes) select id, 0, source, bytes from import
          ), chunk as (
@@ -184,8 +219,8 @@ pub async fn insert_complete(
                  (import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected)
              select id, 0, 0, 1, 1, 0, bytes, $8, 0 from import
          )
-         select id from import",
-    )
+         select ", columns!(), " from import"
+    ))
     .bind(new.dataset)
     .bind(new.mode)
     .bind(sqlx::types::Json(&new.dialect))
@@ -195,10 +230,11 @@ pub async fn insert_complete(
     .bind(new.sha256.as_slice())
     .bind(rows)
     .bind(new.dry_run)
+    .bind(again.map(|again| again.id))
+    .bind(again.map(|again| again.created_at))
     .fetch_one(connection)
     .await
-    .map_err(DbError::during("adding a complete import"))?;
-    Ok(id)
+    .map_err(DbError::during("adding a complete import"))
 }
 
 /// The first import of the same bytes with the same settings that is complete or on its way there.
@@ -212,10 +248,11 @@ pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result
         .execute(&mut *connection)
         .await
         .map_err(failed())?;
-    sqlx::query_as("select * from imports
+    sqlx::query_as(concat!(
+"select ", columns!(), " from imports
          where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect = $3 and mode = $4 and max_rejects is not distinct from $5
              and dry_run = $6 and state in ('received', 'running', 'paused', 'complete')
-         order by id limit 1")
+         order by id limit 1"))
     .bind(new.sha256.as_slice())
     .bind(new.dataset)
     .bind(sqlx::types::Json(&new.dialect))
@@ -229,7 +266,7 @@ pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result
 
 /// The import of that id.
 pub async fn get(db: &Db, id: i64) -> Result<Option<Import>, DbError> {
-    sqlx::query_as("select * from imports where id = $1")
+    sqlx::query_as(concat!("select ", columns!(), " from imports where id = $1"))
         .bind(id)
         .fetch_optional(db.pool())
         .await
@@ -249,9 +286,10 @@ pub struct Filter {
 
 /// Imports, newest first.
 pub async fn list(db: &Db, filter: &Filter, limit: i64) -> Result<Vec<Import>, DbError> {
-    sqlx::query_as("select * from imports
+    sqlx::query_as(concat!(
+"select ", columns!(), " from imports
          where ($1::text is null or dataset = $1) and ($2::text is null or state = $2) and ($3::bigint is null or id < $3)
-         order by id desc limit $4")
+         order by id desc limit $4"))
     .bind(&filter.dataset)
     .bind(filter.state)
     .bind(filter.before)
@@ -280,7 +318,7 @@ pub async fn share(connection: &mut PgConnection, id: i64) -> Result<Option<(Sta
 
 /// Reads the import and keeps everybody else from it until the transaction ends.
 pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<Import>, DbError> {
-    sqlx::query_as("select * from imports where id = $1 for update")
+    sqlx::query_as(concat!("select ", columns!(), " from imports where id = $1 for update"))
         .bind(id)
         .fetch_optional(connection)
         .await
@@ -291,13 +329,14 @@ pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<Impor
 /// from a zombie. So does going on after a pause, for chunks that came meanwhile were thrown away: whoever leads the
 /// import next publishes them again.
 pub async fn set_state(connection: &mut PgConnection, id: i64, state: State) -> Result<Import, DbError> {
-    let import = sqlx::query_as(
+    let import = sqlx::query_as(concat!(
         "update imports set state = $2,
              epoch = epoch + case when $2 in ('failed', 'cancelled', 'running') then 1 else 0 end,
              finished_at = case when $2 in ('complete', 'failed', 'cancelled') then clock_timestamp()
                  else finished_at end
-         where id = $1 returning *",
-    )
+         where id = $1 returning ",
+        columns!()
+    ))
     .bind(id)
     .bind(state)
     .fetch_one(&mut *connection)

@@ -17,6 +17,7 @@ pub mod merge;
 pub mod notify;
 pub mod pending_changes;
 pub mod rejects;
+pub mod retention;
 pub mod schema;
 pub mod staging;
 pub mod totals;

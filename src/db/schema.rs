@@ -1,22 +1,38 @@
 //! Where the database's schema is.
 
+use std::collections::HashSet;
+
 use migration::{Migrator, MigratorTrait};
 
 use super::{Db, DbError};
 
-/// The migrations of this program that are not applied, by name. Ones that it does not know do not matter: a newer program
-/// has applied them, and migrations leave the schema fit for the version before.
-pub async fn pending(db: &Db) -> Result<Vec<String>, DbError> {
+/// The migrations that are not applied, and those that are and belong to a later version, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    /// Not applied: the service cannot work.
+    pub pending: Vec<String>,
+    /// Of a later version. Its migrations leave what this one uses, so the service works.
+    pub ahead: Vec<String>,
+}
+
+/// How the schema stands to this version. Changes nothing, and needs no right to.
+pub async fn compare(db: &Db) -> Result<Schema, DbError> {
     let failed = || DbError::during("reading which migrations are applied");
-    let exists = sqlx::query_scalar("select to_regclass('seaql_migrations') is not null");
-    let applied: Vec<String> = if exists.fetch_one(db.pool()).await.map_err(failed())? {
-        sqlx::query_scalar("select version from seaql_migrations")
+    let is_there: bool = sqlx::query_scalar("select to_regclass('seaql_migrations') is not null")
+        .fetch_one(db.pool())
+        .await
+        .map_err(failed())?;
+    let applied: Vec<String> = if is_there {
+        sqlx::query_scalar("select version from seaql_migrations order by version")
             .fetch_all(db.pool())
             .await
             .map_err(failed())?
     } else {
         Vec::new()
     };
-    let known = Migrator::migrations().into_iter().map(|migration| migration.name().to_owned());
-    Ok(known.filter(|name| !applied.contains(name)).collect())
+    let ours: Vec<String> = Migrator::migrations().iter().map(|ours| ours.name().to_owned()).collect();
+    let known: HashSet<&String> = ours.iter().collect();
+    let ahead: Vec<String> = applied.iter().filter(|name| !known.contains(name)).cloned().collect();
+    let pending = ours.into_iter().filter(|name| !applied.contains(name)).collect();
+    Ok(Schema { pending, ahead })
 }

@@ -1,7 +1,7 @@
 //! What a client may do to an import: pause, resume, cancel, undo. Each takes effect at the next chunk at the latest, because
 //! a chunk holds a shared lock on the import's row while it is being stored.
 
-use super::{IngestError, finish, load::unknown_dataset, unpack};
+use super::{IngestError, finish, load::unknown_dataset, manifest, unpack};
 use crate::{
     archive::Archive,
     datasets,
@@ -71,11 +71,12 @@ pub async fn cancel(db: &Db, archive: &Archive, id: i64) -> Result<Changed<Impor
     finish::close(&mut transaction, &import, State::Cancelled).await?;
     commit(transaction, "cancelling an import").await?;
     unpack::remove_unpacked(archive, id).await;
+    manifest::withdraw(archive, &import.source).await;
     Ok(imports::get(db, id).await?.map_or(Changed::Unknown, Changed::Done))
 }
 
 /// Removes the rows a complete import created, but for those that were changed since.
-pub async fn undo(db: &Db, id: i64) -> Result<Changed<Undone>, IngestError> {
+pub async fn undo(db: &Db, archive: &Archive, id: i64) -> Result<Changed<Undone>, IngestError> {
     let mut transaction = db.begin().await?;
     let Some(import) = imports::lock(&mut transaction, id).await? else { return Ok(Changed::Unknown) };
     if import.state != State::Complete {
@@ -85,6 +86,7 @@ pub async fn undo(db: &Db, id: i64) -> Result<Changed<Undone>, IngestError> {
     let (removed, kept) = merge::undo(&mut transaction, dataset, id).await?;
     imports::set_state(&mut transaction, id, State::Undone).await?;
     commit(transaction, "undoing an import").await?;
+    manifest::withdraw(archive, &import.source).await;
     let not_reverted = if import.dry_run { 0 } else { import.updated.unwrap_or(0) };
     Ok(Changed::Done(Undone { removed, kept, not_reverted }))
 }

@@ -10,6 +10,7 @@ pub mod export;
 pub mod finish;
 mod header;
 pub mod load;
+pub mod manifest;
 mod pairing;
 pub mod receive;
 pub mod rejects_csv;

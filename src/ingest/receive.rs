@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
+use super::manifest::Manifest;
 use crate::{
     archive::{Archive, ArchiveError, Writer},
     db::{
@@ -99,6 +100,9 @@ pub enum ReceiveError {
     /// It cannot be kept.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Its import cannot be made.
+    #[error(transparent)]
+    Database(#[from] DbError),
 }
 
 /// What an upload became.
@@ -197,8 +201,17 @@ impl Stored {
 
     /// Gives the bytes up: no import came of them.
     pub async fn discard(self, archive: &Archive) {
-        if let Err(error) = archive.remove(&self.object).await {
+        discard(archive, &self.object).await;
+    }
+}
+
+/// Removes an upload that became no import, and its manifest.
+pub async fn discard(archive: &Archive, source: &str) {
+    // The manifest first: without its upload it would promise what is not there.
+    for object in [&Manifest::object(source), source] {
+        if let Err(error) = archive.remove(object).await {
             tracing::warn!(%error, "could not throw away an upload that became no import");
+            return;
         }
     }
 }
@@ -206,9 +219,10 @@ impl Stored {
 /// Makes an import of the upload, or finds the one that the same file became. Counts once the transaction commits.
 pub async fn register(
     connection: &mut PgConnection,
+    archive: &Archive,
     stored: &Stored,
     options: Options,
-) -> Result<Received, DbError> {
+) -> Result<Received, ReceiveError> {
     let Options { dataset, mode, max_rejects, dry_run, dialect, filename, traceparent, force } = options;
     let new = NewImport {
         dataset,
@@ -228,5 +242,7 @@ pub async fn register(
     if !force && let Some(same) = imports::find_same(connection, &new).await? {
         return Ok(Received::Same(same));
     }
-    Ok(Received::New(imports::insert(connection, &new).await?))
+    let import = imports::insert(connection, &new, None).await?;
+    Manifest::of(&import, force).write(archive).await?;
+    Ok(Received::New(import))
 }

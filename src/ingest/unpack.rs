@@ -48,9 +48,12 @@ pub async fn remove_unpacked(archive: &Archive, import_id: i64) {
     }
 }
 
+/// Where unpacked files are, in a folder for each import.
+pub const FOLDER: &str = "unpacked";
+
 /// Where what is unpacked from an upload is kept.
 fn folder(import_id: i64) -> String {
-    format!("unpacked/{import_id}")
+    format!("{FOLDER}/{import_id}")
 }
 
 /// Runs where blocking is allowed, because gzip and zip readers block.

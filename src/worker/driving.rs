@@ -124,6 +124,10 @@ async fn fail(driver: &Driver, import: &Import, error: IngestError) -> Result<()
 pub(super) fn explain(import_id: i64, error: IngestError) -> ImportError {
     match error {
         IngestError::Refused(error) => error,
+        IngestError::Archive(error) if error.is_missing() => ImportError {
+            code: "missing_upload",
+            message: "what was uploaded is no longer in the archive".to_owned(),
+        },
         error => {
             tracing::error!(import = import_id, error = &error as &dyn std::error::Error, "an import fails");
             ImportError {

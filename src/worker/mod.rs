@@ -4,6 +4,7 @@
 mod crew;
 mod driving;
 mod loading;
+mod retaining;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,6 +24,8 @@ pub struct Worker {
     pub db: Db,
     /// Where the bytes are.
     pub archive: Archive,
+    /// Where they go when they are old; `None`: they stay.
+    pub long_term: Option<Archive>,
     /// How chunks travel.
     pub transport: Arc<dyn Transport>,
     /// Wakes whoever waits for work.
@@ -32,7 +35,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts drivers and consumers. They end after `stop`: each lets go of what it holds, so that another can go on
+    /// Starts drivers and consumers, and retention where imports are led, for that takes the archive. They end after `stop`: each lets go of what it holds, so that another can go on
     /// at once.
     pub fn start(&self, stop: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
@@ -41,6 +44,9 @@ impl Worker {
         tasks.spawn(crew::run(self.clone(), process.to_string(), stop.clone()));
         for number in 0..self.config.worker.imports {
             tasks.spawn(driving::run(self.clone(), format!("{process}/driver/{number}"), stop.clone()));
+        }
+        if self.config.worker.imports > 0 && self.config.retention.every_seconds > 0 {
+            tasks.spawn(retaining::run(self.clone(), stop.clone()));
         }
         tasks.close();
         tasks

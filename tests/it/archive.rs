@@ -1,13 +1,13 @@
 //! What every archive owes, a directory as well as a store that speaks S3: one suite, stamped on each of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use crate::support::{
     App,
-    app::files_below,
+    app::{files_below, spoil},
     database::Database,
     files::{gzip, row, rows, zip},
     imports::{failure, id, outcome, post_csv},
@@ -72,14 +72,16 @@ impl Store {
         }
     }
 
+    /// The uploads that can be seen.
+    fn uploads(&self) -> Vec<String> {
+        self.in_folder("uploads").into_iter().filter(|file| !file.ends_with(".json")).collect()
+    }
+
     /// Changes one byte of the only upload.
     fn spoil(&self) {
-        let uploads = self.in_folder("uploads");
+        let uploads = self.uploads();
         assert_eq!(uploads.len(), 1, "{uploads:?}");
-        let mut bytes = std::fs::read(&uploads[0]).expect("the upload can be read");
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(&uploads[0], bytes).expect("the upload can be written");
+        spoil(Path::new(&uploads[0]));
     }
 
     async fn app(&self, with_worker: bool) -> App {
@@ -108,7 +110,7 @@ async fn keeps_what_is_imported(store: Store) {
     let request = request.header("Content-Encoding", "gzip").header("Prefer", "wait=60");
     let import = app.ended(request.body(gzip(rows(4_000..5_000))).send().await.expect(200)).await;
     assert_eq!(outcome(&import), [1_000, 0, 0, 0, 0]);
-    assert_eq!(store.in_folder("uploads").len(), 3);
+    assert_eq!(store.uploads().len(), 3);
     until("nothing unpacked is left", || async { store.in_folder("unpacked").is_empty().then_some(()) })
         .await;
     assert_eq!((store.in_folder("health"), store.begun()), (Vec::new(), Vec::new()));
@@ -187,7 +189,7 @@ async fn notices_a_changed_byte_in_a_long_or_packed_file(store: Store) {
     assert_eq!(answer.status(), 200);
     assert!(answer.bytes().await.is_err(), "the download does not come to its end");
     app.client.post(&format!("/imports/{import}/cancel")).send().await.expect(200);
-    for upload in store.in_folder("uploads") {
+    for upload in store.uploads() {
         std::fs::remove_file(upload).expect("the upload can be removed");
     }
 
@@ -204,7 +206,7 @@ async fn notices_a_changed_byte_in_a_long_or_packed_file(store: Store) {
 async fn notices_a_missing_file(store: Store) {
     let app = store.app(false).await;
     let import = app.begin("?filename=gone.csv", rows(1..2_000)).await;
-    for upload in store.in_folder("uploads") {
+    for upload in store.uploads() {
         std::fs::remove_file(upload).expect("the upload can be removed");
     }
     app.work();
@@ -265,7 +267,8 @@ async fn a_store_that_is_away_or_full_is_503_and_the_service_goes_on_after() {
         app.client.get("/health/ready").send().await.expect(200);
     }
     assert_eq!(outcome(&app.upload("", row(2)).await), [1, 0, 0, 0, 0]);
-    assert_eq!(files_below(&store.objects().join("uploads")).len(), 2);
+    let uploads = files_below(&store.objects().join("uploads"));
+    assert_eq!(uploads.len(), 4, "two uploads with their manifests: {uploads:?}");
 }
 
 #[tokio::test]

@@ -500,7 +500,7 @@ async fn a_full_disk_is_503_and_leaves_nothing_behind() {
     }
     let import = upload(rows(1..50)).await.expect(200).json();
     assert_eq!((id(&import), outcome(&import)), (1, [49, 0, 0, 0, 0]), "what fits is taken");
-    assert_eq!(files().len(), 1);
+    assert_eq!(files().len(), 2, "the upload and its manifest");
     let panics: Vec<_> = service.log().into_iter().filter(|line| line.contains("panicked")).collect();
     assert_eq!(panics, [""; 0]);
 }

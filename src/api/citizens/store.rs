@@ -20,6 +20,7 @@ use crate::{
         self, citizens,
         imports::{Dialect, Mode, NewImport},
     },
+    ingest::{manifest::Manifest, receive},
     refusal,
 };
 
@@ -102,10 +103,8 @@ impl Context {
             sha256: sha256.into(),
         };
         let stored = self.store(&import, bytes, &citizens, &first).await;
-        if stored.is_err()
-            && let Err(error) = self.archive.remove(&source).await
-        {
-            tracing::warn!(%error, "could not throw away a body that became no import");
+        if stored.is_err() {
+            receive::discard(&self.archive, &source).await;
         }
         stored.map(Replayable::first)
     }
@@ -126,10 +125,12 @@ impl Context {
         let inserted = async {
             let mut transaction = self.db.begin().await?;
             let rows = i64::try_from(citizens.len()).unwrap_or(i64::MAX);
-            let id = db::imports::insert_complete(&mut transaction, import, rows).await?;
+            let made = db::imports::insert_complete(&mut transaction, import, rows, None).await?;
+            let id = made.id;
             if !import.dry_run {
                 citizens::insert(&mut transaction, id, citizens).await?;
             }
+            Manifest::of(&made, true).write(&self.archive).await?;
             let body = NewImportBody { data: NewImportId { import_id: id } };
             let answer = idempotency::render(Stored::Created(Json(body), format!("/imports/{id}"))).await?;
             let keep = Duration::from_secs(self.config.server.idempotency_seconds);

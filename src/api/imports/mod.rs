@@ -33,7 +33,7 @@ use super::{
     idempotency::{Idempotency, OneOf, Replayable},
     negotiate::Accepted,
     page,
-    problem::{Conflict, Internal, Invalid, NotFound, Unavailable},
+    problem::{Conflict, Gone, Internal, Invalid, NotFound, Unavailable},
 };
 use crate::{
     datasets::citizen,
@@ -127,7 +127,7 @@ refusal!(
 );
 refusal!(
     /// Why a part of an import is not read.
-    pub(super) PartRefusal: NotFound, Invalid, Internal, Unavailable
+    pub(super) PartRefusal: NotFound, Gone, Invalid, Internal, Unavailable
 );
 refusal!(
     /// Why an import is not changed.
@@ -287,15 +287,16 @@ impl Imports {
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<UndoAnswer, ChangeRefusal> {
-        let Undone { removed, kept, not_reverted } = match control::undo(&self.context.db, id).await? {
-            Changed::Done(undone) => undone,
-            Changed::Refused(state) if !state.is_final() => {
-                let conflict = format!("the import {id} is still running: cancel it first");
-                return Err(Conflict::new(conflict).into());
-            }
-            Changed::Refused(state) => return Err(refused(id, state, "undone").into()),
-            Changed::Unknown => return Err(unknown(id).into()),
-        };
+        let Undone { removed, kept, not_reverted } =
+            match control::undo(&self.context.db, &self.context.archive, id).await? {
+                Changed::Done(undone) => undone,
+                Changed::Refused(state) if !state.is_final() => {
+                    let conflict = format!("the import {id} is still running: cancel it first");
+                    return Err(Conflict::new(conflict).into());
+                }
+                Changed::Refused(state) => return Err(refused(id, state, "undone").into()),
+                Changed::Unknown => return Err(unknown(id).into()),
+            };
         let import = self.context.view(id).await?.ok_or_else(|| unknown(id))?;
         Ok(UndoAnswer::Undone(Json(UndoneView { import, removed, kept, not_reverted })))
     }
@@ -408,8 +409,16 @@ impl Imports {
 }
 
 impl Imports {
+    /// The import, whose upload, ledger and rejects are here.
     async fn import(&self, id: i64) -> Result<Import, PartRefusal> {
-        Ok(imports::get(&self.context.db, id).await?.ok_or_else(|| unknown(id))?)
+        let import = imports::get(&self.context.db, id).await?.ok_or_else(|| unknown(id))?;
+        let Some(archived_at) = import.archived_at else { return Ok(import) };
+        let since = archived_at.format("%Y-%m-%d");
+        let detail = format!(
+            "the upload and the rejects of import {id} are in the long-term archive since {since}; who operates the service \
+             brings them back: tarmac replay {id}"
+        );
+        Err(Gone::new(detail).into())
     }
 
     async fn changed(

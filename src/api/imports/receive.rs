@@ -114,6 +114,7 @@ refusal!(
 impl From<ReceiveError> for UploadRefusal {
     fn from(error: ReceiveError) -> Self {
         match error {
+            ReceiveError::Database(error) => error.into(),
             ReceiveError::TooLarge { .. } => TooLarge::new(error.to_string()).into(),
             ReceiveError::Archive(error) => {
                 tracing::error!(
@@ -209,7 +210,7 @@ impl Context {
         keep: Duration,
     ) -> Result<(Received, ImportView, db::idempotency::Answer), UploadRefusal> {
         let mut transaction = self.db.begin().await?;
-        let received = receive::register(&mut transaction, stored, options).await?;
+        let received = receive::register(&mut transaction, &self.archive, stored, options).await?;
         let (Received::New(import) | Received::Same(import)) = received.clone();
         let progress = chunks::progress(&mut transaction, import.id).await?;
         let view = ImportView::new(import, &progress, Utc::now());

@@ -132,6 +132,8 @@ pub(crate) struct ImportView {
     started_at: Option<DateTime<Utc>>,
     /// When it ended.
     finished_at: Option<DateTime<Utc>>,
+    /// Since when its upload and its rejects are in the long-term archive, and cannot be read here.
+    archived_at: Option<DateTime<Utc>>,
 }
 
 impl From<imports::State> for ImportState {
@@ -183,6 +185,9 @@ impl From<imports::Mode> for ImportMode {
 impl ImportView {
     /// The import as it stands at `now`, with what the ledger says of it.
     pub(crate) fn new(import: Import, progress: &Progress, now: DateTime<Utc>) -> Self {
+        // Of an import in the long-term archive the ledger says nothing any more.
+        let loaded = import.loaded_bytes.zip(import.loaded_chunks);
+        let progress = &loaded.map_or(*progress, |(bytes, chunks)| Progress { bytes, chunks, ..*progress });
         let counts = counts(&import, progress);
         let elapsed = import.started_at.map(|started| {
             let end = import.finished_at.unwrap_or(now);
@@ -212,6 +217,7 @@ impl ImportView {
             created_at: import.created_at,
             started_at: import.started_at,
             finished_at: import.finished_at,
+            archived_at: import.archived_at,
         }
     }
 
@@ -312,6 +318,7 @@ impl Example for ImportView {
             created_at: at(0),
             started_at: Some(at(0)),
             finished_at: Some(at(1)),
+            archived_at: None,
         }
     }
 }

@@ -107,9 +107,9 @@ impl App {
         tokio::spawn(tarmac::app::work(self.config.clone(), self.stop.clone()));
     }
 
-    /// Every file in the archive, also one that is only begun.
+    /// Every file in the archive but the manifests, also one that is only begun.
     pub(crate) fn archived(&self) -> Vec<String> {
-        files_below(self.archive.path())
+        files_below(self.archive.path()).into_iter().filter(|file| !file.ends_with(".json")).collect()
     }
 
     /// Creates an airport: Keflavík, with the given fields in place of its own.
@@ -132,6 +132,14 @@ pub(crate) fn files_below(directory: &Path) -> Vec<String> {
     }
     found.sort_unstable();
     found
+}
+
+/// Changes one byte of a file.
+pub(crate) fn spoil(file: &Path) {
+    let mut bytes = std::fs::read(file).expect("the file can be read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file, bytes).expect("the file can be written");
 }
 
 /// The body of a new airport: the required fields, with the given ones over them.

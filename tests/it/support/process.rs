@@ -73,6 +73,22 @@ impl Launch {
         self.spawn("worker", mpsc::channel().0)
     }
 
+    /// Runs a command to its end: its exit status, standard output and standard error.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (ExitStatus, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
+        command
+            .args(arguments)
+            .env("TARMAC_DATABASE_URL", &self.database_url)
+            .env("TARMAC_ARCHIVE_URL", &self.archive)
+            .env("TARMAC_LOG_FILTER", "warn")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        // What it talks to may be in this process, on this thread.
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
+        let output = output.expect("the program can be started");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status, text(&output.stdout), text(&output.stderr))
+    }
+
     fn spawn(&self, command: &str, bound: mpsc::Sender<String>) -> Running {
         let mut child = Command::new("sh")
             .args(["-c", &format!("{}; exec \"$0\" {command}", self.prelude), env!("CARGO_BIN_EXE_tarmac")])

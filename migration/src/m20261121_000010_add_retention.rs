@@ -1,0 +1,37 @@
+//! What becomes of an import after its end: when its upload, ledger and rejects went to the long-term archive.
+
+use sea_orm_migration::prelude::*;
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+const UP: &str = r"
+alter table imports
+    -- Set while the upload, the ledger and the rejects are in the long-term archive alone.
+    add column archived_at   timestamptz,
+    -- When they were last brought back: they stay for as long again.
+    add column restored_at   timestamptz,
+    -- What the ledger said before it went.
+    add column loaded_chunks bigint,
+    add column loaded_bytes  bigint;
+create index imports_finished_at on imports (finished_at) where archived_at is null;
+";
+
+const DOWN: &str = r"
+drop index imports_finished_at;
+alter table imports
+    drop column archived_at, drop column restored_at, drop column loaded_chunks, drop column loaded_bytes;
+";
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(UP).await?;
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager.get_connection().execute_unprepared(DOWN).await?;
+        Ok(())
+    }
+}

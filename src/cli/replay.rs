@@ -1,0 +1,117 @@
+//! `tarmac replay`: brings imports back from the archives.
+
+use std::{path::Path, process::ExitCode};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{CommandError, complain, explain, load_config, print};
+use crate::{
+    app,
+    clock::Clock,
+    config::Config,
+    db::{
+        imports::{Import, State},
+        retention::Lock,
+    },
+    retention::{
+        Keeper,
+        replay::{Losses, Lost, Replayed},
+    },
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Numbers of imports. One in the long-term archive comes back as it went; one that the database has lost is imported again.
+    #[arg(required_unless_present = "missing", conflicts_with = "missing")]
+    imports: Vec<i64>,
+    /// Every upload that the database does not know: after it was restored, what came later than the backup.
+    #[arg(long)]
+    missing: bool,
+    /// With --missing: say which these are, and do nothing.
+    #[arg(long, requires = "missing")]
+    dry_run: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<ExitCode, CommandError> {
+    let config = load_config(file, &[])?;
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let keeper = app::keeper(&config, Clock::System, &stop).await?;
+    if arguments.dry_run {
+        let Losses { lost, broken } = keeper.lost().await?;
+        for Lost { manifest, .. } in &lost {
+            let name = manifest.filename.as_deref().unwrap_or("no name");
+            let (id, dataset, bytes) = (manifest.id, &manifest.dataset, manifest.bytes);
+            let at = manifest.created_at.format("%Y-%m-%dT%H:%M:%SZ");
+            print(&format!("import {id}: missing: {dataset}, {name}, {bytes} bytes, of {at}\n"))?;
+        }
+        for error in &broken {
+            complain(&explain(error));
+        }
+        return Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    // Whether or not a service runs, what is imported again is led by a worker of this process.
+    let mut worker = config.clone();
+    worker.worker.imports = worker.worker.imports.max(1);
+    worker.retention.every_seconds = 0;
+    tokio::select! {
+        ended = app::work(worker, stop.clone()) => Err(ended.map_or_else(Into::into, |()| "the worker ended".into())),
+        replayed = replay(&keeper, &config, &arguments) => replayed,
+    }
+}
+
+async fn replay(keeper: &Keeper, config: &Config, arguments: &Arguments) -> Result<ExitCode, CommandError> {
+    let mut lock = Lock::take(&keeper.db).await?;
+    let mut failed = 0;
+    if !arguments.missing {
+        for &id in &arguments.imports {
+            match keeper.replay(id, &mut lock).await {
+                Ok(replayed) => print(&format!("import {id}: {}\n", told(id, &replayed))).map(drop)?,
+                Err(error) => {
+                    failed += 1;
+                    complain(&format!("import {id}: {}", explain(&error)));
+                }
+            }
+        }
+        if failed == 0 && config.retention.every_seconds > 0 {
+            complain(&format!("what is back stays for {} days", config.retention.days));
+        }
+    } else {
+        let Losses { lost, broken } = keeper.lost().await?;
+        for error in &broken {
+            failed += 1;
+            complain(&explain(error));
+        }
+        // One after the other, in the order in which they came: a later row replaces an earlier one.
+        for lost in &lost {
+            let id = lost.manifest.id;
+            match keeper.load(lost, &mut lock).await {
+                Ok(replayed) => print(&format!("import {id}: {}\n", told(id, &replayed))).map(drop)?,
+                Err(error) => {
+                    failed += 1;
+                    complain(&format!("import {id}: {}", explain(&error)));
+                }
+            }
+        }
+        print(&format!("{} uploads were missing, {failed} could not be brought back\n", lost.len()))?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn told(id: i64, replayed: &Replayed) -> String {
+    match replayed {
+        Replayed::Restored(_) => "brought back".to_owned(),
+        Replayed::Same(same) => format!("is here as import {same}"),
+        Replayed::Loaded(import) => {
+            let Import { id: now, state, error_message, rows_read, rejected, .. } = import.as_ref();
+            let number = if *now == id { String::new() } else { format!(" as import {now}") };
+            let rows = format!("{} rows, {} rejected", rows_read.unwrap_or(0), rejected.unwrap_or(0));
+            match state {
+                State::Complete => format!("imported again{number}: {rows}"),
+                _ => {
+                    format!("imported again{number}, and failed: {}", error_message.as_deref().unwrap_or(""))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `tarmac retain`: once, what the workers do on their schedule.
+
+use std::{path::Path, process::ExitCode};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{CommandError, complain, explain, load_config, print};
+use crate::{app, clock::Clock, db::retention::Lock, retention::retire::Retired};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Move what ended this many days ago or earlier; as in `retention.days`.
+    #[arg(long, value_name = "DAYS")]
+    older_than: Option<u32>,
+    /// Say which imports would be moved, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<ExitCode, CommandError> {
+    let config = load_config(file, &[])?;
+    let days = arguments.older_than.unwrap_or(config.retention.days);
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let keeper = app::keeper(&config, Clock::System, &stop).await?;
+    let now = keeper.clock.now();
+    let before = now - chrono::TimeDelta::days(days.into());
+    if arguments.dry_run {
+        for id in keeper.due(before).await? {
+            print(&format!("import {id}: would be moved\n"))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut lock = Lock::take(&keeper.db).await?;
+    let Retired { moved, kept } = if keeper.long_term.is_some() {
+        keeper.retire(before, &mut lock).await?
+    } else {
+        complain("there is no long-term archive, so nothing is moved: set long_term.url");
+        Retired::default()
+    };
+    for id in &moved {
+        print(&format!("import {id}: moved\n"))?;
+    }
+    for (id, error) in &kept {
+        complain(&format!("import {id}: stays: {}", explain(error)));
+    }
+    let swept = keeper.sweep(now, &mut lock).await?;
+    print(&format!(
+        "moved {} imports; removed {} kept answers, {} links, {} objects\n",
+        moved.len(),
+        swept.answers,
+        swept.links,
+        swept.objects
+    ))?;
+    Ok(if kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

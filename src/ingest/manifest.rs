@@ -1,0 +1,158 @@
+//! Beside each upload lies what is needed to import it once more, should the database be lost: a manifest. It is written before the
+//! import's row is committed, and removed when the import is cancelled or undone.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    archive::{Archive, ArchiveError},
+    datasets,
+    db::imports::{Dialect, Import, Mode, NewImport},
+};
+
+/// Of the manifests that are written; others are not read.
+const VERSION: u32 = 1;
+/// Longer ones are none of ours.
+const LONGEST: u64 = 1 << 20;
+const ENDING: &str = ".json";
+
+/// What an upload is, and how it was imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of the import, explained in the migration")]
+pub struct Manifest {
+    /// The version of this format.
+    pub version: u32,
+    pub id: i64,
+    pub dataset: String,
+    pub mode: Mode,
+    pub max_rejects: Option<i64>,
+    pub dry_run: bool,
+    pub dialect: Dialect,
+    pub filename: Option<String>,
+    pub traceparent: Option<String>,
+    pub media_type: String,
+    pub gzipped: bool,
+    /// The upload's object.
+    pub source: String,
+    pub bytes: i64,
+    /// SHA-256 of the upload, hexadecimal.
+    pub sha256: String,
+    /// It was imported although the same file had been before.
+    pub force: bool,
+    pub created_at: DateTime<Utc>,
+}
+
+/// Why a manifest is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// It is not what is written here.
+    #[error("{object} is no manifest of this version: {reason}")]
+    Foreign {
+        /// Its name.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Manifest {
+    /// Of a new import.
+    pub fn of(import: &Import, force: bool) -> Self {
+        let import = import.clone();
+        Self {
+            version: VERSION,
+            id: import.id,
+            dataset: import.dataset,
+            mode: import.mode,
+            max_rejects: import.max_rejects,
+            dry_run: import.dry_run,
+            dialect: import.dialect,
+            filename: import.filename,
+            traceparent: import.traceparent,
+            media_type: import.media_type,
+            gzipped: import.gzipped,
+            source: import.source,
+            bytes: import.bytes,
+            sha256: hex::encode(import.sha256),
+            force,
+            created_at: import.created_at,
+        }
+    }
+
+    /// The name of the manifest of an upload.
+    pub fn object(source: &str) -> String {
+        format!("{source}{ENDING}")
+    }
+
+    /// The upload whose manifest has that name.
+    pub fn source_of(object: &str) -> Option<&str> {
+        object.strip_suffix(ENDING)
+    }
+
+    /// Puts it beside its upload.
+    pub async fn write(&self, archive: &Archive) -> Result<(), ArchiveError> {
+        archive.put(&Self::object(&self.source), json(self)).await
+    }
+
+    /// The manifest of an upload.
+    pub async fn read(archive: &Archive, source: &str) -> Result<Self, ManifestError> {
+        let object = Self::object(source);
+        let manifest: Self = parse(&object, &archive.read_small(&object, LONGEST).await?)?;
+        if manifest.version == VERSION {
+            Ok(manifest)
+        } else {
+            let reason = format!("its version is {}", manifest.version);
+            Err(ManifestError::Foreign { object, reason })
+        }
+    }
+
+    /// What to import.
+    pub fn upload(&self) -> Result<NewImport, ManifestError> {
+        let foreign = |reason: String| ManifestError::Foreign { object: Self::object(&self.source), reason };
+        let dataset = datasets::by_name(&self.dataset)
+            .ok_or_else(|| foreign(format!("there is no dataset {:?}", self.dataset)))?;
+        let media_type = ["text/csv", "application/zip", "application/json"]
+            .into_iter()
+            .find(|known| *known == self.media_type)
+            .ok_or_else(|| foreign(format!("the media type {:?} is unknown", self.media_type)))?;
+        let mut sha256 = [0; 32];
+        hex::decode_to_slice(&self.sha256, &mut sha256).map_err(|error| foreign(error.to_string()))?;
+        Ok(NewImport {
+            dataset: dataset.name,
+            mode: self.mode,
+            max_rejects: self.max_rejects,
+            dry_run: self.dry_run,
+            dialect: self.dialect.clone(),
+            filename: self.filename.clone(),
+            traceparent: self.traceparent.clone(),
+            media_type,
+            gzipped: self.gzipped,
+            source: self.source.clone(),
+            bytes: self.bytes,
+            sha256,
+        })
+    }
+}
+
+/// After an import was cancelled or undone: it is not to come back.
+pub(super) async fn withdraw(archive: &Archive, source: &str) {
+    if let Err(error) = archive.remove(&Manifest::object(source)).await {
+        tracing::warn!(%error, "an import that was cancelled or undone would come back after a loss of the database");
+    }
+}
+
+/// As text for people too.
+pub fn json(value: &impl Serialize) -> Bytes {
+    // Maps with keys that are texts, numbers, texts: nothing that JSON could not say.
+    serde_json::to_vec_pretty(value).unwrap_or_default().into()
+}
+
+/// What [`json`] wrote.
+pub fn parse<T: for<'de> Deserialize<'de>>(object: &str, bytes: &[u8]) -> Result<T, ManifestError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| ManifestError::Foreign { object: object.to_owned(), reason: error.to_string() })
+}

@@ -1,0 +1,218 @@
+//! Brings imports back: from the long-term archive as they went there, or, when the database has lost them, by importing their
+//! uploads once more.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::StreamExt;
+
+use super::{
+    Keeper, RetentionError,
+    parcel::{self, FOLDER, MANIFEST, Parcel},
+};
+use crate::{
+    archive::Listed,
+    datasets::citizen::body,
+    db::{
+        citizens, commit,
+        imports::{self, Import, NewImport, State},
+        notify::Topic,
+        retention::{self, Lock, Table},
+    },
+    failpoint,
+    ingest::{manifest::Manifest, receive, sealed},
+};
+
+/// Uploads looked up at once.
+const BATCH: usize = 1_000;
+/// How long to wait at most before looking at an import again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How an import came back.
+#[derive(Debug, Clone)]
+pub enum Replayed {
+    /// Upload, ledger and rejects are here again.
+    Restored(i64),
+    /// The upload was imported again, and has ended so.
+    Loaded(Box<Import>),
+    /// The same file with the same settings is here as that import.
+    Same(i64),
+}
+
+/// What the database has lost.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// The uploads, in the order in which they came.
+    pub lost: Vec<Lost>,
+    /// What lies beside uploads and cannot be read.
+    pub broken: Vec<RetentionError>,
+}
+
+/// An upload that the database does not know.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    /// What it is.
+    pub manifest: Manifest,
+    /// Whether only the long-term archive has it.
+    pub away: bool,
+}
+
+impl Keeper {
+    /// Brings one import back.
+    pub async fn replay(&self, id: i64, lock: &mut Lock) -> Result<Replayed, RetentionError> {
+        match imports::get(&self.db, id).await? {
+            Some(import) if import.archived_at.is_some() => {
+                self.restore(&import, lock).await?;
+                Ok(Replayed::Restored(id))
+            }
+            Some(_) => Err(RetentionError::Here(id)),
+            None => {
+                let lost = self.lost().await?.lost.into_iter().rfind(|lost| lost.manifest.id == id);
+                self.load(&lost.ok_or(RetentionError::Unknown(id))?, lock).await
+            }
+        }
+    }
+
+    /// The uploads that the database does not know, of both archives. An import that was cancelled or undone is none of them.
+    pub async fn lost(&self) -> Result<Losses, RetentionError> {
+        let (mut lost, mut broken) = (BTreeMap::new(), Vec::new());
+        let mut listed = std::pin::pin!(self.archive.list("uploads").chunks(BATCH));
+        while let Some(batch) = listed.next().await {
+            let batch: Vec<Listed> = batch.into_iter().collect::<Result<_, _>>()?;
+            let sources = batch.iter().filter_map(|listed| Manifest::source_of(&listed.object));
+            for source in self.unknown(sources.map(ToOwned::to_owned).collect()).await? {
+                match Manifest::read(&self.archive, &source).await {
+                    Ok(manifest) => {
+                        let place = (manifest.created_at, manifest.id, source);
+                        lost.insert(place, Lost { manifest, away: false });
+                    }
+                    Err(error) => broken.push(error.into()),
+                }
+            }
+        }
+        let Some(long_term) = &self.long_term else {
+            return Ok(Losses { lost: lost.into_values().collect(), broken });
+        };
+        let mut listed = std::pin::pin!(long_term.list(FOLDER).chunks(BATCH));
+        while let Some(batch) = listed.next().await {
+            let batch: Vec<Listed> = batch.into_iter().collect::<Result<_, _>>()?;
+            let folders: BTreeMap<String, String> = batch
+                .iter()
+                .filter_map(|listed| listed.object.strip_suffix(MANIFEST)?.strip_suffix('/'))
+                .filter_map(|folder| {
+                    Some((format!("uploads/{}", folder.rsplit('/').next()?), folder.to_owned()))
+                })
+                .collect();
+            for source in self.unknown(folders.keys().cloned().collect()).await? {
+                match Parcel::read(long_term, &folders[&source]).await {
+                    Ok(parcel) if matches!(parcel.state, State::Cancelled | State::Undone) => {}
+                    Ok(Parcel { import: manifest, .. }) => {
+                        let place = (manifest.created_at, manifest.id, source);
+                        lost.entry(place).or_insert(Lost { manifest, away: true });
+                    }
+                    Err(error) => broken.push(error.into()),
+                }
+            }
+        }
+        Ok(Losses { lost: lost.into_values().collect(), broken })
+    }
+
+    /// Imports a lost upload once more, under its old number if that can be had, and waits for the end.
+    pub async fn load(&self, lost: &Lost, lock: &mut Lock) -> Result<Replayed, RetentionError> {
+        lock.check().await?;
+        let new = lost.manifest.upload()?;
+        if lost.away {
+            let parcel =
+                Parcel::read(self.long_term()?, &parcel::folder(lost.manifest.id, &new.source)).await?;
+            parcel::copy(self.long_term()?, parcel.upload()?, &self.archive, &new.source).await?;
+            failpoint::reach(failpoint::UPLOAD_BACK);
+        }
+        let mut transaction = self.db.begin().await?;
+        if !lost.manifest.force
+            && let Some(same) = imports::find_same(&mut transaction, &new).await?
+        {
+            receive::discard(&self.archive, &new.source).await;
+            return Ok(Replayed::Same(same.id));
+        }
+        let again = retention::reserve(&mut transaction, lost.manifest.id, lost.manifest.created_at).await?;
+        let import = if new.media_type == "application/json" {
+            let import = self.load_citizens(&mut transaction, &new, again).await?;
+            Manifest::of(&import, true).write(&self.archive).await?;
+            import
+        } else {
+            let import = imports::insert(&mut transaction, &new, Some(again)).await?;
+            Manifest::of(&import, lost.manifest.force).write(&self.archive).await?;
+            import
+        };
+        commit(transaction, "making a lost import again").await?;
+        Ok(Replayed::Loaded(Box::new(self.end_of(import).await?)))
+    }
+
+    /// A body of citizens is stored at once, as it was when it came.
+    async fn load_citizens(
+        &self,
+        connection: &mut sqlx::PgConnection,
+        new: &NewImport,
+        again: imports::Again,
+    ) -> Result<Import, RetentionError> {
+        let sealed = crate::archive::Sealed {
+            object: new.source.clone(),
+            bytes: new.bytes.unsigned_abs(),
+            sha256: new.sha256.to_vec(),
+        };
+        // It was in memory as a whole when it came, too.
+        let mut text = Vec::new();
+        let mut blocks = std::pin::pin!(self.archive.read_sealed(sealed, u64::MAX));
+        while let Some(block) = blocks.next().await {
+            text.extend_from_slice(&block?);
+        }
+        let citizens = body::read_import(&text, self.clock.today())
+            .map_err(|faults| RetentionError::Invalid(new.source.clone(), faults.total))?;
+        let rows = i64::try_from(citizens.len()).unwrap_or(i64::MAX);
+        let import = imports::insert_complete(connection, new, rows, Some(again)).await?;
+        if !new.dry_run {
+            citizens::insert(connection, import.id, &citizens).await?;
+        }
+        Ok(import)
+    }
+
+    /// Upload, ledger and rejects as they went.
+    async fn restore(&self, import: &Import, lock: &mut Lock) -> Result<(), RetentionError> {
+        lock.check().await?;
+        let long_term = self.long_term()?;
+        let parcel = Parcel::read(long_term, &parcel::folder(import.id, &import.source)).await?;
+        parcel::copy(long_term, parcel.upload()?, &self.archive, &import.source).await?;
+        self.archive.verify(sealed(import)).await?;
+        failpoint::reach(failpoint::UPLOAD_BACK);
+        if !matches!(import.state, State::Cancelled | State::Undone) {
+            Manifest::of(import, parcel.import.force).write(&self.archive).await?;
+        }
+        let mut transaction = self.db.begin().await?;
+        match imports::lock(&mut transaction, import.id).await? {
+            Some(import) if import.archived_at.is_some() => {}
+            _ => return Err(RetentionError::Changed),
+        }
+        for table in [Table::Ledger, Table::Rejects] {
+            parcel.unpack_rows(long_term, &mut transaction, table).await?;
+        }
+        retention::restored(&mut transaction, import.id).await?;
+        commit(transaction, "bringing back an import").await?;
+        tracing::info!(import = import.id, "brought back from the long-term archive");
+        Ok(())
+    }
+
+    /// Those of the uploads that no import has.
+    async fn unknown(&self, mut sources: Vec<String>) -> Result<Vec<String>, RetentionError> {
+        let known = retention::known(&self.db, &sources).await?;
+        sources.retain(|source| !known.iter().any(|known| known.source == *source));
+        Ok(sources)
+    }
+
+    async fn end_of(&self, mut import: Import) -> Result<Import, RetentionError> {
+        let mut watch = self.changes.watch(Topic::Imports);
+        while !import.state.is_final() {
+            watch.changed(LOOK_AGAIN).await;
+            import = imports::get(&self.db, import.id).await?.ok_or(RetentionError::Unknown(import.id))?;
+        }
+        Ok(import)
+    }
+}
