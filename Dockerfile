@@ -22,7 +22,6 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 FROM scratch AS prebuilt
 COPY target/release/tarmac /tarmac
 
-# hadolint ignore=DL3006
 FROM ${BINARY} AS binary
 
 FROM ${BASE_IMAGE}

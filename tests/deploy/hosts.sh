@@ -80,10 +80,13 @@ must_play() {
 
 changed_nothing() { ! grep -E '^tarmac-[0-9] .*changed=[1-9]' "$directory/play.log" >/dev/null && ! grep -E '^changed:' "$directory/play.log" >&2; }
 
-# What runs on a host, as the process tells: the release of each instance and of the worker.
+# What runs on a host, as the processes tell: the program of each instance and of the worker. Their user may look, root without all its
+# capabilities may not.
 running() {
-  docker exec "$1" sh -c 'for unit in "tarmac@*.service" tarmac-worker.service; do
-    systemctl show --property MainPID --value "$unit"; done | grep . | while read -r pid; do readlink "/proc/$pid/exe"; done' | sort -u
+  local pid
+  docker exec "$1" systemctl show --property MainPID --value 'tarmac@*.service' tarmac-worker.service | grep . | while read -r pid; do
+    docker exec --user tarmac "$1" readlink "/proc/$pid/exe"
+  done | sort -u
 }
 
 run_release() {
