@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run run-kafka stop test chaos check audit conformance collection bless bench overload fuzz build clean
+.PHONY: help run run-kafka stop test test-deploy chaos check audit conformance collection bless bench overload fuzz build clean
 
 help: ## List the targets
-	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start PostgreSQL and the service on http://127.0.0.1:8080/, import the airports; Ctrl-C stops
 	@dev/run
@@ -17,6 +17,9 @@ stop: ## Stop the PostgreSQL and the Kafka a killed run left behind; the data st
 test: ## Run all tests against a PostgreSQL and a Kafka of their own, then those of make conformance
 	@dev/test
 	@dev/conformance
+
+test-deploy: ## Try the image, docker-compose.yml and the playbooks for real, in a Docker of its own (root)
+	@dev/test-deploy
 
 chaos: ## Break things in the middle of imports, at more moments than `make test` does and with larger files
 	@TARMAC_TEST_SEEDS=$${TARMAC_TEST_SEEDS:-5} TARMAC_TEST_ROWS=$${TARMAC_TEST_ROWS:-20000} \

@@ -83,7 +83,8 @@ started_kafka=
 # SIGTERM: a service told twice would take the second signal for impatience.
 spawn() {
   set -m
-  "$@" </dev/null &
+  # What it leaves behind when it is killed must not hold our lock.
+  "$@" </dev/null 9>&- &
   child=$!
   set +m
 }

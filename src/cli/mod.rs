@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod fixtures;
+mod health;
 mod keys;
 mod migrate;
 mod openapi;
@@ -34,6 +35,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Load chunks without serving the API.
     Worker(serve::WorkerArguments),
+    /// Ask the service on this machine whether it can work; exit status 0 when it can.
+    Health(health::Arguments),
     /// Bring the database's schema up or down, or tell where it is.
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -76,6 +79,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     match arguments.command {
         Command::Serve(serve) => serve::run(serve, file).await,
         Command::Worker(worker) => serve::run_worker(worker, file).await,
+        Command::Health(health) => health::run(health, file).await,
         Command::Migrate(command) => migrate::run(command, file).await,
         Command::Keys(command) => keys::run(command, file).await,
         Command::Retain(retain) => retain::run(retain, file).await,

@@ -1,5 +1,7 @@
 //! `/health`.
 
+use std::process::{Command, ExitStatus};
+
 use serde_json::json;
 
 use crate::support::{App, database::Database, proxy::Proxy};
@@ -30,6 +32,29 @@ async fn a_service_behind_its_schema_is_not_ready_and_says_what_is_pending() {
     let report = app.client.get("/health/ready").send().await.expect(503).json();
     let pending = json!({ "name": "migrations", "status": "failed", "detail": "pending: m20261120_000003_create_requests" });
     assert!(report["checks"].as_array().expect("there are checks").contains(&pending), "{report}");
+}
+
+/// The exit status of `tarmac health`, asked for the service at `address`.
+async fn health(address: String) -> ExitStatus {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
+    command
+        .args(["health", "--address", &address])
+        .env("TARMAC_DATABASE_URL", "postgres://nobody@127.0.0.1/none");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("nothing panics");
+    output.expect("the program runs").status
+}
+
+#[tokio::test]
+async fn the_command_health_says_by_its_exit_status_what_the_service_says() {
+    let mut database = Database::create().await;
+    let proxy = Proxy::to(&database.url).await;
+    database.url = proxy.url.clone();
+    let app = App::on(database, &[("database.acquire_ms", "200")]).await;
+    assert_eq!(health(app.client.address()).await.code(), Some(0));
+    drop(proxy);
+    assert_eq!(health(app.client.address()).await.code(), Some(1));
+    let nobody = "127.0.0.1:1".to_owned();
+    assert_eq!(health(nobody).await.code(), Some(1));
 }
 
 #[tokio::test]
