@@ -146,10 +146,9 @@ impl Filter {
 /// Spans of our own always count: whatever is logged within one says whose request, import or chunk it is about.
 impl<S: Subscriber> Layer<S> for Filter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if is_own_span(metadata) {
-            return Interest::always();
-        }
-        Layer::<S>::register_callsite(&self.0, metadata)
+        // It has to know of all of them, for directives that name a span.
+        let interest = Layer::<S>::register_callsite(&self.0, metadata);
+        if is_own_span(metadata) { Interest::always() } else { interest }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
