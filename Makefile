@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run run-kafka stop test chaos check conformance collection bless bench instructions overload build clean
+.PHONY: help run run-kafka stop test chaos check audit conformance collection bless bench instructions overload fuzz build clean
 
 help: ## List the targets
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,11 @@ chaos: ## Break things in the middle of imports, at more moments than `make test
 	@TARMAC_TEST_SEEDS=$${TARMAC_TEST_SEEDS:-5} TARMAC_TEST_ROWS=$${TARMAC_TEST_ROWS:-20000} \
 		TARMAC_TEST_CITIZENS=$${TARMAC_TEST_CITIZENS:-1000000} dev/test --test it -- --nocapture chaos:: kill
 
-check: ## Lint the scripts and the code, compare the API document with it
+check: ## Lint the scripts and the code, compare the API document with it and with the released one, test the alerts
 	@dev/check
+
+audit: ## Look into the dependencies: known vulnerabilities, licences, sources, bans
+	@dev/audit
 
 conformance: ## Hold the service to its document: linter, fuzzer, generated clients, Postman collection, Swagger UI
 	@dev/conformance
@@ -42,6 +45,9 @@ instructions: ## Compare how many instructions checking a file takes with benche
 
 overload: ## Put the service under four times the load it can take, and beside 10,000 idle connections
 	@dev/overload
+
+fuzz: ## Throw made-up bytes at whatever reads what strangers send, ten minutes for each target
+	@dev/fuzz
 
 build: ## Build the release binary
 	cargo build --release --locked

@@ -11,6 +11,8 @@ use crate::{
     clock::Clock,
     config::{Config, TransportKind},
     db::{Db, DbError, notify::Changes},
+    log::{Lost, Shown},
+    meter::Meter,
     retention::Keeper,
     transport::{Transport, TransportError, journal::Journal, kafka::Kafka},
     worker::Worker,
@@ -59,12 +61,15 @@ struct Parts {
     long_term: Option<Archive>,
     changes: Changes,
     transport: Arc<dyn Transport>,
+    meter: Meter,
 }
 
 impl Parts {
-    async fn build(config: Config, stop: &CancellationToken) -> Result<Self, AppError> {
+    async fn build(config: Config, lost: Lost, stop: &CancellationToken) -> Result<Self, AppError> {
+        let meter = Meter::new(lost);
         let db = Db::connect(&config.database).await?;
         let (archive, long_term) = archives(&config)?;
+        let archive = archive.metered(&meter);
         let changes = Changes::listen(db.pool().clone(), stop.clone());
         let transport: Arc<dyn Transport> = match config.transport.kind {
             TransportKind::Journal => {
@@ -77,12 +82,12 @@ impl Parts {
             }
         };
         tokio::spawn(say_whether_chunks_travel(Arc::clone(&transport)));
-        Ok(Self { config: Arc::new(config), db, archive, long_term, changes, transport })
+        Ok(Self { config: Arc::new(config), db, archive, long_term, changes, transport, meter })
     }
 
     fn start_worker(&self, stop: &CancellationToken) -> TaskTracker {
-        let Self { config, db, archive, long_term, changes, transport } = self.clone();
-        Worker { db, archive, long_term, transport, changes, config }.start(stop)
+        let Self { config, db, archive, long_term, changes, transport, meter } = self.clone();
+        Worker { db, archive, long_term, transport, changes, config, meter }.start(stop)
     }
 
     async fn stop(self, worker: Option<TaskTracker>) {
@@ -119,11 +124,13 @@ async fn say_whether_chunks_travel(transport: Arc<dyn Transport>) {
     }
 }
 
-/// Serves until `stop` is cancelled, then drains. `bound` is told the address, which matters with port 0.
+/// Serves until `stop` is cancelled, then drains. `shown` is what the API shows of the log; `bound` is told the address, which
+/// matters with port 0.
 pub async fn serve(
     config: Config,
     clock: Clock,
     with_worker: bool,
+    shown: Shown,
     stop: CancellationToken,
     bound: impl FnOnce(SocketAddr),
 ) -> Result<(), AppError> {
@@ -138,13 +145,27 @@ pub async fn serve(
     let tls = api::server::tls(&config.server)?;
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
-    let parts = Parts::build(config, &stop).await?;
+    let Shown { recent, lost } = shown;
+    let parts = Parts::build(config, lost, &stop).await?;
     let worker = with_worker.then(|| parts.start_worker(&stop));
     let grace = Duration::from_secs(parts.config.server.shutdown_seconds);
-    let Parts { config, db, archive, changes, transport, .. } = parts.clone();
+    let Parts { config, db, archive, changes, transport, meter, .. } = parts.clone();
     let limits = config.limits.clone();
     let uploads = Arc::new(Semaphore::new(limits.uploads));
-    let context = api::Context { db, config, clock, archive, transport, changes, uploads, address: local };
+    let stopping = stop.clone();
+    let context = api::Context {
+        db,
+        config,
+        clock,
+        archive,
+        transport,
+        changes,
+        uploads,
+        recent,
+        meter,
+        stopping,
+        address: local,
+    };
     let endpoint = api::endpoint(context);
     bound(local);
     let served =
@@ -157,7 +178,7 @@ pub async fn serve(
 
 /// Loads chunks until `stop` is cancelled, then lets go of what it holds.
 pub async fn work(config: Config, stop: CancellationToken) -> Result<(), AppError> {
-    let parts = Parts::build(config, &stop).await?;
+    let parts = Parts::build(config, Lost::default(), &stop).await?;
     let worker = parts.start_worker(&stop);
     worker.wait().await;
     parts.stop(None).await;

@@ -20,7 +20,10 @@ use object_store::{
 use sha2::{Digest, Sha256};
 
 pub use self::writer::Writer;
-use crate::config::{self, Place};
+use crate::{
+    config::{self, Place},
+    meter::{Meter, store::MeteredStore},
+};
 
 /// What a store that does not answer is given before its caller is told: a client waits for it.
 const RETRIES: usize = 3;
@@ -97,6 +100,11 @@ impl ArchiveError {
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. })
     }
+
+    /// Whether trying again later may do: a store that is away or full.
+    pub fn is_passing(&self) -> bool {
+        !self.is_missing() && !self.is_damage()
+    }
 }
 
 impl Archive {
@@ -117,6 +125,11 @@ impl Archive {
             Err(allowed) => return Err(failed()(generic(allowed.into()))),
         };
         Ok(Self { store, directory })
+    }
+
+    /// The same with every operation counted.
+    pub fn metered(self, meter: &Meter) -> Self {
+        Self { store: Arc::new(MeteredStore::new(self.store, meter.clone())), ..self }
     }
 
     /// Writes a small object in one go.

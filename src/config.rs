@@ -51,6 +51,8 @@ pub struct Config {
     pub kafka: Kafka,
     /// `[log]`
     pub log: Log,
+    /// `[traces]`
+    pub traces: Traces,
 }
 
 /// `[server]`: the HTTP side.
@@ -158,7 +160,7 @@ impl TryFrom<String> for Rate {
 }
 
 /// `[database]`: PostgreSQL with PostGIS.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
     /// `postgres://user:password@host:port/name`. No default on purpose.
@@ -169,6 +171,18 @@ pub struct Database {
     pub acquire_ms: u64,
     /// A transaction whose process is silent for this long is rolled back, milliseconds.
     pub silent_ms: u64,
+}
+
+impl std::fmt::Debug for Database {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { url: _, connections, acquire_ms, silent_ms } = self;
+        f.debug_struct("Database")
+            .field("connections", connections)
+            .field("acquire_ms", acquire_ms)
+            .field("silent_ms", silent_ms)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `[retention]`: what goes to the long-term archive, and when.
@@ -318,7 +332,7 @@ impl<'de> Deserialize<'de> for Properties {
     }
 }
 
-/// `[log]`: what is told on standard error.
+/// `[log]`: what is told, and where.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
@@ -326,6 +340,47 @@ pub struct Log {
     pub filter: String,
     /// `text` or `json`.
     pub format: LogFormat,
+    /// Where a service keeps log files; empty: nowhere.
+    pub directory: PathBuf,
+    /// A file that is longer gives way to a new one.
+    pub file_bytes: u64,
+    /// So does one of an earlier day, or whatever this says.
+    pub file_age: FileAge,
+    /// Most files.
+    pub files: usize,
+    /// Memory for the lines that the API shows, bytes.
+    pub recent_bytes: usize,
+}
+
+impl Log {
+    /// Whether log files are kept.
+    pub fn has_files(&self) -> bool {
+        !self.directory.as_os_str().is_empty()
+    }
+}
+
+/// `[traces]`: what a collector of OpenTelemetry gets.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// Where it takes OTLP over HTTP, `http://host:4318`; empty: nothing is sent.
+    pub endpoint: String,
+    /// How many of the traces that begin here are sent, from 0 to 1.
+    pub share: f64,
+}
+
+/// What a log file is of: when the next one begins, so does a new file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileAge {
+    /// One second.
+    Second,
+    /// One minute.
+    Minute,
+    /// One hour.
+    Hour,
+    /// One day.
+    Day,
 }
 
 /// How a log line is written.
@@ -421,6 +476,8 @@ impl Config {
             ("limits.head_seconds", self.limits.head_seconds),
             ("limits.body_seconds", self.limits.body_seconds),
             ("limits.write_seconds", self.limits.write_seconds),
+            ("log.file_bytes", self.log.file_bytes),
+            ("log.files", self.log.files as u64),
         ];
         for (key, value) in positive {
             if value == 0 {
@@ -482,6 +539,9 @@ impl Config {
                 key: "long_term.url",
                 message: "must not be that of the archive",
             });
+        }
+        if !(0.0..=1.0).contains(&self.traces.share) {
+            return Err(ConfigError::Value { key: "traces.share", message: "must be a number from 0 to 1" });
         }
         if self.database.url.is_empty() {
             return Err(ConfigError::Value {

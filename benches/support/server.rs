@@ -67,9 +67,9 @@ impl Tarmac {
             .env("TARMAC_ARCHIVE_URL", directory.join("archive"))
             .env("TARMAC_LOG_FORMAT", "json")
             .envs(environment.iter().copied())
-            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()?;
-        let mut log = BufReader::new(process.stderr.take().ok_or("no log")?);
+        let mut log = BufReader::new(process.stdout.take().ok_or("no log")?);
         let mut address = String::new();
         while address.is_empty() {
             let mut line = String::new();

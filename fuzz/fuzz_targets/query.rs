@@ -38,7 +38,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let settings = [
         ("server.address", "127.0.0.1:0".to_owned()),
         ("database.url", database),
-        ("archive.directory", archive.display().to_string()),
+        ("archive.url", archive.display().to_string()),
     ];
     let settings = settings.map(|(key, value)| (key.to_owned(), value)).into();
     let config = Config::from_parts(None, settings, &[]).expect("the configuration is valid");

@@ -24,10 +24,12 @@ struct Place {
 
 static PLACE: LazyLock<Place> = LazyLock::new(|| {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
-    let config = Config::from_parts(None, [].into(), &[]).expect("the defaults are valid");
+    let url = directory.path().to_str().expect("the path is UTF-8").to_owned();
+    let settings = [("archive.url".to_owned(), url)].into();
+    let config = Config::from_parts(None, settings, &[]).expect("the defaults are valid");
     Place {
         runtime: Runtime::new().expect("threads can be started"),
-        archive: Archive::local(directory.path()).expect("the directory is there"),
+        archive: Archive::open(&config.archive).expect("the directory is there"),
         limits: config::Ingest { unpacked_bytes: MOST_BYTES, zip_entries: 8, ..config.ingest },
         _directory: directory,
     }
@@ -65,6 +67,10 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
         created_at: now,
         started_at: None,
         finished_at: None,
+        archived_at: None,
+        restored_at: None,
+        loaded_chunks: None,
+        loaded_bytes: None,
     };
     runtime.block_on(async {
         let mut upload = archive.write("upload").await.expect("the disk has room");

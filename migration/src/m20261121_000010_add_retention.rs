@@ -15,10 +15,12 @@ alter table imports
     add column loaded_chunks bigint,
     add column loaded_bytes  bigint;
 create index imports_finished_at on imports (finished_at) where archived_at is null;
+-- Sweeping asks whose an upload is.
+create index imports_source on imports (source);
 ";
 
 const DOWN: &str = r"
-drop index imports_finished_at;
+drop index imports_finished_at, imports_source;
 alter table imports
     drop column archived_at, drop column restored_at, drop column loaded_chunks, drop column loaded_bytes;
 ";

@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 use super::{
     limits::Memory,
     problem::{Invalid, Problem, TooLarge, UnsupportedMediaType, Violation},
+    stream::in_current_span,
 };
 use crate::config::Config;
 
@@ -59,7 +60,7 @@ impl<T: ToJSON> IntoResponse for Json<T> {
 
 /// An answer that is read and sent piece by piece. A fault on the way ends it early, so that the client sees it is cut off.
 pub(crate) fn streamed(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
-    Body::from_bytes_stream(pieces)
+    Body::from_bytes_stream(in_current_span(pieces))
 }
 
 /// A body's type: its schema by [`Type`], its rules here.

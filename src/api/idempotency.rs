@@ -29,6 +29,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::Instrument;
 
 use super::{
     access::Caller,
@@ -218,7 +219,8 @@ struct Held {
 impl Held {
     fn new(db: Db, hold: Hold) -> Self {
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(keep_alive(db.clone(), hold.clone())));
+        let alive = keep_alive(db.clone(), hold.clone()).in_current_span();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(alive));
         Self { db, hold, _alive: stop.drop_guard() }
     }
 }
@@ -227,11 +229,12 @@ impl Drop for Held {
     fn drop(&mut self) {
         let (db, hold) = (self.db.clone(), self.hold.clone());
         // Harmless when the answer was kept: only a key without one is freed. Should this fail, the lease runs out.
-        let release = tokio::spawn(async move {
+        let release = async move {
             if let Err(error) = idempotency::release(&db, &hold).await {
                 tracing::warn!(error = %error, "an idempotency key stays held until its lease runs out");
             }
-        });
+        };
+        let release = tokio::spawn(release.in_current_span());
         // Outside of a handler nobody waits for it.
         let _ = RELEASES.try_with(|releases| releases.add(release));
     }

@@ -15,7 +15,11 @@ use prometheus_client::{
 
 use super::{Context, Tag, access::MayOperate, problem::Internal};
 use crate::{
-    db::{DbError, totals},
+    db::{
+        DbError,
+        consumers::{self, Desired, Partition},
+        totals,
+    },
     refusal,
 };
 
@@ -98,14 +102,25 @@ struct OfConnections {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfConsumers {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPartition {
+    topic: String,
+    partition: i32,
+}
+
 type Whole<L> = Family<L, Gauge<i64, AtomicI64>>;
 
 #[OpenApi]
 impl Metrics {
     /// Metrics for Prometheus
     ///
-    /// Requests are those of this process; imports and the journal are those of the database. Without the database the latter are
-    /// left out, and `tarmac_database_up` is 0.
+    /// Requests, chunks, archive and log are of this process; imports, journal and consumers are of the database. Without the database the
+    /// latter are left out, and `tarmac_database_up` is 0.
     #[oai(path = "/metrics", method = "get", operation_id = "get_metrics", tag = Tag::Operations)]
     async fn get_metrics(&self, _caller: MayOperate) -> Result<MetricsAnswer, MetricsRefusal> {
         // Made anew each time: what is read now is not mixed with what was read before.
@@ -118,6 +133,7 @@ impl Metrics {
             Unit::Seconds,
             seconds,
         );
+        self.context.meter.register(&mut registry);
         self.register_process(&mut registry);
         let up = Gauge::<i64, AtomicI64>::default();
         registry.register("database_up", "Whether the database answers", up.clone());
@@ -141,6 +157,12 @@ impl Metrics {
         connections.get_or_create(&OfConnections { state: "idle" }).set(idle);
         connections.get_or_create(&OfConnections { state: "used" }).set(i64::from(pool.size()) - idle);
         registry.register("database_connections", "Connections of the pool", connections);
+        let most = Gauge::<i64, AtomicI64>::default();
+        most.set(i64::from(self.context.config.database.connections));
+        registry.register("database_connections_most", "Connections that the pool may have", most);
+        let waiting = Gauge::<i64, AtomicI64>::default();
+        waiting.set(i64::try_from(self.context.db.waiting()).unwrap_or(i64::MAX));
+        registry.register("database_waiting", "Transactions that wait for a connection", waiting);
         let receiving = Gauge::<i64, AtomicI64>::default();
         let places = self.context.config.limits.uploads;
         let taken = places.saturating_sub(self.context.uploads.available_permits());
@@ -171,10 +193,36 @@ impl Metrics {
         let waiting = Gauge::<i64, AtomicI64>::default();
         waiting.set(chunks);
         registry.register("journal_chunks", "Chunks in the journal that are not loaded", waiting);
+        self.register_consumers(registry).await?;
         let oldest = Gauge::<f64, AtomicU64>::default();
         oldest.set(oldest_seconds);
         let help = "How long the oldest of them could have been claimed";
         registry.register_with_unit("journal_oldest", help, Unit::Seconds, oldest);
+        Ok(())
+    }
+
+    /// As they last said of themselves.
+    async fn register_consumers(&self, registry: &mut Registry) -> Result<(), DbError> {
+        let lease = Duration::from_millis(self.context.config.worker.lease_ms);
+        let consumers = consumers::list(&self.context.db, lease, 0, i64::MAX).await?;
+        let (states, lags) = (Whole::<OfConsumers>::default(), Whole::<OfPartition>::default());
+        for consumer in consumers {
+            let state = match consumer.desired {
+                Desired::Paused => "paused",
+                Desired::Running if consumer.alive => "running",
+                Desired::Running | Desired::Stopped => "waiting",
+            };
+            states.get_or_create(&OfConsumers { state }).inc();
+            let report = consumer.report.filter(|_| consumer.alive);
+            for Partition { topic, partition, lag } in
+                report.into_iter().flat_map(|report| report.0.partitions)
+            {
+                lags.get_or_create(&OfPartition { topic, partition }).set(lag);
+            }
+        }
+        registry.register("consumers", "Consumers of all processes", states);
+        let help = "Chunks on a partition that are not dealt with, as its consumer last said";
+        registry.register("consumer_lag_chunks", help, lags);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use super::{
     metrics::Requests,
     problem::{Internal, Kind, Problem},
 };
-use crate::config::Config;
+use crate::{config::Config, trace};
 
 /// A browser that has seen TLS here asks for nothing else for a year.
 const HSTS: &str = "max-age=31536000";
@@ -69,8 +69,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
             "request",
             request.id = %id,
             http.method = %request.method(),
+            import = tracing::field::Empty,
             key.id = tracing::field::Empty
         );
+        trace::adopt(&span, request.header("traceparent"));
         request.set_data(Arc::clone(&self.config));
         let method = request.method().clone();
         let asked = self.cors.asked(request.method(), request.headers());
@@ -84,6 +86,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
             self.cors.allow(asked, &mut answer);
             let took = started.elapsed();
             self.requests.count(&method, route.as_deref(), answer.status(), took);
+            trace::answered(route.as_deref(), answer.status().as_u16());
             // The route, never the path: a path may hold a confirmation link's token.
             tracing::info!(
                 http.route = route.as_deref().unwrap_or("none"),

@@ -24,6 +24,7 @@ mod health;
 mod idempotency;
 mod imports;
 mod limits;
+mod logs;
 mod metrics;
 mod middleware;
 mod negotiate;
@@ -47,6 +48,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Response};
 use poem_openapi::{OpenApi, Tags};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     archive::Archive,
@@ -54,6 +56,8 @@ use crate::{
     clock::Clock,
     config::Config,
     db::{Db, notify::Changes},
+    log::recent::Recent,
+    meter::Meter,
     transport::Transport,
 };
 
@@ -74,6 +78,12 @@ pub struct Context {
     pub changes: Changes,
     /// A permit for each upload that is received.
     pub uploads: Arc<Semaphore>,
+    /// The last lines of the log.
+    pub recent: Recent,
+    /// What this process counts.
+    pub meter: Meter,
+    /// Cancelled when the service is to end, and answers that would go on for ever with it.
+    pub stopping: CancellationToken,
     /// Where the service listens.
     pub address: SocketAddr,
 }
@@ -110,6 +120,7 @@ type Resources = (
     consumers::Consumers,
     health::Health,
     metrics::Metrics,
+    logs::Logs,
 );
 
 fn resources(context: Context, requests: metrics::Requests) -> Resources {
@@ -130,6 +141,7 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
         consumers::Consumers { context: own() },
         health::Health { context: own() },
         metrics::Metrics { context: own(), requests },
+        logs::Logs { context: own() },
     )
 }
 

@@ -113,7 +113,7 @@ fn complete_path(
     let mut completed = HashMap::new();
     for operation in &path.operations {
         let Some(endpoint) = endpoints.remove(&operation.method) else { continue };
-        let rules = Rules::of(operation, request_time);
+        let rules = Rules::of(&path.path, operation, request_time);
         let guarded = Arc::new(Guarded { gate: gate.clone(), limiter: limiter.clone(), rules, endpoint });
         if operation.method == Method::GET {
             let get = Arc::clone(&guarded);
@@ -148,6 +148,8 @@ fn complete_path(
 
 /// What a request is held against before its handler sees it.
 struct Rules {
+    /// Whether the path names an import, which the log then says.
+    of_import: bool,
     /// The scope that a key must have; nothing when none is needed.
     scope: Option<Scope>,
     /// Name, and whether it may come more than once.
@@ -160,7 +162,8 @@ struct Rules {
 }
 
 impl Rules {
-    fn of(operation: &MetaOperation, request_time: Duration) -> Self {
+    fn of(path: &str, operation: &MetaOperation, request_time: Duration) -> Self {
+        let of_import = path.starts_with("/imports/{");
         let query = operation
             .params
             .iter()
@@ -188,7 +191,7 @@ impl Rules {
         let uploads = bodies.iter().any(|body| !super::body::is_json(body));
         let streams = offers.contains(&EVENT_STREAM);
         let scope = access::scope_of(operation);
-        Self { scope, query, offers, takes, time: (!uploads && !streams).then_some(request_time) }
+        Self { of_import, scope, query, offers, takes, time: (!uploads && !streams).then_some(request_time) }
     }
 
     fn check_query(&self, request: &Request) -> Result<(), Invalid> {
@@ -283,6 +286,11 @@ impl Guarded {
         if let Some(caller) = caller {
             tracing::Span::current().record("key.id", caller.0.id);
             request.set_data(caller);
+        }
+        if self.rules.of_import
+            && let Ok(id) = request.raw_path_param("param0").unwrap_or_default().parse::<i64>()
+        {
+            tracing::Span::current().record("import", id);
         }
         self.rules.check_query(&request)?;
         self.rules.negotiate(&mut request)?;

@@ -12,6 +12,7 @@ use poem_openapi::{
     types::Type,
 };
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::{body::streamed, problem::Internal};
 use crate::{config::Config, db::DbError, refusal};
@@ -53,12 +54,13 @@ pub(crate) async fn write<R: Send + 'static>(
 ) -> Result<Body, StreamRefusal> {
     let (pieces, mut written) = mpsc::channel(PIECES);
     let patience = Duration::from_secs(config.server.request_seconds);
-    tokio::spawn(async move {
+    let sending = async move {
         if let Err(failure) = send(&pieces, rows, writer, patience).await {
             // Where nobody listens any more there is nobody to tell.
             let _ = pieces.send(Err(failure)).await;
         }
-    });
+    };
+    tokio::spawn(sending.in_current_span());
     let first = written.recv().await.transpose()?.unwrap_or_default();
     let Some(second) = written.recv().await else { return Ok(Body::from(first)) };
     Ok(streamed(async_stream::stream! {
@@ -99,6 +101,17 @@ async fn send<R>(
     // As above: who has gone away needs no end.
     let _ = pieces.send_timeout(Ok(out.into()), patience).await;
     Ok(())
+}
+
+/// The stream, polled within the span that is current now: answers are sent after the request's own has been left.
+pub(crate) fn in_current_span<S: Stream + Send + 'static>(
+    items: S,
+) -> impl Stream<Item = S::Item> + Send + use<S> {
+    let span = tracing::Span::current();
+    futures_util::stream::unfold((Box::pin(items), span), async |(mut items, span)| {
+        let item = items.next().instrument(span.clone()).await?;
+        Some((item, (items, span)))
+    })
 }
 
 /// JSON of the type `T` that is written by hand.

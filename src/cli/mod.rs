@@ -9,11 +9,14 @@ mod retain;
 mod serve;
 mod upload;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config, LogFormat};
+use crate::{
+    config::{self, Config},
+    log,
+};
 
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true)]
@@ -115,20 +118,9 @@ fn explain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-fn start_log(config: &config::Log) -> Result<(), CommandError> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.filter)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    match config.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    }
-}
-
+/// The configuration of a command that answers on standard output, and logs on standard error.
 fn load_config(file: Option<&std::path::Path>, overrides: &[(&str, String)]) -> Result<Config, CommandError> {
     let config = Config::load(file, overrides)?;
-    start_log(&config.log)?;
+    log::start_on_stderr(&config.log)?;
     Ok(config)
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     retention::{
         Keeper,
-        replay::{Losses, Lost, Replayed},
+        replay::{Loss, Losses, Lost, Replayed},
     },
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     /// Numbers of imports. One in the long-term archive comes back as it went; one that the database has lost is imported again.
     #[arg(required_unless_present = "missing", conflicts_with = "missing")]
     imports: Vec<i64>,
-    /// Every upload that the database does not know: after it was restored, what came later than the backup.
+    /// Everything of which the archives know more than the database: after it was restored, what came later than the backup.
     #[arg(long)]
     missing: bool,
     /// With --missing: say which these are, and do nothing.
@@ -39,11 +39,12 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let keeper = app::keeper(&config, Clock::System, &stop).await?;
     if arguments.dry_run {
         let Losses { lost, broken } = keeper.lost().await?;
-        for Lost { manifest, .. } in &lost {
+        for Lost { manifest, loss } in &lost {
             let name = manifest.filename.as_deref().unwrap_or("no name");
             let (id, dataset, bytes) = (manifest.id, &manifest.dataset, manifest.bytes);
             let at = manifest.created_at.format("%Y-%m-%dT%H:%M:%SZ");
-            print(&format!("import {id}: missing: {dataset}, {name}, {bytes} bytes, of {at}\n"))?;
+            let missing = if *loss == Loss::Upload { "its upload is missing" } else { "missing" };
+            print(&format!("import {id}: {missing}: {dataset}, {name}, {bytes} bytes, of {at}\n"))?;
         }
         for error in &broken {
             complain(&explain(error));
@@ -54,10 +55,17 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let mut worker = config.clone();
     worker.worker.imports = worker.worker.imports.max(1);
     worker.retention.every_seconds = 0;
-    tokio::select! {
-        ended = app::work(worker, stop.clone()) => Err(ended.map_or_else(Into::into, |()| "the worker ended".into())),
+    let mut working = tokio::spawn(app::work(worker, stop.clone()));
+    let replayed = tokio::select! {
+        ended = &mut working => {
+            ended??;
+            return Err("the worker ended early".into());
+        }
         replayed = replay(&keeper, &config, &arguments) => replayed,
-    }
+    };
+    stop.cancel();
+    working.await??;
+    replayed
 }
 
 async fn replay(keeper: &Keeper, config: &Config, arguments: &Arguments) -> Result<ExitCode, CommandError> {
@@ -93,7 +101,7 @@ async fn replay(keeper: &Keeper, config: &Config, arguments: &Arguments) -> Resu
                 }
             }
         }
-        print(&format!("{} uploads were missing, {failed} could not be brought back\n", lost.len()))?;
+        print(&format!("{} were missing, {failed} could not be brought back\n", lost.len()))?;
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -6,8 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, load_config};
-use crate::{app, clock::Clock};
+use super::CommandError;
+use crate::{app, clock::Clock, config::Config, log};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -26,10 +26,12 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let address = arguments.address.map(|address| ("server.address", address));
     let open = arguments.open.then(|| ("auth.open", true.to_string()));
     let overrides: Vec<_> = address.into_iter().chain(open).collect();
-    let config = load_config(file, &overrides)?;
+    let config = Config::load(file, &overrides)?;
+    let log = log::start(&config.log, &config.traces)?;
     allow_many_files()?;
     let bound = |address| tracing::info!(%address, "serving");
-    app::serve(config, Clock::System, !arguments.no_worker, stop_signal()?, bound).await?;
+    let with_worker = !arguments.no_worker;
+    app::serve(config, Clock::System, with_worker, log.shown.clone(), stop_signal()?, bound).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -46,7 +48,8 @@ pub(super) async fn run_worker(
 ) -> Result<ExitCode, CommandError> {
     let overrides: Vec<_> =
         arguments.consumers.map(|consumers| ("worker.loaders", consumers.to_string())).into_iter().collect();
-    let config = load_config(file, &overrides)?;
+    let config = Config::load(file, &overrides)?;
+    let _log = log::start(&config.log, &config.traces)?;
     app::work(config, stop_signal()?).await?;
     Ok(ExitCode::SUCCESS)
 }

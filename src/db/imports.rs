@@ -125,6 +125,17 @@ pub struct Import {
     pub loaded_bytes: Option<i64>,
 }
 
+/// The columns of [`Import`]. An asterisk would give statements that are prepared another result, and so end them, when a later
+/// version adds a column while this one runs.
+macro_rules! columns {
+    () => {
+        "id, dataset, state, mode, max_rejects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
+         chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, error_code, error_message, created_at, \
+         started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
+    };
+}
+pub(super) use columns;
+
 /// What became of the rows: `rows_read = inserted + updated + unchanged + deleted + rejected`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each counts the rows with that outcome")]
@@ -161,10 +172,10 @@ pub async fn insert(
     new: &NewImport,
     again: Option<Again>,
 ) -> Result<Import, DbError> {
-    let import = sqlx::query_as("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent, id, created_at)
+    let import = sqlx::query_as(concat!("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent, id, created_at)
          overriding system value
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-             coalesce($13, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($14, now())) returning *")
+             coalesce($13, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($14, now())) returning ", columns!()))
     .bind(new.dataset)
     .bind(new.mode)
     .bind(new.max_rejects)
@@ -193,7 +204,7 @@ pub async fn insert_complete(
     rows: i64,
     again: Option<Again>,
 ) -> Result<Import, DbError> {
-    sqlx::query_as(
+    sqlx::query_as(concat!(
         "with import as (
              insert into imports (dataset, mode, dialect, media_type, source, bytes, sha256, state, chunks_total,
                  rows_read, inserted, updated, unchanged, deleted, rejected, dry_run, started_at, finished_at, id, created_at)
@@ -208,8 +219,8 @@ pub async fn insert_complete(
                  (import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected)
              select id, 0, 0, 1, 1, 0, bytes, $8, 0 from import
          )
-         select * from import",
-    )
+         select ", columns!(), " from import"
+    ))
     .bind(new.dataset)
     .bind(new.mode)
     .bind(sqlx::types::Json(&new.dialect))
@@ -237,10 +248,11 @@ pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result
         .execute(&mut *connection)
         .await
         .map_err(failed())?;
-    sqlx::query_as("select * from imports
+    sqlx::query_as(concat!(
+"select ", columns!(), " from imports
          where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect = $3 and mode = $4 and max_rejects is not distinct from $5
              and dry_run = $6 and state in ('received', 'running', 'paused', 'complete')
-         order by id limit 1")
+         order by id limit 1"))
     .bind(new.sha256.as_slice())
     .bind(new.dataset)
     .bind(sqlx::types::Json(&new.dialect))
@@ -254,7 +266,7 @@ pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result
 
 /// The import of that id.
 pub async fn get(db: &Db, id: i64) -> Result<Option<Import>, DbError> {
-    sqlx::query_as("select * from imports where id = $1")
+    sqlx::query_as(concat!("select ", columns!(), " from imports where id = $1"))
         .bind(id)
         .fetch_optional(db.pool())
         .await
@@ -274,9 +286,10 @@ pub struct Filter {
 
 /// Imports, newest first.
 pub async fn list(db: &Db, filter: &Filter, limit: i64) -> Result<Vec<Import>, DbError> {
-    sqlx::query_as("select * from imports
+    sqlx::query_as(concat!(
+"select ", columns!(), " from imports
          where ($1::text is null or dataset = $1) and ($2::text is null or state = $2) and ($3::bigint is null or id < $3)
-         order by id desc limit $4")
+         order by id desc limit $4"))
     .bind(&filter.dataset)
     .bind(filter.state)
     .bind(filter.before)
@@ -305,7 +318,7 @@ pub async fn share(connection: &mut PgConnection, id: i64) -> Result<Option<(Sta
 
 /// Reads the import and keeps everybody else from it until the transaction ends.
 pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<Import>, DbError> {
-    sqlx::query_as("select * from imports where id = $1 for update")
+    sqlx::query_as(concat!("select ", columns!(), " from imports where id = $1 for update"))
         .bind(id)
         .fetch_optional(connection)
         .await
@@ -316,13 +329,14 @@ pub async fn lock(connection: &mut PgConnection, id: i64) -> Result<Option<Impor
 /// from a zombie. So does going on after a pause, for chunks that came meanwhile were thrown away: whoever leads the
 /// import next publishes them again.
 pub async fn set_state(connection: &mut PgConnection, id: i64, state: State) -> Result<Import, DbError> {
-    let import = sqlx::query_as(
+    let import = sqlx::query_as(concat!(
         "update imports set state = $2,
              epoch = epoch + case when $2 in ('failed', 'cancelled', 'running') then 1 else 0 end,
              finished_at = case when $2 in ('complete', 'failed', 'cancelled') then clock_timestamp()
                  else finished_at end
-         where id = $1 returning *",
-    )
+         where id = $1 returning ",
+        columns!()
+    ))
     .bind(id)
     .bind(state)
     .fetch_one(&mut *connection)

@@ -60,6 +60,13 @@ impl Key {
     }
 }
 
+/// The columns of [`Key`]; named, for the same reason as those of an import.
+macro_rules! columns {
+    () => {
+        "id, name, scopes, created_at, expires_at, revoked_at, last_used_at"
+    };
+}
+
 /// Stores a key under the hash of its secret.
 pub async fn create(
     db: &Db,
@@ -69,9 +76,10 @@ pub async fn create(
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<Key, DbError> {
     let scopes: Vec<_> = scopes.iter().map(|scope| scope.name()).collect();
-    sqlx::query_as(
-        "insert into api_keys (key_hash, name, scopes, expires_at) values ($1, $2, $3, $4) returning *",
-    )
+    sqlx::query_as(concat!(
+        "insert into api_keys (key_hash, name, scopes, expires_at) values ($1, $2, $3, $4) returning ",
+        columns!()
+    ))
     .bind(key_hash)
     .bind(name)
     .bind(scopes)
@@ -83,14 +91,16 @@ pub async fn create(
 
 /// The key of that hash, good or not. Finding one is using it, which is noted at most once a minute.
 pub async fn find(db: &Db, key_hash: &[u8]) -> Result<Option<Key>, DbError> {
-    sqlx::query_as(
+    sqlx::query_as(concat!(
         "with used as (
              update api_keys set last_used_at = now()
              where key_hash = $1 and revoked_at is null and (expires_at is null or expires_at > now())
                  and (last_used_at is null or last_used_at < now() - interval '1 minute')
          )
-         select * from api_keys where key_hash = $1",
-    )
+         select ",
+        columns!(),
+        " from api_keys where key_hash = $1"
+    ))
     .bind(key_hash)
     .fetch_optional(db.pool())
     .await
@@ -99,7 +109,7 @@ pub async fn find(db: &Db, key_hash: &[u8]) -> Result<Option<Key>, DbError> {
 
 /// All keys, also those that are no longer good, in the order they were made.
 pub async fn list(db: &Db) -> Result<Vec<Key>, DbError> {
-    sqlx::query_as("select * from api_keys order by id")
+    sqlx::query_as(concat!("select ", columns!(), " from api_keys order by id"))
         .fetch_all(db.pool())
         .await
         .map_err(DbError::during("listing keys"))

@@ -23,7 +23,13 @@ pub mod staging;
 pub mod totals;
 pub mod towns;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use sqlx::{
@@ -41,6 +47,7 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Db {
     orm: DatabaseConnection,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A failed conversation with the database.
@@ -108,6 +115,22 @@ impl DbError {
     }
 }
 
+/// Counts itself for as long as it is there, also when nobody waits any more.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Commits, naming what was done.
 pub async fn commit(
     transaction: sqlx::Transaction<'static, sqlx::Postgres>,
@@ -121,7 +144,7 @@ fn into_sqlx(error: sea_orm::DbErr) -> sqlx::Error {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(error))
         | DbErr::Exec(RuntimeErr::SqlxError(error))
-        | DbErr::Query(RuntimeErr::SqlxError(error)) => match std::sync::Arc::try_unwrap(error) {
+        | DbErr::Query(RuntimeErr::SqlxError(error)) => match Arc::try_unwrap(error) {
             Ok(error) => error,
             Err(shared) => sqlx::Error::Protocol(shared.to_string()),
         },
@@ -155,7 +178,7 @@ impl Db {
             .connect_with(options.disable_statement_logging())
             .await
             .map_err(failed())?;
-        Ok(Self { orm: SqlxPostgresConnector::from_sqlx_postgres_pool(pool) })
+        Ok(Self { orm: SqlxPostgresConnector::from_sqlx_postgres_pool(pool), waiting: Arc::default() })
     }
 
     /// For entities.
@@ -177,8 +200,14 @@ impl Db {
             .map_err(DbError::during("asking the database for a sign of life"))
     }
 
+    /// How many transactions wait for a connection.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Opens a transaction; dropped without a commit it is rolled back.
     pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, DbError> {
+        let _waiting = Waiting::begin(&self.waiting);
         self.pool().begin().await.map_err(DbError::during("opening a transaction"))
     }
 

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 use super::{
     Db, DbError,
     export::Export,
-    imports::{Again, Import},
+    imports::{self, Again, Import},
 };
 
 /// Any number that no other lock uses: those of files are the beginnings of digests.
@@ -115,12 +115,14 @@ impl Table {
 
 /// Imports that ended, and were last brought back, before that moment, oldest first, after the one of that number.
 pub async fn due(db: &Db, before: DateTime<Utc>, after: i64, limit: i64) -> Result<Vec<Import>, DbError> {
-    sqlx::query_as(
-        "select * from imports
+    sqlx::query_as(concat!(
+        "select ",
+        imports::columns!(),
+        " from imports
          where archived_at is null and finished_at < $1 and coalesce(restored_at < $1, true) and id > $2
              and state in ('complete', 'failed', 'cancelled', 'undone')
          order by id limit $3",
-    )
+    ))
     .bind(before)
     .bind(after)
     .bind(limit)

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use tracing::Instrument;
 
 use super::{
     IngestError, damage_of, finish, header,
@@ -30,6 +31,7 @@ use crate::{
         notify::{Changes, Topic},
         staging,
     },
+    trace,
     transport::{Chunk, Publisher, Transport},
 };
 
@@ -81,7 +83,9 @@ impl Driver {
         imports::set_chunks_total(&mut transaction, import.id, chunks_total).await?;
         commit(transaction, "keeping the number of chunks").await?;
         self.wait_until_in_flight(import, patience, chunks_total, 1).await?;
-        finish::finish(&self.db, &self.archive, self.limits.rejects_kept, import.id, import.epoch).await
+        finish::finish(&self.db, &self.archive, self.limits.rejects_kept, import.id, import.epoch)
+            .instrument(tracing::info_span!("finish"))
+            .await
     }
 
     /// The plain files, unpacked unless that was done before.
@@ -90,7 +94,9 @@ impl Driver {
         if !known.is_empty() {
             return Ok(known);
         }
-        let files = unpack::unpack(&self.archive, &self.limits, import).await?;
+        let files = unpack::unpack(&self.archive, &self.limits, import)
+            .instrument(tracing::info_span!("unpack"))
+            .await?;
         let mut transaction = match self.fence(import).await {
             Err(IngestError::Fenced) => {
                 // Who cancelled it meanwhile could not know of what came after.
@@ -274,7 +280,7 @@ impl Publishing<'_> {
             first_row: cut.first_row,
             first_line: cut.first_line,
             broken: cut.broken,
-            traceparent: self.import.traceparent.clone(),
+            traceparent: trace::current().or_else(|| self.import.traceparent.clone()),
         };
         self.batch.push((chunk, cut.bytes));
         if self.batch.len() as i64 >= (self.limit() / 4).max(1) {
@@ -296,7 +302,7 @@ impl Publishing<'_> {
             let Self { import, patience, next_chunk, .. } = *self;
             self.driver.wait_until_in_flight(import, patience, next_chunk, self.limit() + 1).await?;
         }
-        self.publisher.publish(&self.batch).await?;
+        self.publisher.publish(&self.batch).instrument(tracing::info_span!("publish")).await?;
         self.batch.clear();
         Ok(())
     }

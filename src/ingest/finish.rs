@@ -55,19 +55,14 @@ pub async fn finish(
         Some(error) => {
             imports::set_error(&mut transaction, import_id, &error).await?;
             close(&mut transaction, &import, State::Failed).await?;
-            tracing::info!(import = import_id, code = error.code, "import failed");
+            tracing::info!(code = error.code, "import failed");
         }
         None => {
             if !import.dry_run && !written {
                 merge::write(&mut transaction, dataset, import_id, &columns).await?;
             }
             close(&mut transaction, &import, State::Complete).await?;
-            tracing::info!(
-                import = import_id,
-                rows = counts.rows_read,
-                rejected = counts.rejected,
-                "import complete"
-            );
+            tracing::info!(rows = counts.rows_read, rejected = counts.rejected, "import complete");
         }
     }
     commit(transaction, "finishing an import").await?;
@@ -121,7 +116,7 @@ pub async fn fail(
     keep_progress(&mut transaction, import_id).await?;
     close(&mut transaction, &import, State::Failed).await?;
     commit(transaction, "failing an import").await?;
-    tracing::info!(import = import_id, code = error.code, "import failed");
+    tracing::info!(code = error.code, "import failed");
     unpack::remove_unpacked(archive, import_id).await;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Checks the records of a chunk and stores them: the ledger's entry, the rows and the rejects in one transaction.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use chrono::NaiveDate;
 
@@ -21,6 +21,7 @@ use crate::{
         staging,
     },
     failpoint,
+    meter::{Meter, Phase},
     transport::{Broken, Chunk},
 };
 
@@ -320,26 +321,37 @@ pub async fn load(
     rejects_kept: i64,
     chunk: &Chunk,
     bytes: bytes::Bytes,
+    meter: &Meter,
 ) -> Result<Loaded, IngestError> {
-    if chunks::contains(db, chunk.import_id, chunk.chunk_no).await? {
-        return Ok(Loaded::Before);
-    }
-    let Some(import) = imports::get(db, chunk.import_id).await? else { return Ok(Loaded::Fenced) };
-    let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
-    let columns = files::columns(db, chunk.import_id, chunk.file_no).await?;
+    let prepared = async {
+        if chunks::contains(db, chunk.import_id, chunk.chunk_no).await? {
+            return Ok(ControlFlow::Break(Loaded::Before));
+        }
+        let Some(import) = imports::get(db, chunk.import_id).await? else {
+            return Ok(ControlFlow::Break(Loaded::Fenced));
+        };
+        let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+        let columns = files::columns(db, chunk.import_id, chunk.file_no).await?;
+        Ok::<_, IngestError>(ControlFlow::Continue((import, dataset, columns)))
+    };
+    let (import, dataset, columns) = match meter.phase(Phase::Prepare, prepared).await? {
+        ControlFlow::Continue(prepared) => prepared,
+        ControlFlow::Break(needless) => return Ok(needless),
+    };
     let today = import.created_at.date_naive();
     let format = Format::new(dataset, import.dialect, &columns, today, &import.source);
     let work = chunk.clone();
-    let mut checked = blocking(move || format.check(&work, &bytes)).await?;
+    let checked = blocking(move || format.check(&work, &bytes));
+    let mut checked = meter.phase(Phase::Check, checked).await?;
     let staging = staging::table(import.id);
     let table = match dataset.load {
         Load::Direct { table } if !import.dry_run => table,
         _ => &staging,
     };
-    match store(db, dataset, table, rejects_kept, chunk, &mut checked).await {
+    match store(db, (dataset, table), rejects_kept, chunk, &mut checked, meter).await {
         // Some row has the key of another: the merge will settle it.
         Err(IngestError::Database(error)) if error.failure() == Failure::UniqueViolation => {
-            store(db, dataset, &staging, rejects_kept, chunk, &mut checked).await
+            store(db, (dataset, &staging), rejects_kept, chunk, &mut checked, meter).await
         }
         stored => stored,
     }
@@ -353,16 +365,21 @@ pub(super) fn unknown_dataset(name: &str) -> IngestError {
 /// Stores what came of a chunk, its rows in `table`.
 async fn store(
     db: &Db,
-    dataset: &Dataset,
-    table: &str,
+    (dataset, table): (&Dataset, &str),
     rejects_kept: i64,
     chunk: &Chunk,
     checked: &mut Checked,
+    meter: &Meter,
 ) -> Result<Loaded, IngestError> {
     let import_id = chunk.import_id;
-    let mut transaction = db.begin().await?;
-    // Held until the commit: neither a cancel nor a new owner can slip in between.
-    match imports::share(&mut transaction, import_id).await? {
+    let begun = async {
+        let mut transaction = db.begin().await?;
+        // Held until the commit: neither a cancel nor a new owner can slip in between.
+        let state = imports::share(&mut transaction, import_id).await?;
+        Ok::<_, IngestError>((transaction, state))
+    };
+    let (mut transaction, state) = meter.phase(Phase::Begin, begun).await?;
+    match state {
         Some((State::Running, epoch)) if epoch == chunk.epoch => {}
         _ => return Ok(Loaded::Fenced),
     }
@@ -378,19 +395,27 @@ async fn store(
         rejected: checked.rejects.len() as i64,
         unpaired: checked.unpaired.cast_signed(),
     };
-    if !chunks::insert(&mut transaction, &entry).await? {
+    let (accepted, rejected) = (checked.copy.rows(), checked.rejects.len() as u64);
+    let copied = async {
+        if !chunks::insert(&mut transaction, &entry).await? {
+            return Ok(false);
+        }
+        checked.copy.send(&mut transaction, &staging::copy_target(dataset, table)).await?;
+        // With as many rejects before it, none of this chunk's would be kept in the end.
+        if !checked.rejects.is_empty()
+            && chunks::rejected_before(&mut transaction, import_id, chunk.chunk_no).await? < rejects_kept
+        {
+            rejects::insert(&mut transaction, import_id, &checked.rejects).await?;
+        }
+        notify::notify(&mut transaction, notify::Topic::Imports).await?;
+        Ok::<_, IngestError>(true)
+    };
+    if !meter.phase(Phase::Copy, copied).await? {
         return Ok(Loaded::Before);
     }
-    checked.copy.send(&mut transaction, &staging::copy_target(dataset, table)).await?;
-    // With as many rejects before it, none of this chunk's would be kept in the end.
-    if !checked.rejects.is_empty()
-        && chunks::rejected_before(&mut transaction, import_id, chunk.chunk_no).await? < rejects_kept
-    {
-        rejects::insert(&mut transaction, import_id, &checked.rejects).await?;
-    }
-    notify::notify(&mut transaction, notify::Topic::Imports).await?;
     failpoint::reach(failpoint::BEFORE_COMMIT);
-    commit(transaction, "storing a chunk").await?;
+    meter.phase(Phase::Commit, commit(transaction, "storing a chunk")).await?;
+    meter.stored(chunk.byte_len, accepted, rejected);
     Ok(Loaded::Now)
 }
 

@@ -75,7 +75,7 @@ impl IngestError {
             }
             // A cluster that is away comes back, a topic that is wrong is put right; until then uploads are kept.
             Self::Transport(TransportError::Kafka(_)) | Self::Stalled(_) => true,
-            Self::Archive(error) => !error.is_missing() && !error.is_damage(),
+            Self::Archive(error) => error.is_passing(),
         }
     }
 }
@@ -103,7 +103,8 @@ fn damage_of(import: &Import, error: ArchiveError) -> IngestError {
 
 /// Runs work that would keep a thread of the runtime from its other tasks.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, IngestError> {
-    match tokio::task::spawn_blocking(work).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(done) => Ok(done),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

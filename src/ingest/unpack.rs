@@ -44,7 +44,7 @@ pub async fn unpack(
 /// Removes what was unpacked, also by an attempt that failed halfway; the upload itself stays.
 pub async fn remove_unpacked(archive: &Archive, import_id: i64) {
     if let Err(error) = archive.remove_folder(&folder(import_id)).await {
-        tracing::warn!(import = import_id, %error, "could not remove what was unpacked");
+        tracing::warn!(%error, "could not remove what was unpacked");
     }
 }
 

@@ -180,7 +180,17 @@ pub(super) async fn copy(
     let mut blocks = std::pin::pin!(from.read_sealed(sealed, BLOCK_BYTES as u64));
     let mut writer = to.write(object).await?;
     while let Some(block) = blocks.next().await {
-        writer.write(block?).await?;
+        let written = match block {
+            Ok(block) => writer.write(block).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            // Waited for: the process may end next.
+            if let Err(error) = writer.abort().await {
+                tracing::warn!(%error, "could not throw away half a copy");
+            }
+            return Err(error.into());
+        }
     }
     Ok(writer.finish().await?)
 }

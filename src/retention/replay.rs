@@ -47,13 +47,24 @@ pub struct Losses {
     pub broken: Vec<RetentionError>,
 }
 
-/// An upload that the database does not know.
+/// Something that the database, as it was restored, and the archives do not agree about.
 #[derive(Debug, Clone)]
 pub struct Lost {
-    /// What it is.
+    /// Which upload it is about.
     pub manifest: Manifest,
-    /// Whether only the long-term archive has it.
-    pub away: bool,
+    /// What is the matter.
+    pub loss: Loss,
+}
+
+/// What is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The import; its upload is in the archive.
+    Import,
+    /// The import; its upload is in the long-term archive.
+    ImportAndUpload,
+    /// The upload alone: the database is from before the import went to the long-term archive.
+    Upload,
 }
 
 impl Keeper {
@@ -64,6 +75,10 @@ impl Keeper {
                 self.restore(&import, lock).await?;
                 Ok(Replayed::Restored(id))
             }
+            Some(import) if !self.archive.contains(&import.source).await? => {
+                self.bring_upload(&import, lock).await?;
+                Ok(Replayed::Restored(id))
+            }
             Some(_) => Err(RetentionError::Here(id)),
             None => {
                 let lost = self.lost().await?.lost.into_iter().rfind(|lost| lost.manifest.id == id);
@@ -72,7 +87,8 @@ impl Keeper {
         }
     }
 
-    /// The uploads that the database does not know, of both archives. An import that was cancelled or undone is none of them.
+    /// What is missing: imports of uploads that the database does not know, unless they were cancelled or undone, and uploads
+    /// of imports that it does.
     pub async fn lost(&self) -> Result<Losses, RetentionError> {
         let (mut lost, mut broken) = (BTreeMap::new(), Vec::new());
         let mut listed = std::pin::pin!(self.archive.list("uploads").chunks(BATCH));
@@ -83,7 +99,7 @@ impl Keeper {
                 match Manifest::read(&self.archive, &source).await {
                     Ok(manifest) => {
                         let place = (manifest.created_at, manifest.id, source);
-                        lost.insert(place, Lost { manifest, away: false });
+                        lost.insert(place, Lost { manifest, loss: Loss::Import });
                     }
                     Err(error) => broken.push(error.into()),
                 }
@@ -102,12 +118,19 @@ impl Keeper {
                     Some((format!("uploads/{}", folder.rsplit('/').next()?), folder.to_owned()))
                 })
                 .collect();
-            for source in self.unknown(folders.keys().cloned().collect()).await? {
-                match Parcel::read(long_term, &folders[&source]).await {
-                    Ok(parcel) if matches!(parcel.state, State::Cancelled | State::Undone) => {}
+            let sources: Vec<_> = folders.keys().cloned().collect();
+            let known = retention::known(&self.db, &sources).await?;
+            for (source, folder) in folders {
+                let loss = match known.iter().find(|known| known.source == source) {
+                    None => Loss::ImportAndUpload,
+                    Some(known) if known.archived || self.archive.contains(&source).await? => continue,
+                    Some(_) => Loss::Upload,
+                };
+                match Parcel::read(long_term, &folder).await {
+                    Ok(parcel) if loss != Loss::Upload && is_withdrawn(parcel.state) => {}
                     Ok(Parcel { import: manifest, .. }) => {
                         let place = (manifest.created_at, manifest.id, source);
-                        lost.entry(place).or_insert(Lost { manifest, away: true });
+                        lost.entry(place).or_insert(Lost { manifest, loss });
                     }
                     Err(error) => broken.push(error.into()),
                 }
@@ -116,15 +139,17 @@ impl Keeper {
         Ok(Losses { lost: lost.into_values().collect(), broken })
     }
 
-    /// Imports a lost upload once more, under its old number if that can be had, and waits for the end.
+    /// Brings back what is missing. An upload whose import is missing is imported once more, under its old number if that can be had;
+    /// this waits for the end.
     pub async fn load(&self, lost: &Lost, lock: &mut Lock) -> Result<Replayed, RetentionError> {
         lock.check().await?;
         let new = lost.manifest.upload()?;
-        if lost.away {
-            let parcel =
-                Parcel::read(self.long_term()?, &parcel::folder(lost.manifest.id, &new.source)).await?;
-            parcel::copy(self.long_term()?, parcel.upload()?, &self.archive, &new.source).await?;
-            failpoint::reach(failpoint::UPLOAD_BACK);
+        if lost.loss != Loss::Import {
+            self.copy_back(lost.manifest.id, &new.source).await?;
+        }
+        if lost.loss == Loss::Upload {
+            lost.manifest.write(&self.archive).await?;
+            return Ok(Replayed::Restored(lost.manifest.id));
         }
         let mut transaction = self.db.begin().await?;
         if !lost.manifest.force
@@ -177,15 +202,8 @@ impl Keeper {
 
     /// Upload, ledger and rejects as they went.
     async fn restore(&self, import: &Import, lock: &mut Lock) -> Result<(), RetentionError> {
-        lock.check().await?;
+        let parcel = self.bring_upload(import, lock).await?;
         let long_term = self.long_term()?;
-        let parcel = Parcel::read(long_term, &parcel::folder(import.id, &import.source)).await?;
-        parcel::copy(long_term, parcel.upload()?, &self.archive, &import.source).await?;
-        self.archive.verify(sealed(import)).await?;
-        failpoint::reach(failpoint::UPLOAD_BACK);
-        if !matches!(import.state, State::Cancelled | State::Undone) {
-            Manifest::of(import, parcel.import.force).write(&self.archive).await?;
-        }
         let mut transaction = self.db.begin().await?;
         match imports::lock(&mut transaction, import.id).await? {
             Some(import) if import.archived_at.is_some() => {}
@@ -200,6 +218,26 @@ impl Keeper {
         Ok(())
     }
 
+    /// The upload of an import that is here.
+    async fn bring_upload(&self, import: &Import, lock: &mut Lock) -> Result<Parcel, RetentionError> {
+        lock.check().await?;
+        let parcel = self.copy_back(import.id, &import.source).await?;
+        self.archive.verify(sealed(import)).await?;
+        if !is_withdrawn(import.state) {
+            Manifest::of(import, parcel.import.force).write(&self.archive).await?;
+        }
+        Ok(parcel)
+    }
+
+    /// Copies an upload from the long-term archive.
+    async fn copy_back(&self, id: i64, source: &str) -> Result<Parcel, RetentionError> {
+        let long_term = self.long_term()?;
+        let parcel = Parcel::read(long_term, &parcel::folder(id, source)).await?;
+        parcel::copy(long_term, parcel.upload()?, &self.archive, source).await?;
+        failpoint::reach(failpoint::UPLOAD_BACK);
+        Ok(parcel)
+    }
+
     /// Those of the uploads that no import has.
     async fn unknown(&self, mut sources: Vec<String>) -> Result<Vec<String>, RetentionError> {
         let known = retention::known(&self.db, &sources).await?;
@@ -207,6 +245,7 @@ impl Keeper {
         Ok(sources)
     }
 
+    /// The import once it has ended.
     async fn end_of(&self, mut import: Import) -> Result<Import, RetentionError> {
         let mut watch = self.changes.watch(Topic::Imports);
         while !import.state.is_final() {
@@ -215,4 +254,9 @@ impl Keeper {
         }
         Ok(import)
     }
+}
+
+/// Whether the import is not to come back.
+fn is_withdrawn(state: State) -> bool {
+    matches!(state, State::Cancelled | State::Undone)
 }

@@ -39,7 +39,7 @@ impl Keeper {
         }
     }
 
-    /// Moves them. One that cannot be moved stays, and the others go on.
+    /// Moves them. One that cannot be moved stays, and the others go on, unless the reason is that a store is away.
     pub async fn retire(&self, before: DateTime<Utc>, lock: &mut Lock) -> Result<Retired, RetentionError> {
         self.long_term()?;
         let mut retired = Retired::default();
@@ -51,6 +51,9 @@ impl Keeper {
                     tracing::info!(import = id, "moved to the long-term archive");
                     retired.moved.push(id);
                 }
+                // A store or a database that is away is so for the others too.
+                Err(RetentionError::Archive(error)) if error.is_passing() => return Err(error.into()),
+                Err(RetentionError::Database(error)) => return Err(error.into()),
                 Err(error) => {
                     let cause = &error as &dyn std::error::Error;
                     tracing::error!(

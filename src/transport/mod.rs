@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::kafka::KafkaFailure;
 pub use crate::db::consumers::Partition;
-use crate::{archive::ArchiveError, db::DbError};
+use crate::{archive::ArchiveError, db::DbError, trace};
 
 /// A piece of a plain CSV file: whole records, or one record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,15 @@ pub struct Chunk {
     /// The trace the upload belongs to (W3C Trace Context).
     #[serde(default)]
     pub traceparent: Option<String>,
+}
+
+impl Chunk {
+    /// What is done with the chunk: whatever is logged within says whose it is, and it is a part of the upload's trace.
+    pub fn span(&self) -> tracing::Span {
+        let span = tracing::info_span!("chunk", import = self.import_id, chunk = self.chunk_no);
+        trace::adopt(&span, self.traceparent.as_deref());
+        span
+    }
 }
 
 /// Why a record cannot be parsed.

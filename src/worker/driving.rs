@@ -3,15 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{LOOK_AGAIN, Worker, backoff};
 use crate::{
     db::{
+        Db,
         imports::{self, Import, ImportError},
         leases,
         notify::Topic,
     },
     ingest::{IngestError, drive::Driver, finish},
+    trace,
 };
 
 pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) {
@@ -39,21 +42,27 @@ pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) 
             }
             continue;
         };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = keep_lease(&worker, id, &owner, lease) => {
-                tracing::warn!(import = id, "lost the lease: another worker goes on");
+        let led = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = keep_lease(&worker, id, &owner, lease) => {
+                    tracing::warn!("lost the lease: another worker goes on");
+                }
+                () = lead(&driver, id, Duration::from_millis(worker.config.worker.stalled_ms)) => {}
             }
-            () = lead(&driver, id, Duration::from_millis(worker.config.worker.stalled_ms)) => {}
-        }
-        if let Err(error) = leases::release(&worker.db, id, &owner).await {
-            tracing::warn!(
-                import = id,
-                error = &error as &dyn std::error::Error,
-                "could not release an import"
-            );
-        }
+            if let Err(error) = leases::release(&worker.db, id, &owner).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not release an import");
+            }
+        };
+        let span = tracing::info_span!("import", import = id);
+        trace::adopt(&span, traceparent(&worker.db, id).await.as_deref());
+        led.instrument(span).await;
     }
+}
+
+/// The trace that the upload belongs to. Should the database not tell, whoever leads the import asks it again, and says so.
+async fn traceparent(db: &Db, id: i64) -> Option<String> {
+    imports::get(db, id).await.ok().flatten()?.traceparent
 }
 
 /// Returns when the lease is lost.
@@ -65,11 +74,7 @@ async fn keep_lease(worker: &Worker, id: i64, owner: &str, lease: Duration) {
             Ok(false) => return,
             // The lease may run out meanwhile; the epoch protects the import then.
             Err(error) => {
-                tracing::warn!(
-                    import = id,
-                    error = &error as &dyn std::error::Error,
-                    "could not renew a lease"
-                );
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not renew a lease");
             }
         }
     }
@@ -85,11 +90,7 @@ async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
             Ok(None) => return,
             Err(error) => {
                 attempt += 1;
-                tracing::warn!(
-                    import = id,
-                    error = &error as &dyn std::error::Error,
-                    "could not read an import"
-                );
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not read an import");
                 tokio::time::sleep(backoff(attempt)).await;
                 continue;
             }
@@ -97,7 +98,7 @@ async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
         let error = match driver.drive(&import, patience).await {
             Ok(()) | Err(IngestError::Fenced) => return,
             Err(error @ IngestError::Stalled(_)) => {
-                tracing::warn!(import = id, "{error}: what is missing is published again");
+                tracing::warn!("{error}: what is missing is published again");
                 patience = patience.saturating_mul(2);
                 continue;
             }
@@ -105,9 +106,9 @@ async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
         };
         attempt += 1;
         if error.is_passing() {
-            tracing::warn!(import = id, error = &error as &dyn std::error::Error, "an import must wait");
+            tracing::warn!(error = &error as &dyn std::error::Error, "an import must wait");
         } else if let Err(error) = fail(driver, &import, error).await {
-            tracing::warn!(import = id, error = &error as &dyn std::error::Error, "could not fail an import");
+            tracing::warn!(error = &error as &dyn std::error::Error, "could not fail an import");
         } else {
             return;
         }
@@ -116,16 +117,20 @@ async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
 }
 
 async fn fail(driver: &Driver, import: &Import, error: IngestError) -> Result<(), IngestError> {
-    let error = explain(import.id, error);
+    let error = explain(error);
     finish::fail(&driver.db, &driver.archive, import.id, import.epoch, &error).await
 }
 
 /// What the import's owner is told of a failure that is not the file's: nothing of what is inside.
-pub(super) fn explain(import_id: i64, error: IngestError) -> ImportError {
+pub(super) fn explain(error: IngestError) -> ImportError {
     match error {
         IngestError::Refused(error) => error,
+        IngestError::Archive(error) if error.is_missing() => ImportError {
+            code: "missing_upload",
+            message: "what was uploaded is no longer in the archive".to_owned(),
+        },
         error => {
-            tracing::error!(import = import_id, error = &error as &dyn std::error::Error, "an import fails");
+            tracing::error!(error = &error as &dyn std::error::Error, "an import fails");
             ImportError {
                 code: "internal",
                 message: "the service could not load the file; its log has the reason".to_owned(),

@@ -13,7 +13,8 @@ use crate::{
         IngestError, finish,
         load::{self, Loaded},
     },
-    transport::{Chunk, Delivery, Subscriber},
+    meter::{Outcome, Phase},
+    transport::{Delivery, Subscriber},
 };
 
 pub(super) async fn run(
@@ -43,33 +44,36 @@ pub(super) async fn run(
         let handled = match received {
             Ok(delivery) => {
                 gauge.begin(delivery.chunk.import_id);
-                let handled =
-                    handle(&worker, subscriber.as_mut(), &delivery).instrument(span(&delivery.chunk)).await;
+                let span = delivery.chunk.span();
+                let handled = handle(&worker, subscriber.as_mut(), &delivery).instrument(span.clone()).await;
                 let dealt_with = if handled.is_ok() { (1, delivery.chunk.byte_len) } else { (0, 0) };
                 gauge.end(dealt_with.0, dealt_with.1);
+                span.in_scope(|| note(&handled));
                 handled
             }
-            Err(error) => Err(error.into()),
-        };
-        match handled {
-            Ok(()) => failures = 0,
             Err(error) => {
-                failures += 1;
-                tracing::warn!(error = &error as &dyn std::error::Error, "a chunk must wait");
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(backoff(failures)) => {}
-                }
+                let failed = Err(error.into());
+                note(&failed);
+                failed
             }
+        };
+        if handled.is_ok() {
+            failures = 0;
+            continue;
+        }
+        failures += 1;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(backoff(failures)) => {}
         }
     }
     close(subscriber.as_mut()).await;
 }
 
-/// What is logged while a chunk is loaded says whose it is.
-fn span(chunk: &Chunk) -> tracing::Span {
-    let Chunk { import_id, chunk_no, traceparent, .. } = chunk;
-    tracing::info_span!("chunk", import = import_id, chunk = chunk_no, traceparent)
+fn note(handled: &Result<(), IngestError>) {
+    if let Err(error) = handled {
+        tracing::warn!(error = error as &dyn std::error::Error, "a chunk must wait");
+    }
 }
 
 async fn close(subscriber: &mut dyn Subscriber) {
@@ -86,22 +90,29 @@ async fn handle(
     let chunk = &delivery.chunk;
     let limits = &worker.config.ingest;
     let loaded = match &delivery.bytes {
-        Ok(bytes) => load::load(&worker.db, limits.rejects_kept, chunk, bytes.clone()).await,
+        Ok(bytes) => load::load(&worker.db, limits.rejects_kept, chunk, bytes.clone(), &worker.meter).await,
         Err(error) => Err(error.clone().into()),
     };
     let error = match loaded {
-        Ok(Loaded::Now | Loaded::Before | Loaded::Fenced) => {
+        Ok(loaded) => {
             failpoint::reach(failpoint::BEFORE_ACKNOWLEDGE);
-            return Ok(subscriber.acknowledge(delivery).await?);
+            worker.meter.chunk(match loaded {
+                Loaded::Now => Outcome::Loaded,
+                Loaded::Before => Outcome::Repeated,
+                Loaded::Fenced => Outcome::Fenced,
+            });
+            return Ok(worker.meter.phase(Phase::Acknowledge, subscriber.acknowledge(delivery)).await?);
         }
         Err(error) => error,
     };
     if error.is_passing() || delivery.attempt < worker.config.worker.attempts {
         let attempt = u32::try_from(delivery.attempt).unwrap_or(1);
+        worker.meter.chunk(Outcome::Retried);
         subscriber.retry(delivery, backoff(attempt)).await?;
         return Err(error);
     }
-    let error = explain(chunk.import_id, error);
+    let error = explain(error);
     finish::fail(&worker.db, &worker.archive, chunk.import_id, chunk.epoch, &error).await?;
+    worker.meter.chunk(Outcome::Failed);
     Ok(subscriber.bury(delivery, &error.message).await?)
 }

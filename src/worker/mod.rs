@@ -10,7 +10,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{archive::Archive, config::Config, db::Db, db::notify::Changes, transport::Transport};
+use crate::{
+    archive::Archive, config::Config, db::Db, db::notify::Changes, meter::Meter, transport::Transport,
+};
 
 /// How long to wait at most before looking for work again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -32,6 +34,8 @@ pub struct Worker {
     pub changes: Changes,
     /// All settings.
     pub config: Arc<Config>,
+    /// Where chunks are counted.
+    pub meter: Meter,
 }
 
 impl Worker {

@@ -1,13 +1,14 @@
 //! What every archive owes, a directory as well as a store that speaks S3: one suite, stamped on each of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
+use tarmac::archive::Archive;
 
 use crate::support::{
     App,
-    app::files_below,
+    app::{files_below, spoil},
     database::Database,
     files::{gzip, row, rows, zip},
     imports::{failure, id, outcome, post_csv},
@@ -72,14 +73,16 @@ impl Store {
         }
     }
 
+    /// The uploads that can be seen.
+    fn uploads(&self) -> Vec<String> {
+        self.in_folder("uploads").into_iter().filter(|file| !file.ends_with(".json")).collect()
+    }
+
     /// Changes one byte of the only upload.
     fn spoil(&self) {
-        let uploads = self.in_folder("uploads");
+        let uploads = self.uploads();
         assert_eq!(uploads.len(), 1, "{uploads:?}");
-        let mut bytes = std::fs::read(&uploads[0]).expect("the upload can be read");
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(&uploads[0], bytes).expect("the upload can be written");
+        spoil(Path::new(&uploads[0]));
     }
 
     async fn app(&self, with_worker: bool) -> App {
@@ -108,7 +111,7 @@ async fn keeps_what_is_imported(store: Store) {
     let request = request.header("Content-Encoding", "gzip").header("Prefer", "wait=60");
     let import = app.ended(request.body(gzip(rows(4_000..5_000))).send().await.expect(200)).await;
     assert_eq!(outcome(&import), [1_000, 0, 0, 0, 0]);
-    assert_eq!(store.in_folder("uploads").len(), 3);
+    assert_eq!(store.uploads().len(), 3);
     until("nothing unpacked is left", || async { store.in_folder("unpacked").is_empty().then_some(()) })
         .await;
     assert_eq!((store.in_folder("health"), store.begun()), (Vec::new(), Vec::new()));
@@ -138,6 +141,18 @@ async fn throws_away_what_is_not_finished(store: Store) {
     until("nothing is left", || async { store.begun().is_empty().then_some(()) }).await;
     assert_eq!(store.in_folder("uploads"), [""; 0]);
     assert_eq!(app.one::<i64>("select count(*) from imports").await, 0);
+}
+
+/// What nobody goes on writing is thrown away too.
+async fn throws_away_what_is_dropped(store: Store) {
+    let app = store.app(false).await;
+    let archive = Archive::open(&app.config.archive).expect("the archive can be opened");
+    let mut writer = archive.write("uploads/dropped").await.expect("the archive takes it");
+    writer.write(vec![0; LONG].into()).await.expect("the archive takes it");
+    until("parts are in the store", || async { (!store.begun().is_empty()).then_some(()) }).await;
+    drop(writer);
+    until("nothing is left", || async { store.begun().is_empty().then_some(()) }).await;
+    assert_eq!(store.in_folder("uploads"), [""; 0]);
 }
 
 /// A process that is killed in the middle leaves nothing that can be seen, and the upload can be sent again.
@@ -187,7 +202,7 @@ async fn notices_a_changed_byte_in_a_long_or_packed_file(store: Store) {
     assert_eq!(answer.status(), 200);
     assert!(answer.bytes().await.is_err(), "the download does not come to its end");
     app.client.post(&format!("/imports/{import}/cancel")).send().await.expect(200);
-    for upload in store.in_folder("uploads") {
+    for upload in store.uploads() {
         std::fs::remove_file(upload).expect("the upload can be removed");
     }
 
@@ -204,7 +219,7 @@ async fn notices_a_changed_byte_in_a_long_or_packed_file(store: Store) {
 async fn notices_a_missing_file(store: Store) {
     let app = store.app(false).await;
     let import = app.begin("?filename=gone.csv", rows(1..2_000)).await;
-    for upload in store.in_folder("uploads") {
+    for upload in store.uploads() {
         std::fs::remove_file(upload).expect("the upload can be removed");
     }
     app.work();
@@ -235,6 +250,7 @@ suite!(
     keeps_what_is_imported,
     keeps_a_file_of_many_parts,
     throws_away_what_is_not_finished,
+    throws_away_what_is_dropped,
     shows_nothing_of_what_was_being_received,
     notices_a_changed_byte,
     notices_a_changed_byte_in_a_long_or_packed_file,
@@ -265,7 +281,8 @@ async fn a_store_that_is_away_or_full_is_503_and_the_service_goes_on_after() {
         app.client.get("/health/ready").send().await.expect(200);
     }
     assert_eq!(outcome(&app.upload("", row(2)).await), [1, 0, 0, 0, 0]);
-    assert_eq!(files_below(&store.objects().join("uploads")).len(), 2);
+    let uploads = files_below(&store.objects().join("uploads"));
+    assert_eq!(uploads.len(), 4, "two uploads with their manifests: {uploads:?}");
 }
 
 #[tokio::test]

@@ -194,7 +194,7 @@ async fn an_upload_that_is_lost_while_it_is_loaded_fails_its_import() {
     }
     app.work();
     let ended = app.end_of(id).await;
-    assert_eq!((&ended["state"], &ended["error"]["code"]), (&json!("failed"), &json!("internal")));
+    assert_eq!((&ended["state"], &ended["error"]["code"]), (&json!("failed"), &json!("missing_upload")));
     assert_eq!(app.one::<i64>("select count(*) from airports").await, 0);
     let led = leading.await.expect("no panic");
     assert!(matches!(led, Err(IngestError::Fenced)), "{led:?}");

@@ -347,7 +347,7 @@ async fn a_lost_archive_is_told_and_breaks_nothing_else() {
     assert!(answer.header("retry-after").is_some());
     app.work();
     let ended = app.end_of(import).await;
-    assert_eq!((&ended["state"], &ended["error"]["code"]), (&json!("failed"), &json!("internal")));
+    assert_eq!((&ended["state"], &ended["error"]["code"]), (&json!("failed"), &json!("missing_upload")));
     until("the service goes on", || async {
         (app.upload("", row(2)).await["state"] == "complete").then_some(())
     })

@@ -141,8 +141,8 @@ async fn an_import_that_is_killed_ten_times_ends_like_an_undisturbed_one() {
         let length = file.len() * random.random_range(5..95) / 100;
         let upload =
             tokio::spawn(send_part(format!("http://{}/upload", service.address), file.slice(..length)));
-        // The archive is written in parts of 5 MiB; the last one waits for its end.
-        let written = length as u64 / (5 << 20) * (5 << 20);
+        // The archive is written in parts of 6 MiB; the last one waits for its end.
+        let written = length as u64 / (6 << 20) * (6 << 20);
         until("the archive has what was sent", || async {
             let size = |path: &String| std::fs::metadata(path).map_or(0, |file| file.len());
             let begun = files_below(world.archive()).into_iter().find(|path| !before.contains(path))?;

@@ -127,6 +127,7 @@ impl Context {
             let rows = i64::try_from(citizens.len()).unwrap_or(i64::MAX);
             let made = db::imports::insert_complete(&mut transaction, import, rows, None).await?;
             let id = made.id;
+            tracing::Span::current().record("import", id);
             if !import.dry_run {
                 citizens::insert(&mut transaction, id, citizens).await?;
             }

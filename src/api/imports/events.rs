@@ -6,7 +6,10 @@ use futures_util::Stream;
 use poem::web::sse::Event;
 use poem_openapi::{ApiResponse, payload::EventStream, types::ToJSON};
 
-use super::{super::Context, view::ImportView};
+use super::{
+    super::{Context, stream::in_current_span},
+    view::ImportView,
+};
 use crate::db::notify::Topic;
 
 /// The shortest and the longest time between two looks at the import.
@@ -26,7 +29,7 @@ pub(super) enum EventsAnswer {
 
 /// The import as it is, then after every change, until it has ended.
 pub(super) fn follow(context: Context, first: ImportView) -> Views {
-    Box::pin(async_stream::stream! {
+    Box::pin(in_current_span(async_stream::stream! {
         let mut watch = context.changes.watch(Topic::Imports);
         let mut last = first.to_json_string();
         let mut ended = first.is_final();
@@ -40,7 +43,7 @@ pub(super) fn follow(context: Context, first: ImportView) -> Views {
                 Ok(Some(view)) => view,
                 Ok(None) => break,
                 Err(error) => {
-                    tracing::warn!(import = id, error = &error as &dyn std::error::Error, "cannot follow an import");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot follow an import");
                     break;
                 }
             };
@@ -51,7 +54,7 @@ pub(super) fn follow(context: Context, first: ImportView) -> Views {
                 yield view;
             }
         }
-    })
+    }))
 }
 
 /// The events with their name and a sign of life.

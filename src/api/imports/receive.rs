@@ -23,7 +23,7 @@ use crate::{
         notify::Topic,
     },
     ingest::receive::{self, Options, ReceiveError, Received, Stored},
-    refusal,
+    refusal, trace,
 };
 
 /// How long to wait at most before looking at an import again.
@@ -152,7 +152,9 @@ impl Context {
             dry_run: parameters.dry_run,
             dialect: dialect(dataset, &parameters, body.header)?,
             filename: parameters.filename.or(body.filename).map(|name| name.replace('\0', "\u{fffd}")),
-            traceparent: parameters.traceparent.filter(|traceparent| is_traceparent(traceparent)),
+            // Where spans are sent, what becomes of the import is a part of this request, which may be a part of something else.
+            traceparent: trace::current()
+                .or(parameters.traceparent.filter(|traceparent| is_traceparent(traceparent))),
             force: parameters.force,
         };
         let receiving = self.begin_upload().await?;
@@ -212,6 +214,7 @@ impl Context {
         let mut transaction = self.db.begin().await?;
         let received = receive::register(&mut transaction, &self.archive, stored, options).await?;
         let (Received::New(import) | Received::Same(import)) = received.clone();
+        tracing::Span::current().record("import", import.id);
         let progress = chunks::progress(&mut transaction, import.id).await?;
         let view = ImportView::new(import, &progress, Utc::now());
         let answer = idempotency::render(mode.answer(view.clone(), None)).await?;

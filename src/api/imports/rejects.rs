@@ -16,7 +16,7 @@ use super::{
 use crate::{
     db::{
         files,
-        imports::Import,
+        imports::{self, Import},
         rejects::{self, MoreFault, Reject},
     },
     ingest::rejects_csv::RejectWriter,
@@ -183,6 +183,11 @@ pub(super) async fn csv(
             left -= batch.len() as i64;
             yield Bytes::from(writer.rows(&batch).map_err(io::Error::other)?);
             batch = rejects::list(&db, import.id, after, BATCH.min(left)).await.map_err(io::Error::other)?;
+        }
+        // Moved away meanwhile, the list would only look as if it were complete.
+        let now = imports::get(&db, import.id).await.map_err(io::Error::other)?;
+        if now.is_none_or(|now| now.archived_at.is_some()) {
+            Err(io::Error::other("the rejects went to the long-term archive while they were read"))?;
         }
     }))
 }

@@ -41,11 +41,7 @@ pub(super) async fn answer(context: &Context, import: Import) -> Result<SourceAn
     let mut blocks = Box::pin(context.archive.read_sealed(sealed(&import), BLOCK_BYTES));
     // Before the first byte is sent an absent object can still be told.
     let first = blocks.try_next().await.map_err(|error| {
-        tracing::error!(
-            import = import.id,
-            error = &error as &dyn std::error::Error,
-            "cannot read an upload"
-        );
+        tracing::error!(error = &error as &dyn std::error::Error, "cannot read an upload");
         Unavailable::new("the upload cannot be read now")
     })?;
     // One that has changed breaks off before its last byte.

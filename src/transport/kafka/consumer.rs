@@ -20,6 +20,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
 };
+use tracing::{Instrument, Span};
 
 use super::{
     Kafka, KafkaFailure,
@@ -59,7 +60,7 @@ pub(super) async fn join(kafka: &Kafka, by: &str, shares: &Shares) -> Result<Mem
         by: by.to_owned(),
     };
     let consumer: StreamConsumer<Context> =
-        kafka.settings.consumer().create_with_context(context).map_err(KafkaFailure::Properties)?;
+        kafka.settings.consumer().create_with_context(context).map_err(KafkaFailure::properties)?;
     consumer
         .subscribe(&[&kafka.settings.chunks])
         .map_err(kafka.voice.explain("joining the consumer group"))?;
@@ -292,7 +293,7 @@ impl Task {
         let letter = Arc::new(letter);
         match letter.read() {
             Ok(chunk) => self.ready.push_back(Pending { letter, chunk, place, attempt: 1 }),
-            Err(reason) => self.bury(letter, place, reason),
+            Err(reason) => self.bury(letter, place, reason, Span::none()),
         }
     }
 
@@ -322,8 +323,8 @@ impl Task {
                 }
             }
             Command::Bury(receipt, reason) => {
-                if let Some(Pending { letter, place, .. }) = self.out.remove(&receipt) {
-                    self.bury(letter, place, reason);
+                if let Some(Pending { letter, place, chunk, .. }) = self.out.remove(&receipt) {
+                    self.bury(letter, place, reason, chunk.span());
                 }
             }
         }
@@ -334,16 +335,17 @@ impl Task {
         self.commit_at.get_or_insert_with(|| Instant::now() + COMMIT_AFTER);
     }
 
-    /// Copies the message to the dead letters; only then is it dealt with here.
-    fn bury(&mut self, letter: Arc<Letter>, place: Place, reason: String) {
+    /// Copies the message to the dead letters; only then is it dealt with here. `span` is its chunk's, if it carries one.
+    fn bury(&mut self, letter: Arc<Letter>, place: Place, reason: String, span: Span) {
         tracing::warn!(
+            parent: &span,
             partition = letter.partition,
             offset = letter.offset,
             reason,
             "a message goes to the dead letters"
         );
         let (producer, from, to) = (self.producer.clone(), self.topic.clone(), self.dead_letters.clone());
-        self.burying.spawn(async move {
+        let bury = async move {
             loop {
                 let mut record = FutureRecord::<[u8], [u8]>::to(&to)
                     .payload(&letter.payload)
@@ -357,7 +359,8 @@ impl Task {
                 }
                 tokio::time::sleep(BURY_AGAIN).await;
             }
-        });
+        };
+        self.burying.spawn(bury.instrument(span));
     }
 
     /// Positions of partitions that are still here, as librdkafka wants them.

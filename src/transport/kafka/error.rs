@@ -16,9 +16,14 @@ use rdkafka::{
 /// Why Kafka did not do what it was asked. What is displayed names neither addresses nor credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaFailure {
-    /// A property that librdkafka does not know, or not with this value.
-    #[error("the Kafka client cannot be made with these properties")]
-    Properties(#[source] KafkaError),
+    /// A property that librdkafka does not know, or not with this value, which is not told: it may be a password.
+    #[error("the Kafka client cannot be made with the property {name}: {fault}")]
+    Property {
+        /// As librdkafka calls it.
+        name: String,
+        /// What is wrong.
+        fault: String,
+    },
     /// Nobody answers.
     #[error("no Kafka broker answers")]
     Away(#[source] Cause),
@@ -43,6 +48,16 @@ pub enum KafkaFailure {
     /// The runtime is ending.
     #[error("the service is stopping")]
     Stopping,
+}
+
+impl KafkaFailure {
+    /// A client that cannot be made; for `map_err`.
+    pub(super) fn properties(error: KafkaError) -> Self {
+        match error {
+            KafkaError::ClientConfig(_, fault, name, _) => Self::Property { name, fault },
+            source => Self::Failed { operation: "making a Kafka client", source },
+        }
+    }
 }
 
 /// What librdkafka said before it gave up.
@@ -153,7 +168,8 @@ impl ProducerContext for Voice {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, KafkaFailure> + Send + 'static,
 ) -> Result<T, KafkaFailure> {
-    match tokio::task::spawn_blocking(work).await {
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -55,7 +55,7 @@ impl Kafka {
         let dead_letters: FutureProducer<Voice> = settings
             .dead_letter_producer()
             .create_with_context(voice.clone())
-            .map_err(KafkaFailure::Properties)?;
+            .map_err(KafkaFailure::properties)?;
         let topics = Topics::new(Arc::clone(&settings), voice.clone(), dead_letters.clone())?;
         Ok(Self { settings, voice, topics, dead_letters })
     }

@@ -44,7 +44,7 @@ impl KafkaPublisher {
         let topic = self.kafka.settings.chunks.clone();
         let voice = self.kafka.voice.clone();
         blocking(move || {
-            let producer = settings.create_with_context(voice.clone()).map_err(KafkaFailure::Properties)?;
+            let producer = settings.create_with_context(voice.clone()).map_err(KafkaFailure::properties)?;
             let producer = ChunkProducer { producer, voice, topic, partitions };
             let begun = producer.producer.init_transactions(PATIENCE);
             // Why it took too long is told only to who asks.
@@ -60,7 +60,8 @@ impl Drop for KafkaPublisher {
     fn drop(&mut self) {
         // To end a client takes a moment, which no task should wait for.
         if let (Some(producer), Ok(runtime)) = (self.producer.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn_blocking(move || drop(producer));
+            let span = tracing::Span::current();
+            runtime.spawn_blocking(move || span.in_scope(|| drop(producer)));
         }
     }
 }

@@ -101,8 +101,8 @@ impl Settings {
 
     /// Whether librdkafka makes clients of the properties that are made only when there is work: some it refuses together.
     pub(super) fn check(&self) -> Result<(), KafkaFailure> {
-        self.chunk_producer(0).create::<BaseProducer>().map_err(KafkaFailure::Properties)?;
-        self.consumer().create::<BaseConsumer>().map_err(KafkaFailure::Properties)?;
+        self.chunk_producer(0).create::<BaseProducer>().map_err(KafkaFailure::properties)?;
+        self.consumer().create::<BaseConsumer>().map_err(KafkaFailure::properties)?;
         Ok(())
     }
 }

@@ -34,7 +34,7 @@ impl Topics {
         asking: FutureProducer<Voice>,
     ) -> Result<Self, KafkaFailure> {
         let administrator = settings.administrator().create_with_context(voice.clone());
-        let administrator = Arc::new(administrator.map_err(KafkaFailure::Properties)?);
+        let administrator = Arc::new(administrator.map_err(KafkaFailure::properties)?);
         Ok(Self { settings, voice, asking, administrator, patience: ANSWER })
     }
 

@@ -1,10 +1,10 @@
 //! Consumers that freeze, come and go, and topics that hold more than they should.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-use super::World;
+use super::{SILENT_MOST, World};
 use crate::support::{files::rows, imports::id, process::Running, wait::until};
 
 on_every_transport!(one_is_frozen_until_others_have_done_its_work, they_come_and_go_in_the_middle_of_a_chunk);
@@ -18,7 +18,9 @@ async fn one_is_frozen_until_others_have_done_its_work(mut world: World) {
     let [moment] = world.moments();
     world.reached(import, moment).await;
     other.freeze();
+    let frozen = Instant::now();
     world.check(&service.client, import).await;
+    until("it is out of its group", || async { (frozen.elapsed() > SILENT_MOST).then_some(()) }).await;
     other.thaw();
     // It works again: when it has let go of what it held, it ends like any other.
     let next = service.client.post("/upload").header("Content-Type", "text/csv").body(rows(900_001..900_999));

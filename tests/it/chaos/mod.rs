@@ -36,7 +36,7 @@ mod consumers;
 mod database;
 mod kills;
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -57,6 +57,9 @@ use crate::support::{
 
 /// Records of a chunk: few, so that there are many chunks.
 const CHUNK_ROWS: u32 = 50;
+
+/// A consumer of Kafka that does not poll for longer is out of its group.
+const SILENT_MOST: Duration = Duration::from_secs(3);
 
 /// How chunks travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +132,7 @@ impl World {
             launch = launch.with(&topics.settings()).with(&[
                 ("kafka.consumer.session.timeout.ms", "2000"),
                 ("kafka.consumer.heartbeat.interval.ms", "500"),
-                ("kafka.consumer.max.poll.interval.ms", "3000"),
+                ("kafka.consumer.max.poll.interval.ms", &SILENT_MOST.as_millis().to_string()),
                 ("kafka.producer.transaction.timeout.ms", "5000"),
                 ("kafka.producer.delivery.timeout.ms", "5000"),
             ]);

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use serde_json::{Value, json};
-use tarmac::{clock::Clock, config::Config};
+use tarmac::{clock::Clock, config::Config, log::Shown};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{client::Client, database::Database};
@@ -68,10 +68,11 @@ impl App {
 
         let stop = CancellationToken::new();
         let (bound, address) = tokio::sync::oneshot::channel();
-        let served =
-            tokio::spawn(tarmac::app::serve(config.clone(), clock, with_worker, stop.clone(), |address| {
-                bound.send(address).expect("the test waits for the address");
-            }));
+        let bound = |address| bound.send(address).expect("the test waits for the address");
+        // Lines of this process are not the service's alone: who looks at them starts one of its own.
+        let shown = Shown::nothing();
+        let served = tarmac::app::serve(config.clone(), clock, with_worker, shown, stop.clone(), bound);
+        let served = tokio::spawn(served);
         let Ok(address) = address.await else {
             panic!("the service does not start: {:?}", served.await);
         };
@@ -107,9 +108,9 @@ impl App {
         tokio::spawn(tarmac::app::work(self.config.clone(), self.stop.clone()));
     }
 
-    /// Every file in the archive, also one that is only begun.
+    /// Every file in the archive but the manifests, also one that is only begun.
     pub(crate) fn archived(&self) -> Vec<String> {
-        files_below(self.archive.path())
+        files_below(self.archive.path()).into_iter().filter(|file| !file.ends_with(".json")).collect()
     }
 
     /// Creates an airport: Keflavík, with the given fields in place of its own.
@@ -132,6 +133,14 @@ pub(crate) fn files_below(directory: &Path) -> Vec<String> {
     }
     found.sort_unstable();
     found
+}
+
+/// Changes one byte of a file.
+pub(crate) fn spoil(file: &Path) {
+    let mut bytes = std::fs::read(file).expect("the file can be read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(file, bytes).expect("the file can be written");
 }
 
 /// The body of a new airport: the required fields, with the given ones over them.

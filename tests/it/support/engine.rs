@@ -16,6 +16,8 @@ use tarmac::{
         drive::Driver,
         load::{self, Loaded},
     },
+    log::Lost,
+    meter::Meter,
     transport::{Delivery, Subscriber, Transport, journal::Journal},
 };
 use tokio::task::JoinHandle;
@@ -34,6 +36,7 @@ pub(crate) struct Engine {
     /// The database.
     pub(crate) db: Db,
     config: Config,
+    meter: Meter,
     archive: Archive,
     changes: Changes,
     /// The transport.
@@ -54,7 +57,16 @@ impl Engine {
         let claim = Duration::from_millis(config.worker.lease_ms);
         let journal = Journal::new(db.clone(), archive.clone(), changes.clone(), sample_bytes, claim);
         let subscriber = journal.subscriber("the test".to_owned());
-        Self { db, config, archive, changes, journal, subscriber, _stop: stop.drop_guard() }
+        Self {
+            db,
+            config,
+            meter: Meter::new(Lost::default()),
+            archive,
+            changes,
+            journal,
+            subscriber,
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// Takes the next import, which is running then.
@@ -95,7 +107,7 @@ impl Engine {
     pub(crate) async fn load(&self, delivery: &Delivery) -> Loaded {
         let rejects_kept = self.config.ingest.rejects_kept;
         let bytes = delivery.bytes.clone().expect("the archive has them");
-        let loaded = load::load(&self.db, rejects_kept, &delivery.chunk, bytes).await;
+        let loaded = load::load(&self.db, rejects_kept, &delivery.chunk, bytes, &self.meter).await;
         loaded.expect("the chunk can be loaded")
     }
 

@@ -81,6 +81,22 @@ impl Launch {
         self.spawn("worker", mpsc::channel().0)
     }
 
+    /// Runs a command to its end: its exit status, standard output and standard error.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (ExitStatus, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
+        command
+            .args(arguments)
+            .env("TARMAC_DATABASE_URL", &self.database_url)
+            .env("TARMAC_ARCHIVE_URL", &self.archive)
+            .env("TARMAC_LOG_FILTER", "warn")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        // What it talks to may be in this process, on this thread.
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
+        let output = output.expect("the program can be started");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status, text(&output.stdout), text(&output.stderr))
+    }
+
     fn spawn(&self, command: &str, bound: mpsc::Sender<String>) -> Running {
         let mut child = Command::new("sh")
             .args(["-c", &format!("{}; exec \"$0\" {command}", self.prelude), env!("CARGO_BIN_EXE_tarmac")])
@@ -91,21 +107,27 @@ impl Launch {
             .env("TARMAC_LOG_FILTER", "info")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program can be started");
-        let stderr = child.stderr.take().expect("its log is piped");
+        let stdout = child.stdout.take().expect("its log is piped");
+        let stderr = child.stderr.take().expect("what it says in despair is piped");
         let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = Arc::clone(&log);
+        let (lines, last_words) = (Arc::clone(&log), Arc::clone(&log));
         std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let event: Value = serde_json::from_str(&line).unwrap_or_default();
                 if event["fields"]["message"] == "serving" {
                     // Nobody waits for it any more when starting took too long.
                     drop(bound.send(event["fields"]["address"].as_str().unwrap_or_default().to_owned()));
                 }
                 lines.lock().expect("nobody panics with it").push(line);
+            }
+        });
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                last_words.lock().expect("nobody panics with it").push(line);
             }
         });
         Running { child, log }

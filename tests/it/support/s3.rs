@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -20,6 +20,8 @@ use s3s::{
 };
 use tokio::{net::TcpListener, task::JoinSet};
 
+use super::app::spoil;
+
 const BUCKET: &str = "bucket";
 const PREFIX: &str = "tarmac/of/the/test";
 const KEY: [&str; 2] = ["the-test", "only the test knows"];
@@ -30,6 +32,7 @@ pub(crate) struct S3 {
     /// `127.0.0.1:41234`.
     pub(crate) address: String,
     full: Arc<AtomicBool>,
+    spoils: Spoils,
     _serving: JoinSet<()>,
 }
 
@@ -42,12 +45,18 @@ impl S3 {
         let mut builder = S3ServiceBuilder::new(files);
         builder.set_auth(SimpleAuth::from_single(KEY[0], KEY[1]));
         let full = Arc::new(AtomicBool::new(false));
-        let bounded = Bounded { store: builder.build(), full: Arc::clone(&full) };
+        let spoils = Spoils::default();
+        let bounded = Bounded {
+            store: builder.build(),
+            full: Arc::clone(&full),
+            spoils: Arc::clone(&spoils),
+            root: directory.path().to_owned(),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
         let address = listener.local_addr().expect("it is bound").to_string();
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, bounded));
-        Self { directory, address, full, _serving: serving }
+        Self { directory, address, full, spoils, _serving: serving }
     }
 
     /// What a service needs to keep its archive there, by way of `address`; `section` is `archive` or `long_term`.
@@ -78,7 +87,15 @@ impl S3 {
     pub(crate) fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::Relaxed);
     }
+
+    /// Keeps what is written under a name with that ending with one wrong bit; with `None` all as it is.
+    pub(crate) fn set_spoils(&self, ending: Option<&'static str>) {
+        *self.spoils.lock().expect("nobody panics with it") = ending;
+    }
 }
+
+/// Which objects are spoilt: those whose names end so.
+type Spoils = Arc<Mutex<Option<&'static str>>>;
 
 async fn serve(listener: TcpListener, store: Bounded) {
     // Dropped, and so ended, with this task.
@@ -94,11 +111,13 @@ async fn serve(listener: TcpListener, store: Bounded) {
     }
 }
 
-/// A store that can be full.
+/// A store that can be full, and that can lose a bit.
 #[derive(Clone)]
 struct Bounded {
     store: S3Service,
     full: Arc<AtomicBool>,
+    spoils: Spoils,
+    root: PathBuf,
 }
 
 impl Service<Request<Incoming>> for Bounded {
@@ -112,6 +131,19 @@ impl Service<Request<Incoming>> for Bounded {
             *response.status_mut() = hyper::StatusCode::INSUFFICIENT_STORAGE;
             return Box::pin(std::future::ready(Ok(response)));
         }
-        Box::pin(Service::call(&self.store, request))
+        // A PUT of a part writes no object, the POST after the last one does.
+        let is_part = request.uri().query().is_some_and(|query| query.contains("partNumber"));
+        let writes = !is_part && matches!(*request.method(), Method::PUT | Method::POST);
+        let object = self.root.join(request.uri().path().trim_start_matches('/'));
+        let ending = *self.spoils.lock().expect("nobody panics with it");
+        let answer = Service::call(&self.store, request);
+        Box::pin(async move {
+            let answer = answer.await;
+            let name = object.to_string_lossy();
+            if writes && object.is_file() && ending.is_some_and(|ending| name.ends_with(ending)) {
+                spoil(&object);
+            }
+            answer
+        })
     }
 }
