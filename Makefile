@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run run-kafka stop test test-deploy chaos check audit conformance collection bless bench overload fuzz build clean
+.PHONY: help run run-kafka stop test test-deploy chaos check audit conformance collection bless bench instructions overload fuzz build clean
 
 help: ## List the targets
-	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start PostgreSQL and the service on http://127.0.0.1:8080/, import the airports; Ctrl-C stops
 	@dev/run
@@ -40,8 +40,11 @@ collection: ## Make the Postman collection anew from the API document
 bless: ## Write the API document anew from the code
 	@dev/openapi bless
 
-bench: ## Measure imports against psql's \copy, requests about citizens against plain SQL
+bench: ## Measure beside what one would use instead, and write docs/BENCHMARKS.md; about half an hour
 	@dev/bench
+
+instructions: ## Compare how many instructions checking a file takes with benches/instructions.txt
+	@dev/instructions
 
 overload: ## Put the service under four times the load it can take, and beside 10,000 idle connections
 	@dev/overload

@@ -52,7 +52,7 @@ pub(crate) async fn run(sql: &mut PgConnection, statements: &str) -> Outcome<()>
 
 /// The service, in a process of its own.
 pub(crate) struct Tarmac {
-    process: Child,
+    pub(crate) process: Child,
     /// Where it listens: `127.0.0.1:41234`.
     pub(crate) address: String,
     /// Talks to it.

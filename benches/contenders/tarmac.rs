@@ -1,0 +1,70 @@
+//! Tarmac itself, each time in a fresh process that has imported a small file.
+
+use std::time::Instant;
+
+use sqlx::PgConnection;
+
+use crate::{
+    Setting, Taken, fixtures,
+    support::{Outcome, PATIENT, Tarmac, run, upload},
+};
+
+/// Rows of the file that a service imports first, so that connections are made and consumers have their partitions.
+const FIRST_ROWS: u64 = 1_000;
+
+async fn start(setting: &Setting, sql: &mut PgConnection, settings: &[(&str, &str)]) -> Outcome<Tarmac> {
+    let directory = setting.directory.path();
+    let tarmac = Tarmac::start(&setting.database.url, directory, &[&PATIENT[..], settings].concat())?;
+    let first = directory.join("first.csv");
+    fixtures::citizens(FIRST_ROWS, &first)?;
+    upload(&tarmac, "/imports", &first, FIRST_ROWS).await?;
+    run(sql, "truncate citizens; checkpoint").await?;
+    Ok(tarmac)
+}
+
+/// The file over HTTP, its chunks through the journal.
+pub(crate) async fn file(setting: &Setting, sql: &mut PgConnection) -> Outcome<Taken> {
+    send_file(setting, &start(setting, sql, &[]).await?).await
+}
+
+/// The same, with chunks that travel through Kafka to two consumers.
+pub(crate) async fn kafka(setting: &Setting, sql: &mut PgConnection) -> Outcome<Taken> {
+    let application = format!("tarmac_bench_{}", std::process::id());
+    let settings = [
+        ("TARMAC_TRANSPORT_KIND", "kafka"),
+        ("TARMAC_KAFKA_BROKERS", setting.brokers.as_str()),
+        ("TARMAC_KAFKA_APPLICATION", application.as_str()),
+        ("TARMAC_WORKER_LOADERS", "2"),
+    ];
+    send_file(setting, &start(setting, sql, &settings).await?).await
+}
+
+async fn send_file(setting: &Setting, tarmac: &Tarmac) -> Outcome<Taken> {
+    let seconds = upload(tarmac, "/imports", &setting.csv(), setting.rows).await?.as_secs_f64();
+    Ok(Taken { seconds, megabytes: tarmac.memory_mb("VmHWM")? })
+}
+
+/// The rows as the contract's JSON, in one request.
+pub(crate) async fn json(setting: &Setting, sql: &mut PgConnection) -> Outcome<Taken> {
+    let body = contract(&std::fs::read(setting.body())?)?;
+    let tarmac = start(setting, sql, &[]).await?;
+    let request = tarmac.client.post(format!("http://{}/imports", tarmac.address));
+    let request = request.header("Content-Type", "application/json").body(body);
+    let started = Instant::now();
+    request.send().await?.error_for_status()?.bytes().await?;
+    Ok(Taken { seconds: started.elapsed().as_secs_f64(), megabytes: tarmac.memory_mb("VmHWM")? })
+}
+
+/// Of the table's columns what the contract names, as it writes it.
+fn contract(body: &[u8]) -> Outcome<String> {
+    let mut citizens: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(body)?;
+    for citizen in &mut citizens {
+        citizen.retain(|name, value| !matches!(name.as_str(), "import_id" | "row") && !value.is_null());
+        if let Some(serde_json::Value::String(date)) = citizen.get_mut("birth_date") {
+            let mut parts: Vec<_> = date.split('-').collect();
+            parts.reverse();
+            *date = parts.join(".");
+        }
+    }
+    Ok(serde_json::json!({ "citizens": citizens }).to_string())
+}

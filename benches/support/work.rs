@@ -1,0 +1,89 @@
+//! The parts of an import that only take CPU time, over a file in memory.
+
+use std::{error::Error, process::Command};
+
+use bytes::Bytes;
+use tarmac::{
+    datasets::{self, Dataset},
+    db::imports::Dialect,
+    ingest::{
+        load::{Checked, Format},
+        split::{Cut, Limits, Splitter},
+    },
+    transport::Chunk,
+};
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// `tarmac.toml`'s.
+const LIMITS: Limits = Limits { chunk_rows: 16_384, chunk_bytes: 917_504, record_bytes: 524_288 };
+/// As uploads are read from the archive.
+const READ_BYTES: usize = 1 << 16;
+
+/// A file of one dataset, without header.
+pub(crate) struct Work {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: Bytes,
+    format: Format,
+}
+
+impl Work {
+    /// The world's airports, several times: 10 MB.
+    pub(crate) fn airports() -> Outcome<Self> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/airports/airports.dat");
+        Self::new(&datasets::airport::DATASET, std::fs::read(path)?.repeat(9))
+    }
+
+    /// 100,000 citizens: 10 MB.
+    pub(crate) fn citizens() -> Outcome<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
+        let output = command.args(["fixtures", "citizens", "--rows", "100000"]).output()?;
+        let header = output.stdout.iter().position(|byte| *byte == b'\n').ok_or("no header")?;
+        Self::new(&datasets::citizen::DATASET, output.stdout[header + 1..].to_vec())
+    }
+
+    fn new(dataset: &'static Dataset, bytes: Vec<u8>) -> Outcome<Self> {
+        let dialect =
+            Dialect { delimiter: b',', quote: b'"', null: dataset.null.to_owned(), header: Some(false) };
+        let columns: Vec<_> = dataset.columns.iter().map(|column| column.name.to_owned()).collect();
+        // Far enough ahead that all who are born are so before it, and always the same.
+        let today = chrono::NaiveDate::from_ymd_opt(2100, 1, 1).ok_or("no day")?;
+        let format = Format::new(dataset, dialect, &columns, today, "bench");
+        Ok(Self { name: dataset.name, bytes: bytes.into(), format })
+    }
+
+    /// Cuts the file into chunks.
+    pub(crate) fn split(&self) -> Outcome<Vec<Cut>> {
+        let mut splitter = Splitter::new(b',', b'"', LIMITS, 1);
+        let mut cuts = Vec::new();
+        for piece in self.bytes.chunks(READ_BYTES) {
+            splitter.push(piece);
+            while let Some(cut) = splitter.next_cut()? {
+                cuts.push(cut);
+            }
+        }
+        splitter.end();
+        while let Some(cut) = splitter.next_cut()? {
+            cuts.push(cut);
+        }
+        Ok(cuts)
+    }
+
+    /// Parses and checks the records of a chunk, and encodes what is stored.
+    pub(crate) fn check(&self, cut: &Cut) -> Checked {
+        let chunk = Chunk {
+            import_id: 1,
+            epoch: 1,
+            chunk_no: 0,
+            file_no: 0,
+            object: String::new(),
+            byte_offset: cut.byte_offset,
+            byte_len: cut.byte_len,
+            first_row: cut.first_row,
+            first_line: cut.first_line,
+            broken: cut.broken,
+            traceparent: None,
+        };
+        self.format.check(&chunk, &cut.bytes)
+    }
+}
