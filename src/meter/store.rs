@@ -63,8 +63,12 @@ impl ObjectStore for MeteredStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let got = counted(&self.meter, "get", self.store.get_opts(location, options)).await?;
-        self.meter.archive_read(got.range.end - got.range.start);
+        let head = options.head;
+        let operation = if head { "head" } else { "get" };
+        let got = counted(&self.meter, operation, self.store.get_opts(location, options)).await?;
+        if !head {
+            self.meter.archive_read(got.range.end - got.range.start);
+        }
         Ok(got)
     }
 

@@ -259,7 +259,7 @@ async fn whoever_does_not_read_standard_output_stops_nothing() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_tarmac"))
         .args(["serve", "--address", "127.0.0.1:0"])
         .env("TARMAC_DATABASE_URL", &database.url)
-        .env("TARMAC_ARCHIVE_DIRECTORY", archive.path())
+        .env("TARMAC_ARCHIVE_URL", archive.path())
         .env("TARMAC_LOG_FORMAT", "json")
         .stdout(Stdio::piped())
         .spawn()
@@ -371,7 +371,7 @@ async fn no_secret_is_in_any_line_or_in_what_a_refused_client_is_told() {
         wrong(&format!("{user}:{PASSWORD}@127.0.0.1")),
         refuse_to_start(&[
             ("database.url", &database.url),
-            ("archive.directory", archive.path().to_str().expect("the path is UTF-8")),
+            ("archive.url", archive.path().to_str().expect("the path is UTF-8")),
             ("transport.kind", "kafka"),
             ("kafka.brokers", "127.0.0.1:1"),
             ("kafka.properties.sasl.pasword", PASSWORD),
