@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use tarmac::{app, clock::Clock, config::Config};
+use tarmac::{app, clock::Clock, config::Config, log::Shown};
 use tokio::{runtime::Runtime, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -43,9 +43,10 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let settings = settings.map(|(key, value)| (key.to_owned(), value)).into();
     let config = Config::from_parts(None, settings, &[]).expect("the configuration is valid");
     let (bound, address) = oneshot::channel();
-    let serving = app::serve(config, Clock::System, false, CancellationToken::new(), |address| {
-        bound.send(address).expect("the address is waited for");
-    });
+    let serving =
+        app::serve(config, Clock::System, false, Shown::nothing(), CancellationToken::new(), |address| {
+            bound.send(address).expect("the address is waited for");
+        });
     runtime.spawn(async { panic!("the service ended: {:?}", serving.await) });
     let address = runtime.block_on(address).expect("the service starts");
     Service { runtime, client: reqwest::Client::new(), url: format!("http://{address}") }
@@ -57,7 +58,17 @@ fuzz_target!(|input: (u8, &[u8])| {
     let mut target = format!("{url}{}", PATHS[usize::from(path) % PATHS.len()]);
     for &byte in query {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'=' | b'&' | b'%' | b'+' | b',' => {
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'.'
+            | b'_'
+            | b'='
+            | b'&'
+            | b'%'
+            | b'+'
+            | b',' => {
                 target.push(char::from(byte));
             }
             other => write!(target, "%{other:02X}").expect("a string takes anything"),

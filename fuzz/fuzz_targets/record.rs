@@ -22,7 +22,8 @@ fuzz_target!(|input: Input<'_>| {
     let columns: Vec<String> = if input.columns.is_empty() {
         dataset.columns.iter().map(|column| column.name.to_owned()).collect()
     } else {
-        let names = input.columns.iter().map(|&at| dataset.columns[usize::from(at) % dataset.columns.len()].name);
+        let names =
+            input.columns.iter().map(|&at| dataset.columns[usize::from(at) % dataset.columns.len()].name);
         names.map(ToOwned::to_owned).collect()
     };
     let dialect = Dialect {

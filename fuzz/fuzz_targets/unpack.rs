@@ -83,7 +83,8 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
                 assert!(total as u64 <= MOST_BYTES.max(bytes.len() as u64));
                 for file in files {
                     let length = u64::try_from(file.bytes).expect("no file is shorter than nothing");
-                    let read = archive.read(&file.object, 0..length).await.expect("what was unpacked is there");
+                    let read =
+                        archive.read(&file.object, 0..length).await.expect("what was unpacked is there");
                     assert_eq!(read.len() as u64, length);
                 }
             }

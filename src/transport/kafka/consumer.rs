@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const HELD_MOST: usize = 16;
 /// Offsets are committed together, this long after the first of them could be.
 const COMMIT_AFTER: Duration = Duration::from_millis(200);
+/// Whether that worked is looked at after so long: what was not committed is offered again.
+const COMMIT_AGAIN: Duration = Duration::from_secs(2);
 /// A dead letter that cannot be written is tried again.
 const BURY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -89,6 +91,18 @@ pub(super) async fn join(kafka: &Kafka, by: &str, shares: &Shares) -> Result<Mem
 struct Shared {
     progress: Progress,
     paused: bool,
+    /// Commits that were begun, and whose end is not known.
+    committing: usize,
+}
+
+impl Shared {
+    fn uncommitted(&mut self, offsets: &TopicPartitionList) {
+        for offset in offsets.elements() {
+            if let Offset::Offset(position) = offset.offset() {
+                self.progress.uncommitted(offset.partition(), position);
+            }
+        }
+    }
 }
 
 struct Context {
@@ -156,14 +170,11 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let mut shared = locked(&self.shared);
+        shared.committing = shared.committing.saturating_sub(1);
         if let Err(error) = result {
             tracing::warn!(by = self.by, %error, "offsets were not committed");
-            let mut shared = locked(&self.shared);
-            for offset in offsets.elements() {
-                if let Offset::Offset(position) = offset.offset() {
-                    shared.progress.uncommitted(offset.partition(), position);
-                }
-            }
+            shared.uncommitted(offsets);
         }
     }
 }
@@ -332,7 +343,8 @@ impl Task {
 
     fn done(&mut self, place: Place) {
         locked(&self.shared).progress.done(place);
-        self.commit_at.get_or_insert_with(|| Instant::now() + COMMIT_AFTER);
+        let due = Instant::now() + COMMIT_AFTER;
+        self.commit_at = Some(self.commit_at.map_or(due, |at| at.min(due)));
     }
 
     /// Copies the message to the dead letters; only then is it dealt with here. `span` is its chunk's, if it carries one.
@@ -375,12 +387,20 @@ impl Task {
     }
 
     fn commit(&mut self) {
-        self.commit_at = None;
-        if let Some(positions) = self.positions()
-            && let Err(error) = self.consumer.commit(&positions, CommitMode::Async)
-        {
-            tracing::warn!(%error, "offsets cannot be committed");
+        if let Some(positions) = self.positions() {
+            let begun = self.consumer.commit(&positions, CommitMode::Async);
+            let mut shared = locked(&self.shared);
+            match begun {
+                Ok(()) => shared.committing += 1,
+                Err(error) => {
+                    tracing::warn!(%error, "offsets cannot be committed");
+                    shared.uncommitted(&positions);
+                }
+            }
         }
+        let shared = locked(&self.shared);
+        let again = shared.committing > 0 || shared.progress.has_positions();
+        self.commit_at = again.then(|| Instant::now() + COMMIT_AGAIN);
     }
 
     /// Commits what is dealt with and leaves the group.

@@ -90,6 +90,11 @@ impl Progress {
         positions
     }
 
+    /// Whether there is something to commit.
+    pub(super) fn has_positions(&self) -> bool {
+        self.partitions.values().any(|partition| partition.position.is_some())
+    }
+
     /// A commit failed. A later position stays as it is, and one of a partition that has gone is nobody's business.
     pub(super) fn uncommitted(&mut self, partition: i32, position: i64) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
@@ -115,7 +120,9 @@ mod tests {
         progress.done(places[0]);
         assert_eq!(progress.take_positions(), [(3, 13)]);
         assert_eq!(progress.take_positions(), []);
+        assert!(!progress.has_positions());
         progress.uncommitted(3, 13);
+        assert!(progress.has_positions());
         assert_eq!(progress.take_positions(), [(3, 13)]);
         progress.done(places[2]);
         progress.uncommitted(3, 13);
