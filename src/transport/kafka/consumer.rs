@@ -160,10 +160,10 @@ impl ConsumerContext for Context {
             for partition in partitions.elements() {
                 shared.progress.assign(partition.partition());
             }
-            if shared.paused
-                && let Err(error) = consumer.pause(partitions)
-            {
-                tracing::warn!(by = self.by, %error, "could not pause new partitions");
+            // librdkafka pauses partitions, not consumers: one that went while it was paused comes back so.
+            let paced = if shared.paused { consumer.pause(partitions) } else { consumer.resume(partitions) };
+            if let Err(error) = paced {
+                tracing::warn!(by = self.by, %error, "could not pause or resume new partitions");
             }
             tracing::debug!(by = self.by, partitions = ?numbers(partitions), "partitions come");
         }
