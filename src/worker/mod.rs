@@ -5,6 +5,7 @@ mod crew;
 mod driving;
 mod loading;
 mod retaining;
+mod watching;
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,6 +50,7 @@ impl Worker {
         for number in 0..self.config.worker.imports {
             tasks.spawn(driving::run(self.clone(), format!("{process}/driver/{number}"), stop.clone()));
         }
+        tasks.spawn(watching::run(self.clone(), stop.clone()));
         if self.config.worker.imports > 0 && self.config.retention.every_seconds > 0 {
             tasks.spawn(retaining::run(self.clone(), stop.clone()));
         }
