@@ -18,6 +18,8 @@ use crate::transport::{Chunk, Publisher, TransportError};
 
 /// How long a transaction may take to begin or to end: as long as the broker waits for it, and a little more.
 const PATIENCE: Duration = Duration::from_secs(35);
+/// How often to look for answers: every look takes as long.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Publishes the chunks of one import. Its producer is made with the first batch, and made anew after any error: nobody
 /// knows then what became of the batch, and to publish it again is harmless.
@@ -105,7 +107,17 @@ impl ChunkProducer {
         for (chunk, bytes) in chunks {
             self.send(chunk, bytes)?;
         }
+        self.deliver();
         self.producer.commit_transaction(PATIENCE)
+    }
+
+    /// Waits until the broker has answered for every message. To commit would wait as well, but looks for answers every 100 ms
+    /// only, which is longer than most transactions take.
+    fn deliver(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
+            self.producer.poll(LOOK);
+        }
     }
 
     /// Hands a message to the client; waits while its queue is full.
@@ -128,7 +140,7 @@ impl ChunkProducer {
                 }
                 sent => return sent.map_err(|(error, _)| error),
             };
-            self.producer.poll(Duration::from_millis(100));
+            self.producer.poll(LOOK);
         }
     }
 }

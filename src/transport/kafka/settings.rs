@@ -81,12 +81,16 @@ impl Settings {
             .set("partition.assignment.strategy", "cooperative-sticky")
             // As long as a lease: a consumer that fell silent keeps its partitions no longer than a driver its import.
             .set("session.timeout.ms", "10000")
+            // By its answer members hear that others came or went, which takes two rounds of it.
+            .set("heartbeat.interval.ms", "1000")
             // How far behind it is.
             .set("statistics.interval.ms", "1000")
             // A topic that is made anew is noticed.
             .set("topic.metadata.refresh.interval.ms", "10000")
             // Fetched ahead, and so in memory: a few chunks.
             .set("queued.max.messages.kbytes", "4096")
+            // With that much fetched, the next fetch waits until it is looked for again; what is there is loaded within that.
+            .set("fetch.queue.backoff.ms", "10")
             .set("fetch.max.bytes", self.message_bytes.max(4 << 20).to_string());
         overlay(client, &self.kafka.consumer)
     }
