@@ -4,15 +4,16 @@
 //! `make bench`, or with a server of one's own:
 //! `TARMAC_TEST_DATABASE_URL=postgres://… cargo bench --bench citizens -- --rows 1000000 --rounds 41`
 //!
-//! First an import of 10,000 citizens with 1,000 relations, then a file of `--rows` citizens, beside psql's `\copy`, and requests over what it brought. The plain way checks nothing and makes
-//! no JSON. What counts is the ratio: machines are noisy. The column aiohttp has what a good service with aiohttp and asyncpg
+//! First an import of 10,000 citizens with 1,000 relations, then a file of `--rows` citizens, beside psql's `\copy`, and requests
+//! over what it brought. The plain way checks nothing and makes no JSON. What counts is the ratio: machines are noisy. The column aiohttp has what a good service with aiohttp and asyncpg
 //! took on a machine of two cores.
 
+#[path = "support/fixtures.rs"]
+mod fixtures;
 mod support;
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -41,10 +42,10 @@ async fn main() -> Outcome<()> {
     let mut sql = PgConnection::connect(&database.url).await?;
     print(format_args!("{SMALL} citizens, {RELATIONS} relations; medians of {} rounds, ms", options.rounds));
     print(format_args!("{:<28}{:>10}{:>10}{:>10}{:>10}", "", "tarmac", "plain", "ratio", "aiohttp"));
-    small(&tarmac, &mut sql, &database.url, options.rounds).await?;
+    small(&tarmac, &mut sql, &database.url, directory.path(), options.rounds).await?;
 
     let file = directory.path().join("citizens.csv");
-    fixtures(options.rows).stdout(std::fs::File::create(&file)?).status()?;
+    fixtures::citizens(options.rows, &file)?;
     imports(&tarmac, &mut sql, &database.url, &file, options.rows).await?;
     print(format_args!("\n{} citizens; medians of 3 rounds, ms", options.rows));
     large(&tarmac, &mut sql, &database.url, directory.path()).await?;
@@ -57,19 +58,14 @@ fn print(line: std::fmt::Arguments<'_>) {
     println!("{line}");
 }
 
-fn fixtures(rows: u64) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
-    command.args(["fixtures", "citizens", "--rows", &rows.to_string()]);
-    command
-}
-
 /// The small import as the contract's JSON. Only the first citizens are related.
-fn citizens() -> Outcome<Value> {
-    let output = fixtures(SMALL as u64).stderr(Stdio::inherit()).output()?;
+fn citizens(directory: &Path) -> Outcome<Value> {
+    let file = directory.join("small.csv");
+    fixtures::citizens(SMALL as u64, &file)?;
     let mut citizens = Vec::new();
     let mut relations = 0;
     let mut unrelated_from = u64::MAX;
-    for record in csv::Reader::from_reader(output.stdout.as_slice()).records() {
+    for record in csv::Reader::from_path(file)?.records() {
         let record = record?;
         let number: u64 = record[0].parse()?;
         let mut relatives = record[8]
@@ -200,8 +196,14 @@ async fn query(sql: &mut PgConnection, query: &str) -> Outcome<Duration> {
     Ok(started.elapsed())
 }
 
-async fn small(tarmac: &Tarmac, sql: &mut PgConnection, url: &str, rounds: usize) -> Outcome<()> {
-    let body = Bytes::from(citizens()?.to_string());
+async fn small(
+    tarmac: &Tarmac,
+    sql: &mut PgConnection,
+    url: &str,
+    directory: &Path,
+    rounds: usize,
+) -> Outcome<()> {
+    let body = Bytes::from(citizens(directory)?.to_string());
     let post = async || send(tarmac, reqwest::Method::POST, "/imports", body.clone()).await;
     let (_, answer) = post().await?;
     let import =

@@ -54,19 +54,7 @@ impl Work {
 
     /// Cuts the file into chunks.
     pub(crate) fn split(&self) -> Outcome<Vec<Cut>> {
-        let mut splitter = Splitter::new(b',', b'"', LIMITS, 1);
-        let mut cuts = Vec::new();
-        for piece in self.bytes.chunks(READ_BYTES) {
-            splitter.push(piece);
-            while let Some(cut) = splitter.next_cut()? {
-                cuts.push(cut);
-            }
-        }
-        splitter.end();
-        while let Some(cut) = splitter.next_cut()? {
-            cuts.push(cut);
-        }
-        Ok(cuts)
+        Ok(Splitter::new(b',', b'"', LIMITS, 1).cut_all(self.bytes.chunks(READ_BYTES))?)
     }
 
     /// Parses and checks the records of a chunk, and encodes what is stored.
