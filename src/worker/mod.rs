@@ -5,7 +5,7 @@ mod crew;
 mod driving;
 mod loading;
 mod retaining;
-mod watching;
+mod silence;
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,8 +40,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts drivers and consumers, and retention where imports are led, for that takes the archive. They end after `stop`: each lets go of what it holds, so that another can go on
-    /// at once.
+    /// Starts drivers and consumers, the end of sessions that fell silent, and retention where imports are led, for that takes
+    /// the archive. All end after `stop`: each lets go of what it holds, so that another can go on at once.
     pub fn start(&self, stop: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         // Unique among processes and over time: a lease of a process that is gone is nobody else's.
@@ -50,7 +50,7 @@ impl Worker {
         for number in 0..self.config.worker.imports {
             tasks.spawn(driving::run(self.clone(), format!("{process}/driver/{number}"), stop.clone()));
         }
-        tasks.spawn(watching::run(self.clone(), stop.clone()));
+        tasks.spawn(silence::run(self.clone(), stop.clone()));
         if self.config.worker.imports > 0 && self.config.retention.every_seconds > 0 {
             tasks.spawn(retaining::run(self.clone(), stop.clone()));
         }
