@@ -48,19 +48,7 @@ fn cuts(input: &Input<'_>, step: usize) -> Result<Vec<Cut>, SplitError> {
         chunk_bytes: usize::from(input.chunk_bytes) + 1,
         record_bytes: usize::from(input.record_bytes) + 1,
     };
-    let mut splitter = Splitter::new(delimiter, quote, limits, 1);
-    let mut cuts = Vec::new();
-    for piece in input.file.chunks(step) {
-        splitter.push(piece);
-        while let Some(cut) = splitter.next_cut()? {
-            cuts.push(cut);
-        }
-    }
-    splitter.end();
-    while let Some(cut) = splitter.next_cut()? {
-        cuts.push(cut);
-    }
-    Ok(cuts)
+    Splitter::new(delimiter, quote, limits, 1).cut_all(input.file.chunks(step))
 }
 
 fn assert_breaks(bytes: &[u8]) {

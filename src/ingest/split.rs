@@ -216,6 +216,22 @@ impl Splitter {
         }
     }
 
+    /// All chunks of a file of which nothing was pushed yet, in whatever pieces it comes.
+    pub fn cut_all<'a>(mut self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Cut>, SplitError> {
+        let mut cuts = Vec::new();
+        for piece in pieces {
+            self.push(piece);
+            while let Some(cut) = self.next_cut()? {
+                cuts.push(cut);
+            }
+        }
+        self.end();
+        while let Some(cut) = self.next_cut()? {
+            cuts.push(cut);
+        }
+        Ok(cuts)
+    }
+
     /// Drops a byte order mark. `false`: too few bytes to tell.
     fn begin(&mut self) -> Result<bool, SplitError> {
         if self.begun {
@@ -428,23 +444,12 @@ mod tests {
     const LIMITS: Limits = Limits { chunk_rows: 3, chunk_bytes: 24, record_bytes: 64 };
 
     fn split(file: &[u8], limits: Limits, steps: &[usize]) -> Result<Vec<Cut>, SplitError> {
-        let mut splitter = Splitter::new(b',', b'"', limits, 1);
-        let mut cuts = Vec::new();
         let mut rest = file;
-        let mut steps = steps.iter().copied().cycle();
-        while !rest.is_empty() {
-            let step = steps.next().unwrap_or(usize::MAX).clamp(1, rest.len());
-            splitter.push(&rest[..step]);
-            rest = &rest[step..];
-            while let Some(cut) = splitter.next_cut()? {
-                cuts.push(cut);
-            }
-        }
-        splitter.end();
-        while let Some(cut) = splitter.next_cut()? {
-            cuts.push(cut);
-        }
-        Ok(cuts)
+        let pieces = steps.iter().cycle().map_while(|step| {
+            let piece = rest.split_off(..(*step).min(rest.len()))?;
+            (!piece.is_empty()).then_some(piece)
+        });
+        Splitter::new(b',', b'"', limits, 1).cut_all(pieces)
     }
 
     fn records(bytes: &[u8]) -> Vec<csv::ByteRecord> {
