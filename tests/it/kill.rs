@@ -7,14 +7,13 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::support::{
     app::files_below,
     client::Client,
     database::Database,
     files::{bad_row, row, rows},
-    imports::{assert_balanced, id, outcome, post_csv},
+    imports::{completed, id, outcome, post_csv},
     process::Launch,
     variables::seed,
     wait::{DEADLINE, until},
@@ -62,10 +61,6 @@ impl World {
         &self.launch.archive
     }
 
-    async fn number(&self, query: &str) -> i64 {
-        number(&self.database.pool, query).await
-    }
-
     /// What was there before.
     async fn prepare(&self, client: &Client) {
         let import = post_csv(client, "", rows(1..2_000).replace("City", "Village")).send().await.expect(200);
@@ -74,13 +69,7 @@ impl World {
 
     /// The import once it is complete, with what it left in the tables.
     async fn result(&self, client: &Client, id: i64) -> (Value, Vec<String>) {
-        let import = until("the import is complete", || async {
-            let import = client.get(&format!("/imports/{id}")).send().await.expect(200).json();
-            assert_balanced(&import);
-            assert_ne!(import["state"], "failed", "{import}");
-            (import["state"] == "complete").then_some(import)
-        })
-        .await;
+        let import = completed(client, id).await;
         let mut tables = Vec::new();
         for query in [
             "select md5(string_agg((to_jsonb(a) - 'id' - 'created_at' - 'updated_at')::text, ';' order by openflights_id))
@@ -90,19 +79,10 @@ impl World {
             format!("select string_agg(concat_ws(' ', chunk_no, first_row, rows_read, rejected), ';' order by chunk_no)
                  from import_chunks where import_id = {id}"),
         ] {
-            let table = sqlx::query_scalar(AssertSqlSafe(query.as_str())).fetch_one(&self.database.pool).await;
-            tables.push(table.unwrap_or_else(|error| panic!("{query}: {error}")));
+            tables.push(self.database.one(&query).await);
         }
         (import["counts"].clone(), tables)
     }
-}
-
-async fn number(pool: &PgPool, query: &str) -> i64 {
-    let number: Option<i64> = sqlx::query_scalar(AssertSqlSafe(query))
-        .fetch_one(pool)
-        .await
-        .unwrap_or_else(|error| panic!("{query}: {error}"));
-    number.unwrap_or(0)
 }
 
 /// Sends a part of an upload, and no more until the service is gone.
@@ -152,13 +132,13 @@ async fn an_import_that_is_killed_ten_times_ends_like_an_undisturbed_one() {
         service.kill();
         kills += 1;
         upload.await.expect("the client sees that the service is gone");
-        assert_eq!(world.number("select count(*) from imports").await, 1, "seed {seed}");
+        assert_eq!(world.database.one::<i64>("select count(*) from imports").await, 1, "seed {seed}");
         service = world.launch.start();
         // The dead request holds its key until it is taken for dead.
         let request =
             service.client.post("/upload").header("Content-Type", "text/csv").header("Idempotency-Key", "k");
         request.body(file.clone()).send().await.expect(409);
-        assert_eq!(world.number("select count(*) from imports").await, 1, "seed {seed}");
+        assert_eq!(world.database.one::<i64>("select count(*) from imports").await, 1, "seed {seed}");
         sqlx::query("update idempotency_keys set expires_at = now() where status is null")
             .execute(&world.database.pool)
             .await
@@ -174,9 +154,10 @@ async fn an_import_that_is_killed_ten_times_ends_like_an_undisturbed_one() {
 
     // Splitting comes first; it begins again with every kill.
     for chunk in [random.random_range(5..50), random.random_range(50..120)] {
-        let split = "select max(j.chunk_no) from journal j join imports i on i.id = j.import_id
+        let split =
+            "select coalesce(max(j.chunk_no), 0)::bigint from journal j join imports i on i.id = j.import_id
              where i.chunks_total is null and j.epoch = i.epoch";
-        reached(&world, import, || async { world.number(split).await >= chunk }).await;
+        reached(&world, import, || async { world.database.one::<i64>(split).await >= chunk }).await;
         service.kill();
         kills += 1;
         service = world.launch.start();
@@ -186,7 +167,7 @@ async fn an_import_that_is_killed_ten_times_ends_like_an_undisturbed_one() {
     moments.sort_unstable();
     for chunks in moments {
         let loaded = format!("select count(*) from import_chunks where import_id = {import}");
-        reached(&world, import, || async { world.number(&loaded).await >= chunks }).await;
+        reached(&world, import, || async { world.database.one::<i64>(&loaded).await >= chunks }).await;
         service.kill();
         kills += 1;
         service = world.launch.start();
@@ -199,7 +180,7 @@ async fn an_import_that_is_killed_ten_times_ends_like_an_undisturbed_one() {
              where datname = current_database() and pid <> pg_backend_pid() and state = 'active'
                  and ltrim(query, E'\\n ') like '{step}'"
         );
-        reached(&world, import, || async { world.number(&finishing).await > 0 }).await;
+        reached(&world, import, || async { world.database.one::<i64>(&finishing).await > 0 }).await;
         service.kill();
         kills += 1;
         service = world.launch.start();
@@ -212,8 +193,8 @@ async fn an_import_that_is_killed_ten_times_ends_like_an_undisturbed_one() {
     // The client that never read its answer asks again.
     let again = upload(&service.client).await.expect(202);
     assert_eq!((again.header("idempotent-replayed"), id(&again.json())), (Some("true"), import));
-    assert_eq!(world.number("select count(*) from imports").await, 2);
-    assert_eq!(world.number("select count(*) from journal").await, 0);
+    assert_eq!(world.database.one::<i64>("select count(*) from imports").await, 2);
+    assert_eq!(world.database.one::<i64>("select count(*) from journal").await, 0);
     let panics: Vec<_> = service.log().into_iter().filter(|line| line.contains("panicked")).collect();
     assert_eq!(panics, [""; 0], "seed {seed}");
 }
@@ -224,7 +205,7 @@ async fn reached<F: Future<Output = bool>>(world: &World, import: i64, moment: i
         format!("select count(*) from imports where id = {import} and state in ('received', 'running')");
     let deadline = Instant::now() + DEADLINE;
     while !moment().await {
-        assert_eq!(world.number(&running).await, 1, "the import ended before the moment came");
+        assert_eq!(world.database.one::<i64>(&running).await, 1, "the import ended before the moment came");
         assert!(Instant::now() < deadline, "the moment did not come");
     }
 }

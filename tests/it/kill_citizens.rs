@@ -5,11 +5,10 @@ use std::process::Command;
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
 
 use crate::support::{
     database::Database,
-    imports::{assert_balanced, id},
+    imports::{completed, id},
     process::{Launch, Process},
     variables::{seed, variable},
     wait::until,
@@ -43,27 +42,18 @@ impl World {
         Self { database, _archive: archive, launch }
     }
 
-    async fn number(&self, query: &str) -> i64 {
-        let number = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.database.pool).await;
-        number.unwrap_or_else(|error| panic!("{query}: {error}"))
-    }
-
     /// Waits until the import has so many chunks.
     async fn loaded(&self, import: i64, chunks: i64) {
         let loaded = format!("select count(*) from import_chunks where import_id = {import}");
-        until("so many chunks are loaded", || async { (self.number(&loaded).await >= chunks).then_some(()) })
-            .await;
+        until("so many chunks are loaded", || async {
+            (self.database.one::<i64>(&loaded).await >= chunks).then_some(())
+        })
+        .await;
     }
 
     /// The counts of the import once it is complete, and what it left in the tables.
     async fn result(&self, service: &Process, import: i64) -> (Value, Vec<String>) {
-        let import = until("the import is complete", || async {
-            let import = service.client.get(&format!("/imports/{import}")).send().await.expect(200).json();
-            assert_balanced(&import);
-            assert_ne!(import["state"], "failed", "{import}");
-            (import["state"] == "complete").then_some(import)
-        })
-        .await;
+        let import = completed(&service.client, import).await;
         let mut tables = Vec::new();
         for query in [
             "select md5(string_agg(c::text, ';' order by citizen_id)) from citizens c",
@@ -71,8 +61,7 @@ impl World {
             "select md5(string_agg(concat_ws(' ', chunk_no, first_row, rows_read, rejected), ';' order by chunk_no))
              from import_chunks",
         ] {
-            let table = sqlx::query_scalar(query).fetch_one(&self.database.pool).await;
-            tables.push(table.unwrap_or_else(|error| panic!("{query}: {error}")));
+            tables.push(self.database.one(query).await);
         }
         (import["counts"].clone(), tables)
     }
@@ -108,7 +97,11 @@ async fn an_import_of_citizens_that_is_killed_five_times_ends_like_an_undisturbe
         world.loaded(import, chunks).await;
         service.kill();
         let running = format!("select count(*) from imports where id = {import} and state = 'running'");
-        assert_eq!(world.number(&running).await, 1, "seed {seed}: the import ended before {chunks} chunks");
+        assert_eq!(
+            world.database.one::<i64>(&running).await,
+            1,
+            "seed {seed}: the import ended before {chunks} chunks"
+        );
         service = world.launch.start();
         service.client.get(&format!("/imports/{import}/citizens")).send().await.expect(409);
     }

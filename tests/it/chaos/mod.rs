@@ -41,7 +41,6 @@ use std::{ops::Range, time::Duration};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
 use tokio::sync::OnceCell;
 
 use crate::support::{
@@ -173,8 +172,7 @@ impl World {
     }
 
     async fn number(&self, query: &str) -> i64 {
-        let number = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.database.pool).await;
-        number.unwrap_or_else(|error| panic!("{query}: {error}"))
+        self.database.one(query).await
     }
 
     /// The import once it has ended.
@@ -247,9 +245,7 @@ impl World {
             ),
         ] {
             let query = format!("select md5(string_agg(row::text, ';' order by {order})) from {table} t");
-            let digest =
-                sqlx::query_scalar(AssertSqlSafe(query.as_str())).fetch_one(&self.database.pool).await;
-            digests.push(digest.unwrap_or_else(|error| panic!("{query}: {error}")));
+            digests.push(self.database.one(&query).await);
         }
         Left { counts: ended["counts"].clone(), digests }
     }

@@ -39,6 +39,15 @@ impl Database {
         Self { url: server.to_owned(), name: None, pool }
     }
 
+    /// The one value a query gives.
+    pub(crate) async fn one<T>(&self, query: &str) -> T
+    where
+        T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
+        let value = sqlx::query_scalar(AssertSqlSafe(query)).fetch_one(&self.pool).await;
+        value.unwrap_or_else(|error| panic!("{query}: {error}"))
+    }
+
     async fn copy_of(template: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let name = format!("{}_{}", prefix(std::process::id()), NUMBER.fetch_add(1, Ordering::Relaxed));

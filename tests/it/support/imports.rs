@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     App,
     client::{Answer, Client, Request},
+    wait::until,
 };
 
 /// An upload of a CSV that waits for its end.
@@ -92,8 +93,7 @@ impl App {
     where
         T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
     {
-        let value = sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_one(&self.database.pool).await;
-        value.unwrap_or_else(|error| panic!("{query}: {error}"))
+        self.database.one(query).await
     }
 
     /// Runs a statement; how many rows it touched.
@@ -101,6 +101,17 @@ impl App {
         let done = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&self.database.pool).await;
         done.unwrap_or_else(|error| panic!("{statement}: {error}")).rows_affected()
     }
+}
+
+/// The import once it is complete; it must not fail before.
+pub(crate) async fn completed(client: &Client, id: i64) -> Value {
+    until(format!("import {id} is complete"), || async {
+        let import = client.get(&format!("/imports/{id}")).send().await.expect(200).json();
+        assert_balanced(&import);
+        assert_ne!(import["state"], "failed", "{import}");
+        (import["state"] == "complete").then_some(import)
+    })
+    .await
 }
 
 /// The id of an import.
