@@ -14,6 +14,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock tarmac.toml ./
 COPY migration migration
 COPY benches benches
+COPY fuzz fuzz
 COPY tests tests
 COPY src src
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
