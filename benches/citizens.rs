@@ -4,12 +4,17 @@
 //! `make bench`, or with a server of one's own:
 //! `TARMAC_TEST_DATABASE_URL=postgres://… cargo bench --bench citizens -- --rows 1000000 --rounds 41`
 //!
-//! First an import of 10,000 citizens with 1,000 relations, then a file of `--rows` citizens, beside psql's `\copy`, and requests
-//! over what it brought. The plain way checks nothing and makes no JSON. What counts is the ratio: machines are noisy. The column aiohttp has what a good service with aiohttp and asyncpg
+//! First an import of 10,000 citizens with 1,000 relations, then requests over a file of `--rows` citizens. The plain way checks nothing and makes no JSON. What counts is the ratio: machines are noisy. The column aiohttp has what a good service with aiohttp and asyncpg
 //! took on a machine of two cores.
 
 #[path = "support/fixtures.rs"]
 mod fixtures;
+#[path = "support/psql.rs"]
+mod psql;
+#[path = "support/report.rs"]
+mod report;
+#[path = "support/settings.rs"]
+mod settings;
 mod support;
 
 use std::{
@@ -20,9 +25,14 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, postgres::PgPoolOptions};
 
-use support::{Database, Options, Outcome, PATIENT, Tarmac, median, psql, run, upload};
+use report::Report;
+use support::{
+    Options, PATIENT, median,
+    server::{Database, Outcome, Tarmac, run},
+    upload,
+};
 
 const SMALL: usize = 10_000;
 const RELATIONS: usize = 1_000;
@@ -40,22 +50,28 @@ async fn main() -> Outcome<()> {
     let database = Database::create().await?;
     let tarmac = Tarmac::start(&database.url, directory.path(), &PATIENT)?;
     let mut sql = PgConnection::connect(&database.url).await?;
-    print(format_args!("{SMALL} citizens, {RELATIONS} relations; medians of {} rounds, ms", options.rounds));
-    print(format_args!("{:<28}{:>10}{:>10}{:>10}{:>10}", "", "tarmac", "plain", "ratio", "aiohttp"));
-    small(&tarmac, &mut sql, &database.url, directory.path(), options.rounds).await?;
+    let mut report = Report::new("citizens");
+    let mut table = Vec::new();
+    let import = small(&mut table, &tarmac, &mut sql, directory.path(), options.rounds).await?;
+    report.say(format!("{SMALL} citizens, {RELATIONS} relations; medians of {} rounds, ms.", options.rounds));
+    report.table(&["", "Tarmac", "plain", "ratio", "aiohttp"], &table)?;
+    report.say(format!("The same changes over {CONNECTIONS} connections; changes a second."));
+    report
+        .table(&["", "Tarmac", "plain", "ratio", "aiohttp"], &many(&tarmac, &database.url, import).await?)?;
 
     let file = directory.path().join("citizens.csv");
     fixtures::citizens(options.rows, &file)?;
-    imports(&tarmac, &mut sql, &database.url, &file, options.rows).await?;
-    print(format_args!("\n{} citizens; medians of 3 rounds, ms", options.rows));
-    large(&tarmac, &mut sql, &database.url, directory.path()).await?;
-    print(format_args!("peak memory of the server: {:.0} MB", tarmac.memory_mb("VmHWM")?));
-    Ok(())
-}
-
-#[expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
-fn print(line: std::fmt::Arguments<'_>) {
-    println!("{line}");
+    upload(&tarmac, "/imports", &file, options.rows).await?;
+    run(&mut sql, "vacuum analyze citizens").await?;
+    let mut table = Vec::new();
+    large(&mut table, &tarmac, &mut sql, &database.url, directory.path()).await?;
+    report.say(format!(
+        "{} citizens; medians of 3 rounds, ms. Peak memory of the server meanwhile: {:.0} MB.",
+        options.rows,
+        tarmac.memory_mb("VmHWM")?
+    ));
+    report.table(&["", "Tarmac", "plain", "ratio", "aiohttp"], &table)?;
+    report.finish(Some(&settings::of(&mut sql).await?))
 }
 
 /// The small import as the contract's JSON. Only the first citizens are related.
@@ -92,55 +108,9 @@ fn citizens(directory: &Path) -> Outcome<Value> {
     Ok(json!({ "citizens": citizens }))
 }
 
-/// How long a file takes over HTTP until its import is complete, beside psql's `\copy` of the same rows, as PostgreSQL writes them,
-/// into a table with the same columns and primary key. Leaves the last import's citizens.
-async fn imports(tarmac: &Tarmac, sql: &mut PgConnection, url: &str, file: &Path, rows: u64) -> Outcome<()> {
-    run(sql, "create table contender (like citizens including all)").await?;
-    // Vacuuming what one left behind would slow down the other.
-    for table in ["citizens", "contender"] {
-        run(sql, &format!("alter table {table} set (autovacuum_enabled = false)")).await?;
-    }
-    let copied = file.with_extension("copy");
-    let copy = |direction: &str| format!(r"\copy {direction} '{}' with (format csv)", copied.display());
-    let bytes = std::fs::metadata(file)?.len();
-    print(format_args!(
-        "\n{rows} citizens, {:.1} MB; seconds from the first byte until complete",
-        bytes as f64 / 1e6
-    ));
-    print(format_args!("{:<16}{:>10}{:>10}{:>10}", "round", "tarmac", "copy", "ratio"));
-    let mut ratios = Vec::new();
-    for round in 0..=5 {
-        run(sql, "truncate citizens; truncate contender; checkpoint").await?;
-        let ours = upload(tarmac, "/imports", file, rows).await?.as_secs_f64();
-        if round == 0 {
-            psql(url, &[&copy("(select * from citizens order by row) to")])?;
-        }
-        run(sql, "checkpoint").await?;
-        let theirs = psql(url, &[&copy("contender from")])?.as_secs_f64();
-        let columns = "row, citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel";
-        let differing: i64 = sqlx::query_scalar(AssertSqlSafe(format!(
-            "select (select abs(count(*) - {rows}) from citizens)
-                 + (select count(*) from (select {columns} from citizens except select {columns} from contender) d)"
-        )))
-        .fetch_one(&mut *sql)
-        .await?;
-        if differing != 0 {
-            return Err(format!("the contenders stored different rows: {differing}").into());
-        }
-        // The first round warms up.
-        if round > 0 {
-            let ratio = ours / theirs;
-            print(format_args!("{round:<16}{ours:>10.2}{theirs:>10.2}{ratio:>10.2}"));
-            ratios.push(ratio);
-        }
-    }
-    print(format_args!("import / copy, median: {:.2}", median(&mut ratios)));
-    run(sql, "drop table contender; alter table citizens reset (autovacuum_enabled)").await?;
-    run(sql, "vacuum analyze citizens").await
-}
-
-/// Both ways in turns; prints the medians.
+/// Both ways in turns; the medians become a line of the table.
 async fn compare(
+    table: &mut Vec<Vec<String>>,
     name: &str,
     rounds: usize,
     aiohttp: Option<f64>,
@@ -158,8 +128,13 @@ async fn compare(
         }
     }
     let (ours, plain) = (median(&mut our_times), median(&mut plain_times));
-    let aiohttp = aiohttp.map_or(String::new(), |millis| millis.to_string());
-    print(format_args!("{name:<28}{ours:>10.2}{plain:>10.2}{:>10.2}{aiohttp:>10}", ours / plain));
+    table.push(vec![
+        name.to_owned(),
+        format!("{ours:.2}"),
+        format!("{plain:.2}"),
+        format!("{:.2}", ours / plain),
+        aiohttp.map_or("–".to_owned(), |millis| millis.to_string()),
+    ]);
     Ok(())
 }
 
@@ -197,12 +172,12 @@ async fn query(sql: &mut PgConnection, query: &str) -> Outcome<Duration> {
 }
 
 async fn small(
+    table: &mut Vec<Vec<String>>,
     tarmac: &Tarmac,
     sql: &mut PgConnection,
-    url: &str,
     directory: &Path,
     rounds: usize,
-) -> Outcome<()> {
+) -> Outcome<i64> {
     let body = Bytes::from(citizens(directory)?.to_string());
     let post = async || send(tarmac, reqwest::Method::POST, "/imports", body.clone()).await;
     let (_, answer) = post().await?;
@@ -220,6 +195,7 @@ async fn small(
         .await?;
     let rows = rows.concat();
     compare(
+        table,
         "POST",
         rounds.div_ceil(2),
         Some(1_250.0),
@@ -238,6 +214,7 @@ async fn small(
     run(sql, "vacuum analyze citizens").await?;
 
     compare(
+        table,
         "GET citizens",
         rounds,
         Some(230.0),
@@ -252,6 +229,7 @@ async fn small(
     )
     .await?;
     compare(
+        table,
         "GET birthdays",
         rounds,
         Some(6.4),
@@ -260,6 +238,7 @@ async fn small(
     )
     .await?;
     compare(
+        table,
         "GET percentiles",
         rounds,
         Some(5.4),
@@ -268,6 +247,7 @@ async fn small(
     )
     .await?;
     compare(
+        table,
         "GET demand",
         rounds,
         None,
@@ -275,84 +255,98 @@ async fn small(
         async |_| query(sql, &demand(import)).await,
     )
     .await?;
-    changes(tarmac, sql, url, import, rounds).await
+    compare(
+        table,
+        "PATCH a field",
+        rounds * 5,
+        Some(2.1),
+        async |round| change_field(tarmac, import, round).await,
+        async |round| plain_field(&mut *sql, import, round).await,
+    )
+    .await?;
+    compare(
+        table,
+        "PATCH relatives",
+        rounds * 5,
+        Some(2.1),
+        async |round| change_relatives(tarmac, import, round).await,
+        async |round| plain_relatives(&mut *sql, import, round).await,
+    )
+    .await?;
+    Ok(import)
 }
 
-/// Changes of single citizens, one after the other and many at once. Those of relatives relate two citizens, or part them.
-async fn changes(
-    tarmac: &Tarmac,
-    sql: &mut PgConnection,
-    url: &str,
-    import: i64,
-    rounds: usize,
-) -> Outcome<()> {
-    let pair = |round: usize| -> Outcome<(i64, i64)> {
-        let first = i64::try_from(SMALL / 2 + round % 100)?;
-        Ok((first, first + 100))
-    };
-    let together = |round: usize| (round / 100).is_multiple_of(2);
-    let our_field =
-        async |round: usize| patch(tarmac, import, pair(round)?.0, &json!({ "apartment": round })).await;
-    let our_relatives = async |round: usize| {
-        let (first, second) = pair(round)?;
-        let relatives = if together(round) { json!([second]) } else { json!([]) };
-        patch(tarmac, import, first, &json!({ "relatives": relatives })).await
-    };
-    const FIELD: &str =
-        "update citizens set apartment = $3 where import_id = $1 and citizen_id = $2 returning *";
-    const RELATIVES: &str =
+/// The two citizens that a round is about.
+fn pair(round: usize) -> Outcome<(i64, i64)> {
+    let first = i64::try_from(SMALL / 2 + round % 100)?;
+    Ok((first, first + 100))
+}
+
+/// Whether a round relates them or parts them.
+fn together(round: usize) -> bool {
+    (round / 100).is_multiple_of(2)
+}
+
+async fn change_field(tarmac: &Tarmac, import: i64, round: usize) -> Outcome<Duration> {
+    patch(tarmac, import, pair(round)?.0, &json!({ "apartment": round })).await
+}
+
+async fn change_relatives(tarmac: &Tarmac, import: i64, round: usize) -> Outcome<Duration> {
+    let (first, second) = pair(round)?;
+    let relatives = if together(round) { json!([second]) } else { json!([]) };
+    patch(tarmac, import, first, &json!({ "relatives": relatives })).await
+}
+
+async fn plain_field(sql: impl PgExecutor<'_>, import: i64, round: usize) -> Outcome<Duration> {
+    let started = Instant::now();
+    sqlx::query("update citizens set apartment = $3 where import_id = $1 and citizen_id = $2 returning *")
+        .bind(import)
+        .bind(pair(round)?.0)
+        .bind(i64::try_from(round)?)
+        .fetch_one(sql)
+        .await?;
+    Ok(started.elapsed())
+}
+
+async fn plain_relatives(sql: impl PgExecutor<'_>, import: i64, round: usize) -> Outcome<Duration> {
+    let (first, second) = pair(round)?;
+    let started = Instant::now();
+    sqlx::query(
         "update citizens set relatives = case when $4 then array[$2 + $3 - citizen_id] else '{}' end
-        where import_id = $1 and citizen_id in ($2, $3)";
-
-    compare("PATCH a field", rounds * 5, Some(2.1), our_field, async |round| {
-        let started = Instant::now();
-        let change = sqlx::query(FIELD).bind(import).bind(pair(round)?.0).bind(i64::try_from(round)?);
-        change.fetch_one(&mut *sql).await?;
-        Ok(started.elapsed())
-    })
+        where import_id = $1 and citizen_id in ($2, $3)",
+    )
+    .bind(import)
+    .bind(first)
+    .bind(second)
+    .bind(together(round))
+    .execute(sql)
     .await?;
-    compare("PATCH relatives", rounds * 5, Some(2.1), our_relatives, async |round| {
-        let (first, second) = pair(round)?;
-        let started = Instant::now();
-        let change = sqlx::query(RELATIVES).bind(import).bind(first).bind(second).bind(together(round));
-        change.execute(&mut *sql).await?;
-        Ok(started.elapsed())
-    })
-    .await?;
+    Ok(started.elapsed())
+}
 
+/// Changes of single citizens, many at once; the lines of the table.
+async fn many(tarmac: &Tarmac, url: &str, import: i64) -> Outcome<Vec<Vec<String>>> {
     let pool = PgPoolOptions::new().max_connections(u32::try_from(CONNECTIONS)?).connect(url).await?;
-    let plain_field = async |round: usize| {
-        let change = sqlx::query(FIELD).bind(import).bind(pair(round)?.0).bind(i64::try_from(round)?);
-        change.fetch_one(&pool).await?;
-        Ok(Duration::ZERO)
-    };
-    let plain_relatives = async |round: usize| {
-        let (first, second) = pair(round)?;
-        let change = sqlx::query(RELATIVES).bind(import).bind(first).bind(second).bind(together(round));
-        change.execute(&pool).await?;
-        Ok(Duration::ZERO)
-    };
-    print(format_args!("{CONNECTIONS} connections, a second"));
-    for name in ["PATCH a field", "PATCH relatives"] {
-        let (mut ours, mut plain) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
-            if name == "PATCH a field" {
-                ours.push(rate(&our_field).await?);
-                plain.push(rate(&plain_field).await?);
-            } else {
-                ours.push(rate(&our_relatives).await?);
-                plain.push(rate(&plain_relatives).await?);
-            }
-        }
-        let (ours, plain) = (median(&mut ours), median(&mut plain));
-        print(format_args!("{name:<28}{ours:>10.0}{plain:>10.0}{:>10.2}{:>10}", plain / ours, "480-880"));
+    let [mut ours, mut plain]: [[Vec<f64>; 2]; 2] = Default::default();
+    for _ in 0..3 {
+        ours[0].push(rate(async |round| change_field(tarmac, import, round).await).await?);
+        plain[0].push(rate(async |round| plain_field(&pool, import, round).await).await?);
+        ours[1].push(rate(async |round| change_relatives(tarmac, import, round).await).await?);
+        plain[1].push(rate(async |round| plain_relatives(&pool, import, round).await).await?);
     }
     pool.close().await;
-    Ok(())
+    let lines = ["PATCH a field", "PATCH relatives"].iter().zip(ours.iter_mut().zip(&mut plain));
+    Ok(lines
+        .map(|(name, (ours, plain))| {
+            let (ours, plain) = (median(ours), median(plain));
+            let ratio = format!("{:.2}", ours / plain);
+            vec![(*name).to_owned(), format!("{ours:.0}"), format!("{plain:.0}"), ratio, "480–880".to_owned()]
+        })
+        .collect())
 }
 
 /// So many changes a second with many connections.
-async fn rate(change: &impl AsyncFn(usize) -> Outcome<Duration>) -> Outcome<f64> {
+async fn rate(change: impl AsyncFn(usize) -> Outcome<Duration>) -> Outcome<f64> {
     let started = Instant::now();
     stream::iter(0..CHANGES)
         .map(|round| change(round))
@@ -362,10 +356,17 @@ async fn rate(change: &impl AsyncFn(usize) -> Outcome<Duration>) -> Outcome<f64>
     Ok(CHANGES as f64 / started.elapsed().as_secs_f64())
 }
 
-async fn large(tarmac: &Tarmac, sql: &mut PgConnection, url: &str, directory: &Path) -> Outcome<()> {
+async fn large(
+    table: &mut Vec<Vec<String>>,
+    tarmac: &Tarmac,
+    sql: &mut PgConnection,
+    url: &str,
+    directory: &Path,
+) -> Outcome<()> {
     let import: i64 = sqlx::query_scalar("select max(id) from imports").fetch_one(&mut *sql).await?;
     let path = format!("/imports/{import}");
     compare(
+        table,
         "GET birthdays",
         3,
         None,
@@ -374,6 +375,7 @@ async fn large(tarmac: &Tarmac, sql: &mut PgConnection, url: &str, directory: &P
     )
     .await?;
     compare(
+        table,
         "GET percentiles",
         3,
         None,
@@ -382,6 +384,7 @@ async fn large(tarmac: &Tarmac, sql: &mut PgConnection, url: &str, directory: &P
     )
     .await?;
     compare(
+        table,
         "GET demand",
         3,
         None,
@@ -391,6 +394,7 @@ async fn large(tarmac: &Tarmac, sql: &mut PgConnection, url: &str, directory: &P
     .await?;
     let exported = directory.join("exported.csv");
     compare(
+        table,
         "GET citizens as CSV",
         3,
         None,
@@ -410,7 +414,7 @@ async fn large(tarmac: &Tarmac, sql: &mut PgConnection, url: &str, directory: &P
             let rows =
                 format!("select {COLUMNS} from citizens where import_id = {import} order by citizen_id");
             let copy = format!(r"\copy ({rows}) to '{}' with (format csv, header)", exported.display());
-            psql(url, &[&copy])
+            psql::run(url, &[&copy])
         },
     )
     .await

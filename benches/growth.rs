@@ -14,7 +14,6 @@ mod process;
 mod report;
 #[path = "support/settings.rs"]
 mod settings;
-#[expect(dead_code, reason = "nothing is compared here")]
 mod support;
 
 use std::path::Path;
@@ -23,7 +22,11 @@ use sqlx::{Connection, PgConnection};
 
 use chart::{Chart, Panel};
 use report::Report;
-use support::{Database, Options, Outcome, PATIENT, Tarmac, median, run, upload};
+use support::{
+    Options, PATIENT, median,
+    server::{Database, Outcome, Tarmac, run},
+    upload,
+};
 
 const FIRST_ROWS: u64 = 1_000;
 const LEAST_ROWS: u64 = 10_000;

@@ -9,6 +9,12 @@
 //!
 //! Both begin with empty tables, after a round that does not count. What counts is the ratio: machines are noisy.
 
+#[path = "support/psql.rs"]
+mod psql;
+#[path = "support/report.rs"]
+mod report;
+#[path = "support/settings.rs"]
+mod settings;
 mod support;
 
 use std::{
@@ -20,11 +26,15 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use support::{Database, Options, Outcome, PATIENT, Tarmac, median, psql, run, upload};
+use report::Report;
+use support::{
+    Options, PATIENT, median,
+    server::{Database, Outcome, Tarmac, run},
+    upload,
+};
 
 const COLUMNS: &str = "openflights_id, name, city, country, iata, icao, latitude, longitude, altitude, timezone, dst, tz, type, source";
 
-#[expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
     let options = Options::read(3)?;
@@ -41,10 +51,12 @@ async fn main() -> Outcome<()> {
     }
 
     let bytes = std::fs::metadata(&file)?.len();
-    println!("{} airports, {:.1} MB, {} rounds; seconds", options.rows, bytes as f64 / 1e6, options.rounds);
-    println!("{:<16}{:>10}{:>10}{:>10}", "round", "tarmac", "copy", "ratio");
+    let mut report = Report::new("import");
+    report.say(format!("{} airports, {:.1} MB; seconds.", options.rows, bytes as f64 / 1e6));
+    let mut rounds = Vec::new();
     let mut ratios = Vec::new();
-    for round in 1..=options.rounds {
+    // The first round warms up.
+    for round in 0..=options.rounds {
         run(&mut sql, "truncate airports; truncate contender; truncate contender_staging; checkpoint")
             .await?;
         let ours = upload(&tarmac, "/upload", &file, options.rows).await?;
@@ -52,13 +64,21 @@ async fn main() -> Outcome<()> {
         let theirs = copy_and_upsert(&database.url, &file)?;
         expect_same_rows(&mut sql, options.rows).await?;
         let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
-        println!("{round:<16}{:>10.2}{:>10.2}{ratio:>10.2}", ours.as_secs_f64(), theirs.as_secs_f64());
-        ratios.push(ratio);
+        if round > 0 {
+            let seconds = |taken: Duration| format!("{:.2}", taken.as_secs_f64());
+            rounds.push(vec![round.to_string(), seconds(ours), seconds(theirs), format!("{ratio:.2}")]);
+            ratios.push(ratio);
+        }
     }
-    println!("import / (copy + upsert), median: {:.2}", median(&mut ratios));
-    println!("peak memory of the server: {:.0} MB", tarmac.memory_mb("VmHWM")?);
-
-    report_radius(&mut sql, &tarmac).await?;
+    rounds.push(vec![
+        "median".to_owned(),
+        String::new(),
+        String::new(),
+        format!("{:.2}", median(&mut ratios)),
+    ]);
+    report.table(&["round", "Tarmac", r"`\copy` + upsert", "ratio"], &rounds)?;
+    let memory = tarmac.memory_mb("VmHWM")?;
+    let (middle, slowest) = radius(&mut sql, &tarmac).await?;
 
     run(&mut sql, "truncate airports").await?;
     let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/airports/airports.dat");
@@ -67,8 +87,20 @@ async fn main() -> Outcome<()> {
         run(&mut sql, "truncate airports").await?;
         millis.push(upload(&tarmac, "/upload", &real, 7_698).await?.as_secs_f64() * 1_000.0);
     }
-    println!("airports.dat, from the first byte until complete: median {:.0} ms", median(&mut millis));
-    Ok(())
+    let real = median(&mut millis);
+    report.table(
+        &["", "MB or ms"],
+        &[
+            vec!["peak memory of the server, MB".to_owned(), format!("{memory:.0}")],
+            vec![
+                "radius search of 50 km among them, 200 places, median, ms".to_owned(),
+                format!("{middle:.1}"),
+            ],
+            vec!["the same, 99th percentile, ms".to_owned(), format!("{slowest:.1}")],
+            vec!["airports.dat, until complete, median, ms".to_owned(), format!("{real:.0}")],
+        ],
+    )?;
+    report.finish(Some(&settings::of(&mut sql).await?))
 }
 
 /// Airports like OpenFlights', at places spread over the globe. Codes run out before rows do: ICAO has 36⁴, IATA 36³.
@@ -116,7 +148,7 @@ fn copy_and_upsert(database_url: &str, file: &Path) -> Outcome<Duration> {
         "insert into contender ({COLUMNS}) select {COLUMNS} from contender_staging
          on conflict (openflights_id) where deleted_at is null do update set {updates}, version = contender.version + 1"
     );
-    psql(database_url, &[&copy, &upsert])
+    psql::run(database_url, &[&copy, &upsert])
 }
 
 async fn expect_same_rows(sql: &mut PgConnection, rows: u64) -> Outcome<()> {
@@ -133,9 +165,8 @@ async fn expect_same_rows(sql: &mut PgConnection, rows: u64) -> Outcome<()> {
     }
 }
 
-/// A radius search over everything, over HTTP, and how the database does it.
-#[expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
-async fn report_radius(sql: &mut PgConnection, tarmac: &Tarmac) -> Outcome<()> {
+/// What a radius search over everything takes, over HTTP: median and 99th percentile, milliseconds.
+async fn radius(sql: &mut PgConnection, tarmac: &Tarmac) -> Outcome<(f64, f64)> {
     run(sql, "vacuum analyze airports").await?;
     let mut millis = Vec::new();
     for number in 0..200 {
@@ -147,6 +178,5 @@ async fn report_radius(sql: &mut PgConnection, tarmac: &Tarmac) -> Outcome<()> {
         millis.push(started.elapsed().as_secs_f64() * 1_000.0);
     }
     millis.sort_by(f64::total_cmp);
-    println!("radius search of 50 km, 200 places: median {:.1} ms, p99 {:.1} ms", millis[100], millis[198]);
-    Ok(())
+    Ok((millis[100], millis[198]))
 }

@@ -22,7 +22,11 @@ use std::{
 
 use report::Report;
 use sqlx::{Connection, PgConnection};
-use support::{Database, Options, Outcome, PATIENT, Tarmac, run, upload};
+use support::{
+    Options, PATIENT,
+    server::{Database, Outcome, Tarmac, run},
+    upload,
+};
 
 const CONNECTIONS: [usize; 3] = [1, 16, 128];
 const CITIZENS: u64 = 10_000;

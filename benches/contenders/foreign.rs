@@ -6,10 +6,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{
-    Contender, Setting, Taken,
-    support::{Outcome, psql},
-};
+use crate::{Contender, Setting, Taken, psql, support::server::Outcome};
 
 const TABLE: &str = "contender";
 const COLUMNS: &str = "import_id, citizen_id, row, apartment, birth_date, town, street, building, name, gender, channel, relatives";
@@ -75,7 +72,7 @@ pub(crate) fn write_copied(setting: &Setting) -> Outcome<()> {
         r"\copy (select {COLUMNS} from reference order by row) to '{}' with (format csv)",
         copied.display()
     );
-    psql(&setting.database.url, &[&copy])?;
+    psql::run(&setting.database.url, &[&copy])?;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use rdkafka::{
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::{Setting, Taken, support::Outcome};
+use crate::{Setting, Taken, support::server::Outcome};
 
 const PARTITIONS: i32 = 2;
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -9,6 +9,8 @@
 mod fixtures;
 mod foreign;
 mod kafka_connect;
+#[path = "../support/psql.rs"]
+mod psql;
 #[path = "../support/report.rs"]
 mod report;
 #[path = "../support/settings.rs"]
@@ -23,7 +25,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use kafka_connect::KafkaConnect;
 use report::Report;
-use support::{Database, Options, Outcome, median, run};
+use support::{
+    Options, median,
+    server::{Database, Outcome, run},
+};
 
 /// The whole set as the contract's JSON must stay below 70 MiB.
 const JSON_ROWS: u64 = 10_000;
@@ -42,13 +47,14 @@ pub(crate) enum Contender {
     JsonRecordset,
     KafkaConnect,
     TarmacFile,
-    TarmacKafka,
+    /// With so many consumers.
+    TarmacKafka(usize),
     TarmacJson,
 }
 
 impl Contender {
-    fn name(self) -> &'static str {
-        match self {
+    fn name(self) -> String {
+        let name = match self {
             Self::Copy => r"psql `\copy`",
             Self::Pgloader => "pgloader",
             Self::AsyncpgCopy => "asyncpg, COPY",
@@ -56,15 +62,19 @@ impl Contender {
             Self::JsonRecordset => "INSERT … json_to_recordset",
             Self::KafkaConnect => "Kafka Connect, Debezium JDBC sink",
             Self::TarmacFile => "**Tarmac**, file over HTTP",
-            Self::TarmacKafka => "**Tarmac**, file over HTTP, Kafka, 2 consumers",
+            Self::TarmacKafka(1) => "**Tarmac**, file over HTTP, Kafka, 1 consumer",
+            Self::TarmacKafka(consumers) => {
+                return format!("**Tarmac**, file over HTTP, Kafka, {consumers} consumers");
+            }
             Self::TarmacJson => "**Tarmac**, JSON over HTTP",
-        }
+        };
+        name.to_owned()
     }
 
     /// The table it fills.
     fn table(self) -> &'static str {
         match self {
-            Self::TarmacFile | Self::TarmacKafka | Self::TarmacJson => "citizens",
+            Self::TarmacFile | Self::TarmacKafka(_) | Self::TarmacJson => "citizens",
             _ => "contender",
         }
     }
@@ -123,7 +133,9 @@ async fn main() -> Outcome<()> {
     let contenders = [
         Contender::Copy,
         Contender::TarmacFile,
-        Contender::TarmacKafka,
+        Contender::TarmacKafka(1),
+        Contender::TarmacKafka(2),
+        Contender::TarmacKafka(4),
         Contender::AsyncpgCopy,
         Contender::Pgloader,
         Contender::JsonRecordset,
@@ -204,7 +216,7 @@ async fn contest(
             run(sql, "truncate citizens, contender; checkpoint").await?;
             let took = match contender {
                 Contender::TarmacFile => tarmac::file(setting, sql).await?,
-                Contender::TarmacKafka => tarmac::kafka(setting, sql).await?,
+                Contender::TarmacKafka(consumers) => tarmac::kafka(setting, sql, consumers).await?,
                 Contender::TarmacJson => tarmac::json(setting, sql).await?,
                 Contender::KafkaConnect => connect.ok_or("it is not running")?.load(sql).await?,
                 _ => foreign::load(setting, contender, rows(contender))?,
@@ -229,7 +241,7 @@ async fn contest(
         let rows = rows(contender);
         let row = median / rows as f64;
         lines.push(vec![
-            contender.name().to_owned(),
+            contender.name(),
             rows.to_string(),
             format!("{median:.2}"),
             format!("{:.2}–{:.2}", seconds[0], seconds[seconds.len() - 1]),

@@ -1,16 +1,23 @@
 //! Tarmac itself, each time in a fresh process that has imported a small file.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
 use crate::{
     Setting, Taken, fixtures,
-    support::{Outcome, PATIENT, Tarmac, run, upload},
+    support::{
+        PATIENT,
+        server::{Outcome, Tarmac, run},
+        upload,
+    },
 };
 
-/// Rows of the file that a service imports first, so that connections are made and consumers have their partitions.
+/// Rows of the file that a service imports first, so that connections are made.
 const FIRST_ROWS: u64 = 1_000;
+/// Of the topic, as `tarmac.toml` has them.
+const PARTITIONS: usize = 12;
 
 async fn start(setting: &Setting, sql: &mut PgConnection, settings: &[(&str, &str)]) -> Outcome<Tarmac> {
     let directory = setting.directory.path();
@@ -27,16 +34,36 @@ pub(crate) async fn file(setting: &Setting, sql: &mut PgConnection) -> Outcome<T
     send_file(setting, &start(setting, sql, &[]).await?).await
 }
 
-/// The same, with chunks that travel through Kafka to two consumers.
-pub(crate) async fn kafka(setting: &Setting, sql: &mut PgConnection) -> Outcome<Taken> {
-    let application = format!("tarmac_bench_{}", std::process::id());
+/// The same, with chunks that travel through Kafka to so many consumers.
+pub(crate) async fn kafka(setting: &Setting, sql: &mut PgConnection, consumers: usize) -> Outcome<Taken> {
+    // Members of other groups, which are gone without a word, would keep their partitions for seconds.
+    let application = format!("tarmac_bench_{}_{consumers}", std::process::id());
+    let loaders = consumers.to_string();
     let settings = [
         ("TARMAC_TRANSPORT_KIND", "kafka"),
         ("TARMAC_KAFKA_BROKERS", setting.brokers.as_str()),
         ("TARMAC_KAFKA_APPLICATION", application.as_str()),
-        ("TARMAC_WORKER_LOADERS", "2"),
+        ("TARMAC_WORKER_LOADERS", loaders.as_str()),
     ];
-    send_file(setting, &start(setting, sql, &settings).await?).await
+    let tarmac = start(setting, sql, &settings).await?;
+    settled(&tarmac, consumers).await?;
+    send_file(setting, &tarmac).await
+}
+
+/// Waits until so many consumers have all partitions among them, in equal shares.
+async fn settled(service: &Tarmac, consumers: usize) -> Outcome<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < deadline {
+        let answer = service.client.get(format!("http://{}/consumers", service.address)).send().await?;
+        let list: Value = answer.json().await?;
+        let shares = list["data"].as_array().ok_or("no list of consumers")?.iter();
+        let shares: Vec<_> = shares.filter_map(|one| one["partitions"].as_array().map(Vec::len)).collect();
+        if shares == vec![PARTITIONS / consumers; consumers] {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err("the consumers did not get their partitions".into())
 }
 
 async fn send_file(setting: &Setting, tarmac: &Tarmac) -> Outcome<Taken> {
@@ -57,14 +84,14 @@ pub(crate) async fn json(setting: &Setting, sql: &mut PgConnection) -> Outcome<T
 
 /// Of the table's columns what the contract names, as it writes it.
 fn contract(body: &[u8]) -> Outcome<String> {
-    let mut citizens: Vec<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(body)?;
+    let mut citizens: Vec<Map<String, Value>> = serde_json::from_slice(body)?;
     for citizen in &mut citizens {
         citizen.retain(|name, value| !matches!(name.as_str(), "import_id" | "row") && !value.is_null());
-        if let Some(serde_json::Value::String(date)) = citizen.get_mut("birth_date") {
+        if let Some(Value::String(date)) = citizen.get_mut("birth_date") {
             let mut parts: Vec<_> = date.split('-').collect();
             parts.reverse();
             *date = parts.join(".");
         }
     }
-    Ok(serde_json::json!({ "citizens": citizens }).to_string())
+    Ok(json!({ "citizens": citizens }).to_string())
 }

@@ -1,14 +1,13 @@
 //! What the benchmarks that compare with psql share.
 
-mod server;
+pub(crate) mod server;
 
 use std::{
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     time::{Duration, Instant},
 };
 
-pub(crate) use server::{Database, Outcome, Tarmac, run};
+use server::{Outcome, Tarmac};
 
 /// For [`Tarmac::start`]: a client may wait for an import however long it takes.
 pub(crate) const PATIENT: [(&str, &str); 1] = [("TARMAC_SERVER_WAIT_SECONDS", "3600")];
@@ -58,28 +57,6 @@ pub(crate) async fn upload(tarmac: &Tarmac, operation: &str, file: &Path, rows: 
         return Err(format!("the import is not as expected: {import}").into());
     }
     Ok(elapsed)
-}
-
-/// How long psql takes for these commands, one after the other.
-pub(crate) fn psql(database_url: &str, commands: &[&str]) -> Outcome<Duration> {
-    let mut psql = Command::new(psql_program()?);
-    psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--dbname", database_url]);
-    psql.args(commands.iter().flat_map(|command| ["--command", command]));
-    let started = Instant::now();
-    let done = psql.status()?;
-    let elapsed = started.elapsed();
-    if done.success() { Ok(elapsed) } else { Err("psql failed".into()) }
-}
-
-/// Looked for before the time is taken.
-fn psql_program() -> Outcome<PathBuf> {
-    let on_path = std::env::var_os("PATH")
-        .into_iter()
-        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
-    on_path
-        .map(|folder| folder.join("psql"))
-        .find(|psql| psql.is_file())
-        .ok_or_else(|| "psql is not on the PATH".into())
 }
 
 /// Sorts; the middle one.
