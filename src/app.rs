@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use poem::{Endpoint, Response};
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -90,6 +92,31 @@ impl Parts {
         Worker { db, archive, long_term, transport, changes, config, meter }.start(stop)
     }
 
+    fn context(
+        &self,
+        clock: Clock,
+        shown: Shown,
+        stop: &CancellationToken,
+        address: SocketAddr,
+    ) -> api::Context {
+        let Self { config, db, archive, changes, transport, meter, .. } = self.clone();
+        let uploads = Arc::new(Semaphore::new(config.limits.uploads));
+        let (recent, stopping) = (shown.recent, stop.clone());
+        api::Context {
+            db,
+            config,
+            clock,
+            archive,
+            transport,
+            changes,
+            uploads,
+            recent,
+            meter,
+            stopping,
+            address,
+        }
+    }
+
     async fn stop(self, worker: Option<TaskTracker>) {
         if let Some(worker) = worker {
             let grace = Duration::from_secs(self.config.server.shutdown_seconds);
@@ -124,6 +151,47 @@ async fn say_whether_chunks_travel(transport: Arc<dyn Transport>) {
     }
 }
 
+/// An address that is listened on, before anything is served there.
+struct Port {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    /// What was configured.
+    wanted: SocketAddr,
+    /// What it has become: another one when any port was wanted.
+    address: SocketAddr,
+}
+
+impl Port {
+    async fn open(config: &Config, wanted: SocketAddr) -> Result<Self, AppError> {
+        if !config.auth.required && !wanted.ip().is_loopback() {
+            if !config.auth.open {
+                return Err(AppError::Open { address: wanted });
+            }
+            tracing::warn!(address = %wanted, "no keys are required: whoever reaches this address may do everything");
+        }
+        let failed = |source| AppError::Serve { address: wanted, source };
+        let tls = api::server::tls(&config.server)?;
+        let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, tls, wanted, address })
+    }
+
+    /// Serves until `stop` is cancelled, then drains.
+    async fn serve(
+        self,
+        endpoint: impl Endpoint<Output = Response> + 'static,
+        config: &Config,
+        stop: &CancellationToken,
+    ) -> Result<(), AppError> {
+        let Self { listener, tls, wanted, .. } = self;
+        let grace = Duration::from_secs(config.server.shutdown_seconds);
+        let served = api::server::serve(listener, tls, endpoint, &config.limits, stop.clone(), grace).await;
+        // A listener that broke takes the rest with it.
+        stop.cancel();
+        served.map_err(|source| AppError::Serve { address: wanted, source })
+    }
+}
+
 /// Serves until `stop` is cancelled, then drains. `shown` is what the API shows of the log; `bound` is told the address, which
 /// matters with port 0.
 pub async fn serve(
@@ -134,44 +202,12 @@ pub async fn serve(
     stop: CancellationToken,
     bound: impl FnOnce(SocketAddr),
 ) -> Result<(), AppError> {
-    let address = config.server.address;
-    if !config.auth.required && !address.ip().is_loopback() {
-        if !config.auth.open {
-            return Err(AppError::Open { address });
-        }
-        tracing::warn!(%address, "no keys are required: whoever reaches this address may do everything");
-    }
-    let failed = |source| AppError::Serve { address, source };
-    let tls = api::server::tls(&config.server)?;
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let local = listener.local_addr().map_err(failed)?;
-    let Shown { recent, lost } = shown;
-    let parts = Parts::build(config, lost, &stop).await?;
+    let port = Port::open(&config, config.server.address).await?;
+    let parts = Parts::build(config, shown.lost.clone(), &stop).await?;
     let worker = with_worker.then(|| parts.start_worker(&stop));
-    let grace = Duration::from_secs(parts.config.server.shutdown_seconds);
-    let Parts { config, db, archive, changes, transport, meter, .. } = parts.clone();
-    let limits = config.limits.clone();
-    let uploads = Arc::new(Semaphore::new(limits.uploads));
-    let stopping = stop.clone();
-    let context = api::Context {
-        db,
-        config,
-        clock,
-        archive,
-        transport,
-        changes,
-        uploads,
-        recent,
-        meter,
-        stopping,
-        address: local,
-    };
-    let endpoint = api::endpoint(context);
-    bound(local);
-    let served =
-        api::server::serve(listener, tls, endpoint, &limits, stop.clone(), grace).await.map_err(failed);
-    // A listener that broke takes the worker with it.
-    stop.cancel();
+    let endpoint = api::endpoint(parts.context(clock, shown, &stop, port.address));
+    bound(port.address);
+    let served = port.serve(endpoint, &parts.config, &stop).await;
     parts.stop(worker).await;
     served
 }
@@ -179,8 +215,27 @@ pub async fn serve(
 /// Loads chunks until `stop` is cancelled, then lets go of what it holds.
 pub async fn work(config: Config, stop: CancellationToken) -> Result<(), AppError> {
     let parts = Parts::build(config, Lost::default(), &stop).await?;
-    let worker = parts.start_worker(&stop);
-    worker.wait().await;
+    parts.start_worker(&stop).wait().await;
     parts.stop(None).await;
     Ok(())
+}
+
+/// The same for a worker that can be watched at an address; `bound` is told which it has become.
+pub async fn work_at(
+    address: SocketAddr,
+    config: Config,
+    clock: Clock,
+    shown: Shown,
+    stop: CancellationToken,
+    bound: impl FnOnce(SocketAddr),
+) -> Result<(), AppError> {
+    let port = Port::open(&config, address).await?;
+    let parts = Parts::build(config, shown.lost.clone(), &stop).await?;
+    let worker = parts.start_worker(&stop);
+    let endpoint = api::watching(parts.context(clock, shown, &stop, port.address));
+    bound(port.address);
+    let watched = port.serve(endpoint, &parts.config, &stop).await;
+    worker.wait().await;
+    parts.stop(None).await;
+    watched
 }

@@ -225,6 +225,9 @@ pub struct Ingest {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
+    /// Where `tarmac worker` can be watched; `None`: nowhere. A service is watched where it serves.
+    #[serde(deserialize_with = "unless_empty")]
+    pub address: Option<SocketAddr>,
     /// Chunks loaded at the same time by this process, each by a consumer of its own.
     pub loaders: usize,
     /// Imports driven at the same time by this process; 0 where the archive cannot be seen.
@@ -235,6 +238,16 @@ pub struct Worker {
     pub attempts: i32,
     /// When no chunk of an import was loaded for this long, what is not loaded is published again, milliseconds.
     pub stalled_ms: u64,
+}
+
+fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let address = String::deserialize(deserializer)?;
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let expected =
+        |_| D::Error::custom(format!("{address:?} is no address; expected such as \"0.0.0.0:9100\""));
+    address.parse().map(Some).map_err(expected)
 }
 
 /// `[transport]`: how chunks travel from who cuts them to who loads them.

@@ -147,21 +147,36 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
 
 /// The whole API.
 pub fn endpoint(context: Context) -> impl Endpoint<Output = Response> {
+    let requests = metrics::Requests::new();
+    endpoint_of(resources(context.clone(), requests.clone()), context, requests)
+}
+
+/// What a process can be watched by, and nothing else.
+pub fn watching(context: Context) -> impl Endpoint<Output = Response> {
+    let requests = metrics::Requests::new();
+    let own = || context.clone();
+    let resources = (
+        health::Health { context: own() },
+        metrics::Metrics { context: own(), requests: requests.clone() },
+        logs::Logs { context: own() },
+    );
+    endpoint_of(resources, context, requests)
+}
+
+fn endpoint_of<T: OpenApi>(
+    resources: T,
+    context: Context,
+    requests: metrics::Requests,
+) -> impl Endpoint<Output = Response> {
     let config = Arc::clone(&context.config);
     let request_time = Duration::from_secs(config.server.request_seconds);
     let memory = Duration::from_millis(config.auth.memory_ms);
     let keyring = config.auth.required.then(|| Keyring::new(context.db.clone(), memory));
     let limiter = limits::Limiter::new(&config);
-    let requests = metrics::Requests::new();
     let cors = cors::Cors::new(&config.server.cors_origins);
     let gate = access::Gate { keyring, clock: context.clock };
-    let completed = operations::Completed {
-        resources: resources(context, requests.clone()),
-        gate,
-        limiter,
-        request_time,
-    };
-    let allow = operations::Completed::<Resources>::meta()
+    let completed = operations::Completed { resources, gate, limiter, request_time };
+    let allow = operations::Completed::<T>::meta()
         .iter()
         .flat_map(|api| &api.paths)
         .map(|path| (operations::route_pattern(&path.path), operations::allowed(path)))

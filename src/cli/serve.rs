@@ -1,6 +1,6 @@
 //! `tarmac serve` and `tarmac worker`: until told to stop.
 
-use std::{path::Path, process::ExitCode};
+use std::{net::SocketAddr, path::Path, process::ExitCode};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,9 +29,8 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let config = Config::load(file, &overrides)?;
     let log = log::start(&config.log, &config.traces)?;
     allow_many_files()?;
-    let bound = |address| tracing::info!(%address, "serving");
     let with_worker = !arguments.no_worker;
-    app::serve(config, Clock::System, with_worker, log.shown.clone(), stop_signal()?, bound).await?;
+    app::serve(config, Clock::System, with_worker, log.shown.clone(), stop_signal()?, say).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -40,18 +39,30 @@ pub(super) struct WorkerArguments {
     /// How many chunks to load at once, each by a consumer of its own; as in `worker.loaders`.
     #[arg(long, value_name = "N")]
     consumers: Option<usize>,
+    /// Where to answer /health, /metrics and /logs, as in `worker.address`.
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
 }
 
 pub(super) async fn run_worker(
     arguments: WorkerArguments,
     file: Option<&Path>,
 ) -> Result<ExitCode, CommandError> {
-    let overrides: Vec<_> =
-        arguments.consumers.map(|consumers| ("worker.loaders", consumers.to_string())).into_iter().collect();
+    let consumers = arguments.consumers.map(|consumers| ("worker.loaders", consumers.to_string()));
+    let address = arguments.address.map(|address| ("worker.address", address));
+    let overrides: Vec<_> = consumers.into_iter().chain(address).collect();
     let config = Config::load(file, &overrides)?;
-    let _log = log::start(&config.log, &config.traces)?;
-    app::work(config, stop_signal()?).await?;
+    let log = log::start(&config.log, &config.traces)?;
+    let stop = stop_signal()?;
+    match config.worker.address {
+        Some(address) => app::work_at(address, config, Clock::System, log.shown.clone(), stop, say).await?,
+        None => app::work(config, stop).await?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn say(address: SocketAddr) {
+    tracing::info!(%address, "serving");
 }
 
 /// Each connection is a file, and the limit is low only for programs that use `select`.

@@ -260,6 +260,9 @@ async fn beyond_loopback_nothing_is_served_without_keys_unless_that_is_wanted() 
     let shown = Shown::nothing();
     let served = app::serve(config, Clock::System, false, shown, stop.clone(), |_| stop.cancel()).await;
     assert!(matches!(served, Err(AppError::Open { .. })), "{served:?}");
+    let (status, _, said) =
+        Launch::new(&database.url, archive.path()).run(&["worker", "--address", "0.0.0.0:0"]).await;
+    assert!(!status.success() && said.contains("without keys"), "{said}");
 
     let launch = Launch::new(&database.url, archive.path()).with(&[("server.address", "0.0.0.0:0")]);
     let warned = |line: &String| {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::support::{
     App,
     app::files_below,
+    client::Client,
     database::Database,
     files::{bad_row, rows},
     imports::post_csv,
@@ -109,6 +110,27 @@ async fn chunks_rows_bytes_and_the_archive_are_counted() {
     for process in ["tarmac_process_resident_memory_bytes", "tarmac_process_open_files"] {
         assert!(value(&text, process).is_some_and(|value| value > 1.0), "{process}\n{text}");
     }
+}
+
+#[tokio::test]
+async fn a_worker_can_be_watched_and_nothing_else() {
+    let database = Database::create().await;
+    let archive = tempfile::tempdir().expect("a temporary directory can be made");
+    let launch = Launch::new(&database.url, archive.path());
+    let worker = launch.start_watched_worker();
+    let service = launch.with(&[("worker.loaders", "0"), ("worker.imports", "0")]).start();
+    post_csv(&service.client, "", rows(1..=3)).send().await.expect(200);
+    let loaded = async |client: &Client| {
+        let text = client.get("/metrics").send().await.expect(200).text();
+        value(&text, "tarmac_chunks_total{outcome=\"loaded\"}").unwrap_or(0.0)
+    };
+    assert_eq!((loaded(&worker.client).await, loaded(&service.client).await), (1.0, 0.0));
+    worker.client.get("/health/ready").send().await.expect(200);
+    let log = worker.client.get("/logs").send().await.expect(200).json();
+    assert!(log.to_string().contains("serving"), "{log}");
+    worker.client.get("/airports").send().await.expect(404);
+    post_csv(&worker.client, "", rows(1..=3)).send().await.expect(404);
+    worker.stop().await;
 }
 
 #[tokio::test]

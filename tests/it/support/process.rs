@@ -69,8 +69,17 @@ impl Launch {
 
     /// Starts the service and returns once it serves.
     pub(crate) fn start(&self) -> Process {
+        self.start_at_a_port("serve")
+    }
+
+    /// Starts a worker that can be watched, and returns once it can be.
+    pub(crate) fn start_watched_worker(&self) -> Process {
+        self.start_at_a_port("worker --address 127.0.0.1:0")
+    }
+
+    fn start_at_a_port(&self, command: &str) -> Process {
         let (bound, address) = mpsc::channel();
-        let running = self.spawn("serve", bound);
+        let running = self.spawn(command, bound);
         let address = address.recv_timeout(DEADLINE);
         let address = address.unwrap_or_else(|error| panic!("{error}: {:?}", running.log()));
         Process { client: Client::new(format!("http://{address}")), address, running }
