@@ -88,6 +88,12 @@ async fn main() -> Outcome<()> {
         millis.push(upload(&tarmac, "/upload", &real, 7_698).await?.as_secs_f64() * 1_000.0);
     }
     let real = median(&mut millis);
+    drop(tarmac);
+    let mut millis = Vec::new();
+    for _ in 0..5 {
+        millis.push(start(&database.url, directory.path()).await?.as_secs_f64() * 1_000.0);
+    }
+    let ready = median(&mut millis);
     report.table(
         &["", "MB or ms"],
         &[
@@ -98,6 +104,7 @@ async fn main() -> Outcome<()> {
             ],
             vec!["the same, 99th percentile, ms".to_owned(), format!("{slowest:.1}")],
             vec!["airports.dat, until complete, median, ms".to_owned(), format!("{real:.0}")],
+            vec!["the service, from its start until ready, median, ms".to_owned(), format!("{ready:.0}")],
         ],
     )?;
     report.finish(Some(&settings::of(&mut sql).await?))
@@ -163,6 +170,15 @@ async fn expect_same_rows(sql: &mut PgConnection, rows: u64) -> Outcome<()> {
     } else {
         Err(format!("the contenders stored different rows: {differing:?}").into())
     }
+}
+
+/// How long a service takes until it is ready, from the start of its process.
+async fn start(database_url: &str, directory: &Path) -> Outcome<Duration> {
+    let started = Instant::now();
+    let tarmac = Tarmac::start(database_url, directory, &[])?;
+    let url = format!("http://{}/health/ready", tarmac.address);
+    tarmac.client.get(url).send().await?.error_for_status()?;
+    Ok(started.elapsed())
 }
 
 /// What a radius search over everything takes, over HTTP: median and 99th percentile, milliseconds.
