@@ -25,7 +25,9 @@ struct Place {
 static PLACE: LazyLock<Place> = LazyLock::new(|| {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let url = directory.path().to_str().expect("the path is UTF-8").to_owned();
-    let settings = [("archive.url".to_owned(), url)].into();
+    // No database is asked.
+    let database = "postgres://nobody@127.0.0.1:1/none".to_owned();
+    let settings = [("archive.url".to_owned(), url), ("database.url".to_owned(), database)].into();
     let config = Config::from_parts(None, settings, &[]).expect("the defaults are valid");
     Place {
         runtime: Runtime::new().expect("threads can be started"),

@@ -77,8 +77,8 @@ pub enum Head {
 enum Scan {
     /// The record's last byte is before `content`, the next record begins at `next`.
     Complete { content: usize, next: usize },
-    /// The bytes end first; those of an ended file do so only in quotes.
-    Incomplete,
+    /// The bytes end first; those of an ended file do so only in quotes. What is surely the record's is before `content`.
+    Incomplete { content: usize },
 }
 
 /// A record that is thrown away up to its line break because it does not fit in memory.
@@ -156,6 +156,7 @@ impl Splitter {
         if !self.begin()? {
             return Ok(Head::Incomplete);
         }
+        self.drop_line_breaks();
         let start = self.skip_line_breaks(0);
         if start == self.bytes.len() {
             return Ok(if self.ended { Head::None } else { Head::Incomplete });
@@ -165,10 +166,10 @@ impl Splitter {
             Scan::Complete { content, .. } => {
                 Head::Record(Bytes::copy_from_slice(&self.bytes[start..content]))
             }
-            Scan::Incomplete if self.ended || self.bytes.len() - start > self.limits.record_bytes => {
+            Scan::Incomplete { content } if self.ended || content - start > self.limits.record_bytes => {
                 Head::Broken
             }
-            Scan::Incomplete => Head::Incomplete,
+            Scan::Incomplete { .. } => Head::Incomplete,
         })
     }
 
@@ -189,9 +190,14 @@ impl Splitter {
             return Ok(self.finish_skip());
         }
         loop {
+            if self.rows == 0 {
+                self.drop_line_breaks();
+            }
             let start = self.skip_line_breaks(self.position);
             if start == self.bytes.len() {
-                return Ok(if self.ended { self.cut() } else { None });
+                // No record fits any more that begins here.
+                let full = start > self.limits.chunk_bytes;
+                return Ok(if self.ended || full { self.cut() } else { None });
             }
             match self.scan(start) {
                 Scan::Complete { content, .. } if content - start > self.limits.record_bytes => {
@@ -207,11 +213,11 @@ impl Splitter {
                         return Ok(self.cut());
                     }
                 }
-                Scan::Incomplete if self.bytes.len() - start > self.limits.record_bytes => {
+                Scan::Incomplete { content } if content - start > self.limits.record_bytes => {
                     return self.too_large(start);
                 }
-                Scan::Incomplete if self.ended => return self.broken(start, Broken::UnclosedQuote),
-                Scan::Incomplete => return Ok(None),
+                Scan::Incomplete { .. } if self.ended => return self.broken(start, Broken::UnclosedQuote),
+                Scan::Incomplete { .. } => return Ok(None),
             }
         }
     }
@@ -250,6 +256,18 @@ impl Splitter {
         Ok(true)
     }
 
+    /// Drops what is before the first record of a chunk, which may be any number of bytes.
+    fn drop_line_breaks(&mut self) {
+        let mut breaks = self.skip_line_breaks(0);
+        // A line feed that follows belongs to this line break.
+        if breaks == self.bytes.len() && !self.ended && self.bytes.ends_with(b"\r") {
+            breaks -= 1;
+        }
+        if breaks > 0 {
+            self.consume(breaks);
+        }
+    }
+
     fn skip_line_breaks(&self, from: usize) -> usize {
         let breaks = self.bytes[from..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
         from + breaks
@@ -269,13 +287,13 @@ impl Splitter {
                 at += 1;
                 loop {
                     let Some(length) = memchr(self.quote, &self.bytes[at..]) else {
-                        return Scan::Incomplete;
+                        return Scan::Incomplete { content: self.bytes.len() };
                     };
                     at += length + 1;
                     match self.bytes.get(at) {
                         Some(&byte) if byte == self.quote => at += 1,
                         // The next byte decides whether this quote closes the field or is half of an escaped one.
-                        None if !self.ended => return Scan::Incomplete,
+                        None if !self.ended => return Scan::Incomplete { content: at },
                         _ => break,
                     }
                 }
@@ -287,7 +305,7 @@ impl Splitter {
                     let end = self.bytes.len();
                     return Scan::Complete { content: end, next: end };
                 }
-                None => return Scan::Incomplete,
+                None => return Scan::Incomplete { content: self.bytes.len() },
             }
         }
     }
@@ -309,7 +327,7 @@ impl Splitter {
             match self.bytes.get(next) {
                 Some(b'\n') => return Scan::Complete { content, next: next + 1 },
                 // A line feed that follows belongs to this line break.
-                None if !self.ended => return Scan::Incomplete,
+                None if !self.ended => return Scan::Incomplete { content },
                 _ => {}
             }
         }
@@ -359,7 +377,7 @@ impl Splitter {
             Some(content) if content + 1 < self.bytes.len() || self.ended => {
                 let next = match self.complete(content) {
                     Scan::Complete { next, .. } => next,
-                    Scan::Incomplete => content + 1,
+                    Scan::Incomplete { .. } => content + 1,
                 };
                 Ok(Some(self.cut_broken(next, broken)))
             }
@@ -388,7 +406,7 @@ impl Splitter {
             Some(content) => match self.complete(content) {
                 Scan::Complete { next, .. } => Some(next),
                 // Keeps the carriage return until the byte after it is known.
-                Scan::Incomplete => {
+                Scan::Incomplete { .. } => {
                     let skipped = self.consume(content).len() as u64;
                     if let Some(skip) = &mut self.skip {
                         skip.length += skipped;
@@ -509,6 +527,38 @@ mod tests {
             let unclosed = (1, Some(Broken::UnclosedQuote));
             assert_eq!(seen, [unclosed, (1, None), (1, Some(Broken::TooLong)), (1, None)], "{steps:?}");
         }
+    }
+
+    #[test]
+    fn a_record_of_the_longest_length_may_end_where_the_bytes_do() {
+        let file = format!("{}\r{}\r\nb\n", "a".repeat(LIMITS.record_bytes), "c".repeat(LIMITS.record_bytes));
+        for steps in [&[1][..], &[65], &[131], &[1_000]] {
+            let cuts = split(file.as_bytes(), LIMITS, steps).expect("cuts");
+            assert!(cuts.iter().all(|cut| cut.broken.is_none()), "{steps:?}: {cuts:?}");
+            assert_eq!(cuts.iter().map(|cut| cut.rows).sum::<i64>(), 3, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn any_number_of_line_breaks_takes_no_memory() {
+        let mut splitter = Splitter::new(b',', b'"', LIMITS, 1);
+        let breaks = b"\r\n\n\r".repeat(1_000);
+        assert_eq!(splitter.head(), Ok(Head::Incomplete));
+        for _ in 0..2 {
+            splitter.push(&breaks);
+            assert_eq!(splitter.head(), Ok(Head::Incomplete));
+            assert!(splitter.bytes.len() <= 1, "{}", splitter.bytes.len());
+        }
+        splitter.push(b"a\n");
+        splitter.push(&breaks);
+        let cut = splitter.next_cut().expect("cuts").expect("one chunk");
+        assert_eq!((cut.bytes.as_ref(), cut.first_line, cut.byte_offset), (b"a\n".as_ref(), 6_001, 8_000));
+        assert_eq!(splitter.next_cut(), Ok(None));
+        assert!(splitter.bytes.len() <= 1, "{}", splitter.bytes.len());
+        splitter.push(b"\nb");
+        splitter.end();
+        let cut = splitter.next_cut().expect("cuts").expect("one chunk");
+        assert_eq!((cut.bytes.as_ref(), cut.first_row, cut.first_line), (b"b".as_ref(), 2, 9_002));
     }
 
     #[test]
