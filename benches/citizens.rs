@@ -45,7 +45,7 @@ const COLUMNS: &str =
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
-    let options = Options::read(41)?;
+    let options = Options::read(1_000_000, 41)?;
     let directory = tempfile::tempdir()?;
     let database = Database::create().await?;
     let tarmac = Tarmac::start(&database.url, directory.path(), &PATIENT)?;

@@ -48,7 +48,7 @@ struct Taken {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
-    let options = Options::read(3)?;
+    let options = Options::read(10_000_000, 3)?;
     let database = Database::create().await?;
     let directory = tempfile::tempdir()?;
     let mut sql = PgConnection::connect(&database.url).await?;

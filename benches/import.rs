@@ -37,7 +37,7 @@ const COLUMNS: &str = "openflights_id, name, city, country, iata, icao, latitude
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
-    let options = Options::read(3)?;
+    let options = Options::read(1_000_000, 3)?;
     let directory = tempfile::tempdir()?;
     let database = Database::create().await?;
     let file = directory.path().join("airports.csv");

@@ -44,7 +44,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
-    let options = Options::read(3)?;
+    let options = Options::read(1_000_000, 3)?;
     let brokers = std::env::var("TARMAC_TEST_KAFKA_BROKERS")
         .map_err(|_| "TARMAC_TEST_KAFKA_BROKERS is not set; make bench sets it")?;
     let directory = tempfile::tempdir()?;

@@ -35,7 +35,7 @@ const AIRPORTS: u64 = 7_698;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    let options = Options::read(3)?;
+    let options = Options::read(1_000_000, 3)?;
     let database = Database::create().await?;
     let directory = tempfile::tempdir()?;
     let tarmac = Tarmac::start(&database.url, directory.path(), &PATIENT)?;

@@ -115,7 +115,7 @@ impl Setting {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
-    let options = Options::read(3)?;
+    let options = Options::read(1_000_000, 3)?;
     let brokers = std::env::var("TARMAC_TEST_KAFKA_BROKERS")
         .map_err(|_| "TARMAC_TEST_KAFKA_BROKERS is not set; make bench sets it")?;
     let database = Database::create().await?;
@@ -186,8 +186,10 @@ async fn prepare(setting: &Setting, sql: &mut PgConnection) -> Outcome<()> {
 
 /// How many rows a table has, and a number that changes when any of them does.
 async fn digest(sql: &mut PgConnection, table: &str, rows: u64) -> Outcome<(i64, String)> {
+    // A client may list relatives in any order.
+    let columns = COLUMNS.replace("relatives", "array(select unnest(relatives) order by 1)");
     let query = format!(
-        "select count(*), coalesce(sum(hashtextextended(row({COLUMNS})::text, 0)), 0)::text from {table} where row <= {rows}"
+        "select count(*), coalesce(sum(hashtextextended(row({columns})::text, 0)), 0)::text from {table} where row <= {rows}"
     );
     Ok(sqlx::query_as(AssertSqlSafe(query)).fetch_one(sql).await?)
 }

@@ -19,9 +19,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// A million rows and so many rounds, unless it says otherwise.
-    pub(crate) fn read(rounds: usize) -> Outcome<Self> {
-        let mut options = Self { rows: 1_000_000, rounds };
+    /// So many rows and rounds, unless it says otherwise.
+    pub(crate) fn read(rows: u64, rounds: usize) -> Outcome<Self> {
+        let mut options = Self { rows, rounds };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
