@@ -1,6 +1,7 @@
 //! Presents by month.
 
 use serde_json::{Value, json};
+use tarmac::db::{Db, citizens};
 
 use crate::support::{App, citizens::citizen};
 
@@ -75,4 +76,19 @@ async fn a_change_of_relatives_changes_the_presents() {
     let january = json!([{ "citizen_id": 1, "presents": 1 }]);
     let december = json!([{ "citizen_id": 4, "presents": 1 }]);
     assert_eq!(birthdays(&app, import, "").await, months(&[("1", january), ("12", december)]));
+}
+
+#[tokio::test]
+async fn an_import_is_read_by_its_index_whatever_the_planner_believes() {
+    let app = App::start().await;
+    let import = family(&app).await;
+    // It is all there is: to read the whole table would seem best, and no longer be when others are loaded.
+    app.run("analyze citizens").await;
+    let db = Db::connect(&app.config.database).await.expect("the database answers");
+    let mut snapshot = citizens::snapshot(&db, import).await.expect("the import is complete");
+    let query = format!("explain select town from citizens where import_id = {import}");
+    let connection = snapshot.export.connection().expect("the snapshot is open");
+    let plan: Vec<String> =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_all(connection).await.expect("a plan");
+    assert!(plan.join("\n").contains("citizens_pkey"), "{plan:?}");
 }
