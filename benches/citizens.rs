@@ -40,6 +40,7 @@ const CONNECTIONS: usize = 16;
 /// Changes of one measurement with many connections.
 const CHANGES: usize = 4_000;
 
+const HEAD: [&str; 5] = ["", "Tarmac", "plain", "ratio", "aiohttp"];
 const COLUMNS: &str =
     "citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel";
 
@@ -54,10 +55,9 @@ async fn main() -> Outcome<()> {
     let mut table = Vec::new();
     let import = small(&mut table, &tarmac, &mut sql, directory.path(), options.rounds).await?;
     report.say(format!("{SMALL} citizens, {RELATIONS} relations; medians of {} rounds, ms.", options.rounds));
-    report.table(&["", "Tarmac", "plain", "ratio", "aiohttp"], &table)?;
+    report.table(&HEAD, &table)?;
     report.say(format!("The same changes over {CONNECTIONS} connections; changes a second."));
-    report
-        .table(&["", "Tarmac", "plain", "ratio", "aiohttp"], &many(&tarmac, &database.url, import).await?)?;
+    report.table(&HEAD, &many(&tarmac, &database.url, import).await?)?;
 
     let file = directory.path().join("citizens.csv");
     fixtures::citizens(options.rows, &file)?;
@@ -70,7 +70,7 @@ async fn main() -> Outcome<()> {
         options.rows,
         tarmac.memory_mb("VmHWM")?
     ));
-    report.table(&["", "Tarmac", "plain", "ratio", "aiohttp"], &table)?;
+    report.table(&HEAD, &table)?;
     report.finish(Some(&settings::of(&mut sql).await?))
 }
 
@@ -228,33 +228,7 @@ async fn small(
         },
     )
     .await?;
-    compare(
-        table,
-        "GET birthdays",
-        rounds,
-        Some(6.4),
-        async |_| get(tarmac, &format!("{path}/citizens/birthdays")).await,
-        async |_| query(sql, &birthdays(import)).await,
-    )
-    .await?;
-    compare(
-        table,
-        "GET percentiles",
-        rounds,
-        Some(5.4),
-        async |_| get(tarmac, &format!("{path}/towns/stat/percentile/age")).await,
-        async |_| query(sql, &percentiles(import)).await,
-    )
-    .await?;
-    compare(
-        table,
-        "GET demand",
-        rounds,
-        None,
-        async |_| get(tarmac, &format!("{path}/towns/stat/demand")).await,
-        async |_| query(sql, &demand(import)).await,
-    )
-    .await?;
+    statistics(table, tarmac, sql, import, rounds, [Some(6.4), Some(5.4), None]).await?;
     compare(
         table,
         "PATCH a field",
@@ -356,6 +330,34 @@ async fn rate(change: impl AsyncFn(usize) -> Outcome<Duration>) -> Outcome<f64> 
     Ok(CHANGES as f64 / started.elapsed().as_secs_f64())
 }
 
+/// Birthdays, percentiles and demand of an import.
+async fn statistics(
+    table: &mut Vec<Vec<String>>,
+    tarmac: &Tarmac,
+    sql: &mut PgConnection,
+    import: i64,
+    rounds: usize,
+    aiohttp: [Option<f64>; 3],
+) -> Outcome<()> {
+    let operations = [
+        ("GET birthdays", "citizens/birthdays", birthdays(import)),
+        ("GET percentiles", "towns/stat/percentile/age", percentiles(import)),
+        ("GET demand", "towns/stat/demand", demand(import)),
+    ];
+    for ((name, path, plain), aiohttp) in operations.iter().zip(aiohttp) {
+        compare(
+            table,
+            name,
+            rounds,
+            aiohttp,
+            async |_| get(tarmac, &format!("/imports/{import}/{path}")).await,
+            async |_| query(sql, plain).await,
+        )
+        .await?;
+    }
+    Ok(())
+}
+
 async fn large(
     table: &mut Vec<Vec<String>>,
     tarmac: &Tarmac,
@@ -365,33 +367,7 @@ async fn large(
 ) -> Outcome<()> {
     let import: i64 = sqlx::query_scalar("select max(id) from imports").fetch_one(&mut *sql).await?;
     let path = format!("/imports/{import}");
-    compare(
-        table,
-        "GET birthdays",
-        3,
-        None,
-        async |_| get(tarmac, &format!("{path}/citizens/birthdays")).await,
-        async |_| query(sql, &birthdays(import)).await,
-    )
-    .await?;
-    compare(
-        table,
-        "GET percentiles",
-        3,
-        None,
-        async |_| get(tarmac, &format!("{path}/towns/stat/percentile/age")).await,
-        async |_| query(sql, &percentiles(import)).await,
-    )
-    .await?;
-    compare(
-        table,
-        "GET demand",
-        3,
-        None,
-        async |_| get(tarmac, &format!("{path}/towns/stat/demand")).await,
-        async |_| query(sql, &demand(import)).await,
-    )
-    .await?;
+    statistics(table, tarmac, sql, import, 3, [None; 3]).await?;
     let exported = directory.join("exported.csv");
     compare(
         table,

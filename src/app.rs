@@ -232,7 +232,7 @@ pub async fn work_at(
     let port = Port::open(&config, address).await?;
     let parts = Parts::build(config, shown.lost.clone(), &stop).await?;
     let worker = parts.start_worker(&stop);
-    let endpoint = api::watching(parts.context(clock, shown, &stop, port.address));
+    let endpoint = api::watching_endpoint(parts.context(clock, shown, &stop, port.address));
     bound(port.address);
     let watched = port.serve(endpoint, &parts.config, &stop).await;
     worker.wait().await;

@@ -118,10 +118,11 @@ type Resources = (
     docs::Docs,
     problems::Problems,
     consumers::Consumers,
-    health::Health,
-    metrics::Metrics,
-    logs::Logs,
+    Watching,
 );
+
+/// What a process can be watched by.
+type Watching = (health::Health, metrics::Metrics, logs::Logs);
 
 fn resources(context: Context, requests: metrics::Requests) -> Resources {
     let own = || context.clone();
@@ -139,9 +140,15 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
         docs::Docs,
         problems::Problems,
         consumers::Consumers { context: own() },
-        health::Health { context: own() },
-        metrics::Metrics { context: own(), requests },
-        logs::Logs { context: own() },
+        watching(own(), requests),
+    )
+}
+
+fn watching(context: Context, requests: metrics::Requests) -> Watching {
+    (
+        health::Health { context: context.clone() },
+        metrics::Metrics { context: context.clone(), requests },
+        logs::Logs { context },
     )
 }
 
@@ -152,15 +159,9 @@ pub fn endpoint(context: Context) -> impl Endpoint<Output = Response> {
 }
 
 /// What a process can be watched by, and nothing else.
-pub fn watching(context: Context) -> impl Endpoint<Output = Response> {
+pub fn watching_endpoint(context: Context) -> impl Endpoint<Output = Response> {
     let requests = metrics::Requests::new();
-    let own = || context.clone();
-    let resources = (
-        health::Health { context: own() },
-        metrics::Metrics { context: own(), requests: requests.clone() },
-        logs::Logs { context: own() },
-    );
-    endpoint_of(resources, context, requests)
+    endpoint_of(watching(context.clone(), requests.clone()), context, requests)
 }
 
 fn endpoint_of<T: OpenApi>(

@@ -157,26 +157,20 @@ impl Splitter {
             return Ok(Head::Incomplete);
         }
         self.drop_line_breaks();
-        let start = self.skip_line_breaks(0);
-        if start == self.bytes.len() {
+        if self.bytes.is_empty() {
             return Ok(if self.ended { Head::None } else { Head::Incomplete });
         }
-        Ok(match self.scan(start) {
-            Scan::Complete { content, .. } if content - start > self.limits.record_bytes => Head::Broken,
-            Scan::Complete { content, .. } => {
-                Head::Record(Bytes::copy_from_slice(&self.bytes[start..content]))
-            }
-            Scan::Incomplete { content } if self.ended || content - start > self.limits.record_bytes => {
-                Head::Broken
-            }
+        Ok(match self.scan(0) {
+            Scan::Complete { content, .. } if content > self.limits.record_bytes => Head::Broken,
+            Scan::Complete { content, .. } => Head::Record(Bytes::copy_from_slice(&self.bytes[..content])),
+            Scan::Incomplete { content } if self.ended || content > self.limits.record_bytes => Head::Broken,
             Scan::Incomplete { .. } => Head::Incomplete,
         })
     }
 
-    /// Leaves the first record out of the chunks: it is the header.
+    /// Leaves the first record, which [`head`](Self::head) gave, out of the chunks: it is the header.
     pub fn skip_head(&mut self) {
-        let start = self.skip_line_breaks(0);
-        if let Scan::Complete { next, .. } = self.scan(start) {
+        if let Scan::Complete { next, .. } = self.scan(0) {
             self.consume(next);
         }
     }

@@ -4,7 +4,6 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod silent;
 mod support;
 
 mod airports;
@@ -45,6 +44,7 @@ mod rejects;
 mod requests;
 mod restore;
 mod retention;
+mod silent;
 mod traces;
 mod transport;
 mod upgrade;

@@ -387,18 +387,19 @@ impl Task {
     }
 
     fn commit(&mut self) {
-        if let Some(positions) = self.positions() {
+        let begun = self.positions().map(|positions| {
             let begun = self.consumer.commit(&positions, CommitMode::Async);
-            let mut shared = locked(&self.shared);
-            match begun {
-                Ok(()) => shared.committing += 1,
-                Err(error) => {
-                    tracing::warn!(%error, "offsets cannot be committed");
-                    shared.uncommitted(&positions);
-                }
+            (begun, positions)
+        });
+        let mut shared = locked(&self.shared);
+        match begun {
+            Some((Ok(()), _)) => shared.committing += 1,
+            Some((Err(error), positions)) => {
+                tracing::warn!(%error, "offsets cannot be committed");
+                shared.uncommitted(&positions);
             }
+            None => {}
         }
-        let shared = locked(&self.shared);
         let again = shared.committing > 0 || shared.progress.has_positions();
         self.commit_at = again.then(|| Instant::now() + COMMIT_AGAIN);
     }

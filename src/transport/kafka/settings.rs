@@ -89,7 +89,7 @@ impl Settings {
             .set("topic.metadata.refresh.interval.ms", "10000")
             // Fetched ahead, and so in memory: a few chunks.
             .set("queued.max.messages.kbytes", "4096")
-            // With that much fetched, the next fetch waits until it is looked for again; what is there is loaded within that.
+            // How often it is looked whether there is room again. By default once a second, and loaders would wait for that.
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.max.bytes", self.message_bytes.max(4 << 20).to_string());
         overlay(client, &self.kafka.consumer)
