@@ -18,7 +18,9 @@ use crate::transport::{Chunk, Publisher, TransportError};
 
 /// How long a transaction may take to begin or to end: as long as the broker waits for it, and a little more.
 const PATIENCE: Duration = Duration::from_secs(35);
-/// How often to look for answers: every look takes as long.
+/// Answers of a broker to wait for at most before transactions can begin: two are enough, unless brokers come and go.
+const CONNECTIONS: usize = 4;
+/// How often to look for answers.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Publishes the chunks of one import. Its producer is made with the first batch, and made anew after any error: nobody
@@ -48,7 +50,7 @@ impl KafkaPublisher {
         blocking(move || {
             let producer = settings.create_with_context(voice.clone()).map_err(KafkaFailure::properties)?;
             let producer = ChunkProducer { producer, voice, topic, partitions };
-            let begun = producer.producer.init_transactions(PATIENCE);
+            let begun = producer.connect().and_then(|()| producer.producer.init_transactions(PATIENCE));
             // Why it took too long is told only to who asks.
             producer.producer.poll(Duration::ZERO);
             begun.map_err(producer.voice.explain("beginning to publish"))?;
@@ -90,6 +92,18 @@ struct ChunkProducer {
 }
 
 impl ChunkProducer {
+    /// Asks until a broker answers that has an id. The connection by which a client learns of the brokers has none, and ends
+    /// then; looking for the coordinator of transactions while there is no other, librdkafka pauses for half a second.
+    fn connect(&self) -> Result<(), KafkaError> {
+        for _ in 0..CONNECTIONS {
+            let answer = self.producer.client().fetch_metadata(Some(&self.topic), PATIENCE)?;
+            if answer.orig_broker_id() >= 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn publish(&self, chunks: &[(Chunk, Bytes)]) -> Result<(), KafkaFailure> {
         let published = self.transact(chunks);
         if published.is_err() {
@@ -116,8 +130,14 @@ impl ChunkProducer {
     fn deliver(&self) {
         let deadline = Instant::now() + PATIENCE;
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.producer.poll(LOOK);
+            self.look();
         }
+    }
+
+    /// Takes in answers after a moment. The client can wait for them by itself, but spins through the last millisecond.
+    fn look(&self) {
+        std::thread::sleep(LOOK);
+        self.producer.poll(Duration::ZERO);
     }
 
     /// Hands a message to the client; waits while its queue is full.
@@ -140,7 +160,7 @@ impl ChunkProducer {
                 }
                 sent => return sent.map_err(|(error, _)| error),
             };
-            self.producer.poll(LOOK);
+            self.look();
         }
     }
 }
