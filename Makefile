@@ -25,7 +25,7 @@ chaos: ## Break things in the middle of imports, at more moments than `make test
 	@TARMAC_TEST_SEEDS=$${TARMAC_TEST_SEEDS:-5} TARMAC_TEST_ROWS=$${TARMAC_TEST_ROWS:-20000} \
 		TARMAC_TEST_CITIZENS=$${TARMAC_TEST_CITIZENS:-1000000} dev/test --test it -- --nocapture chaos:: kill
 
-check: ## Lint the scripts and the code, compare the API document with it and with the released one, test the alerts
+check: ## Lint scripts and code, compare the API document with the code and the released one, test the alerts, count instructions
 	@dev/check
 
 audit: ## Look into the dependencies: known vulnerabilities, licences, sources, bans

@@ -185,7 +185,8 @@ fn send(producer: &BaseProducer, topic: &str, message: &[u8]) -> Outcome<()> {
 /// Waits for the broker's answers, as closely as Tarmac does: to flush would look every 100 ms only.
 fn delivered(producer: &BaseProducer) {
     while producer.in_flight_count() > 0 {
-        producer.poll(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(1));
+        producer.poll(Duration::ZERO);
     }
 }
 
