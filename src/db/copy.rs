@@ -86,8 +86,7 @@ impl CopyBuffer {
 
     /// A `bigint`.
     pub fn put_i64(&mut self, value: i64) {
-        self.bytes.extend_from_slice(&8_i32.to_be_bytes());
-        self.bytes.extend_from_slice(&value.to_be_bytes());
+        self.put_eight(value.to_be_bytes());
     }
 
     /// An `integer`.
@@ -118,8 +117,14 @@ impl CopyBuffer {
 
     /// A `double precision`.
     pub fn put_f64(&mut self, value: f64) {
-        self.bytes.extend_from_slice(&8_i32.to_be_bytes());
-        self.bytes.extend_from_slice(&value.to_be_bytes());
+        self.put_eight(value.to_be_bytes());
+    }
+
+    /// What most values are, with their length in one go.
+    fn put_eight(&mut self, value: [u8; 8]) {
+        let mut bytes = [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        bytes[4..].copy_from_slice(&value);
+        self.bytes.extend_from_slice(&bytes);
     }
 
     /// Sends the complete rows; `target` is a table with its columns, `airports (id, name)`. They may be sent again.

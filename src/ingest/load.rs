@@ -176,12 +176,16 @@ impl Format {
             faults.push(ColumnFault { column: None, fault: Fault::new("field_count", message), value: None });
             return relations;
         }
+        // All fields at once, which is cheaper; where that fails, whichever is to blame fails by itself.
+        let text = std::str::from_utf8(record.as_slice()).ok();
         for (place, (column, field)) in self.dataset.columns.iter().zip(&self.fields).enumerate() {
-            let Some(field) = field.and_then(|field| record.get(field)) else {
+            let Some(range) = field.and_then(|field| record.range(field)) else {
                 copy.put_null();
                 continue;
             };
-            let value = match std::str::from_utf8(field) {
+            let field = &record.as_slice()[range.clone()];
+            let valid = text.and_then(|text| text.get(range)).map_or_else(|| std::str::from_utf8(field), Ok);
+            let value = match valid {
                 Ok(text) => column.parse(text, &self.dialect.null, self.today),
                 Err(_) => Err(Fault::new("invalid_utf8", format!("{} is not UTF-8", column.name))),
             };
