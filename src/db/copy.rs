@@ -17,6 +17,8 @@ const FIRST_INDEX: i32 = 1;
 const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day that exists");
 /// Bytes a [`CopyStream`] collects before it sends them.
 const PIECE_BYTES: usize = 1 << 20;
+/// Bytes of a message of copied rows.
+const MESSAGE_BYTES: usize = 64 << 10;
 
 /// Rows on their way into one table. Every row must get exactly the columns it was opened for.
 #[derive(Debug)]
@@ -137,10 +139,18 @@ impl CopyBuffer {
         let failed = || DbError::during("copying rows");
         let statement = format!("{ROWS_IN_HAND} copy {target} from stdin (format binary)");
         let mut copy = connection.copy_in_raw(&statement).await.map_err(failed())?;
-        copy.send(self.bytes.as_slice()).await.map_err(failed())?;
+        send(&mut copy, &self.bytes).await.map_err(failed())?;
         copy.finish().await.map_err(failed())?;
         Ok(())
     }
+}
+
+/// Sends bytes as messages of a moderate size: client and server hold a whole message in memory.
+async fn send(copy: &mut PgCopyIn<&mut PgConnection>, bytes: &[u8]) -> sqlx::Result<()> {
+    for message in bytes.chunks(MESSAGE_BYTES) {
+        copy.send(message).await?;
+    }
+    Ok(())
 }
 
 /// Rows that are sent while they are being written: memory does not grow with their number.
@@ -182,7 +192,7 @@ impl<'c> CopyStream<'c> {
 
     async fn send(&mut self) -> Result<(), DbError> {
         self.buffer.bytes.truncate(self.buffer.row_start);
-        self.copy.send(self.buffer.bytes.as_slice()).await.map_err(DbError::during("copying rows"))?;
+        send(&mut self.copy, &self.buffer.bytes).await.map_err(DbError::during("copying rows"))?;
         self.buffer.bytes.clear();
         self.buffer.row_start = 0;
         Ok(())

@@ -118,7 +118,7 @@ impl Format {
         };
         let columns = i16::try_from(self.dataset.columns.len() + own).unwrap_or(i16::MAX);
         let mut checked = Checked {
-            copy: CopyBuffer::new(columns, bytes.len() * 3 / 2),
+            copy: CopyBuffer::new(columns, bytes.len() * 2),
             rejects: Vec::new(),
             rows_read: 0,
             unpaired: 0,
