@@ -37,8 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const HELD_MOST: usize = 16;
 /// Offsets are committed together, this long after the first of them could be.
 const COMMIT_AFTER: Duration = Duration::from_millis(200);
-/// Whether that worked is looked at after so long: what was not committed is offered again.
-const COMMIT_AGAIN: Duration = Duration::from_secs(2);
+/// What could not be committed is tried again after so long.
+const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 /// A dead letter that cannot be written is tried again.
 const BURY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -80,6 +80,7 @@ pub(super) async fn join(kafka: &Kafka, by: &str, shares: &Shares) -> Result<Mem
         out: HashMap::new(),
         receipts: 0,
         burying: JoinSet::new(),
+        committing: JoinSet::new(),
         behind_since: None,
         commit_at: None,
     };
@@ -91,18 +92,6 @@ pub(super) async fn join(kafka: &Kafka, by: &str, shares: &Shares) -> Result<Mem
 struct Shared {
     progress: Progress,
     paused: bool,
-    /// Commits that were begun, and whose end is not known.
-    committing: usize,
-}
-
-impl Shared {
-    fn uncommitted(&mut self, offsets: &TopicPartitionList) {
-        for offset in offsets.elements() {
-            if let Offset::Offset(position) = offset.offset() {
-                self.progress.uncommitted(offset.partition(), position);
-            }
-        }
-    }
 }
 
 struct Context {
@@ -168,15 +157,6 @@ impl ConsumerContext for Context {
             tracing::debug!(by = self.by, partitions = ?numbers(partitions), "partitions come");
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let mut shared = locked(&self.shared);
-        shared.committing = shared.committing.saturating_sub(1);
-        if let Err(error) = result {
-            tracing::warn!(by = self.by, %error, "offsets were not committed");
-            shared.uncommitted(offsets);
-        }
-    }
 }
 
 fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
@@ -211,6 +191,9 @@ struct Task {
     out: HashMap<u64, Pending>,
     receipts: u64,
     burying: JoinSet<Place>,
+    /// The commit that is under way, and the positions it is about. One that waits for its end, on a thread of its own: how an asynchronous
+    /// one ended, rust-rdkafka does not tell.
+    committing: JoinSet<(TopicPartitionList, KafkaResult<()>)>,
     /// Since when a chunk waits for the loader.
     behind_since: Option<Instant>,
     /// When to commit offsets, if there are some to commit.
@@ -264,7 +247,12 @@ impl Task {
                         self.done(place);
                     }
                 }
-                () = at(self.commit_at) => self.commit(),
+                () = at(self.commit_at), if self.committing.is_empty() => self.commit(),
+                Some(ended) = self.committing.join_next() => {
+                    if let Ok((positions, Err(error))) = ended {
+                        self.offer_again(&positions, &error);
+                    }
+                }
             }
         }
         drop(consumer);
@@ -387,25 +375,41 @@ impl Task {
     }
 
     fn commit(&mut self) {
-        let begun = self.positions().map(|positions| {
-            let begun = self.consumer.commit(&positions, CommitMode::Async);
-            (begun, positions)
-        });
-        let mut shared = locked(&self.shared);
-        match begun {
-            Some((Ok(()), _)) => shared.committing += 1,
-            Some((Err(error), positions)) => {
-                tracing::warn!(%error, "offsets cannot be committed");
-                shared.uncommitted(&positions);
-            }
-            None => {}
+        self.commit_at = None;
+        if let Some(positions) = self.positions() {
+            let consumer = Arc::clone(&self.consumer);
+            self.committing.spawn_blocking(move || {
+                let committed = consumer.commit(&positions, CommitMode::Sync);
+                (positions, committed)
+            });
         }
-        let again = shared.committing > 0 || shared.progress.has_positions();
-        self.commit_at = again.then(|| Instant::now() + COMMIT_AGAIN);
+    }
+
+    /// Of a commit that failed, what is still this consumer's is committed with the next one.
+    fn offer_again(&mut self, positions: &TopicPartitionList, error: &KafkaError) {
+        if is_rebalance(error) {
+            tracing::debug!(%error, "offsets were not committed");
+        } else {
+            tracing::warn!(%error, "offsets were not committed");
+        }
+        let mut shared = locked(&self.shared);
+        for position in positions.elements() {
+            if let Offset::Offset(offset) = position.offset() {
+                shared.progress.uncommitted(position.partition(), offset);
+            }
+        }
+        if shared.progress.has_positions() {
+            self.commit_at = Some(Instant::now() + COMMIT_AGAIN);
+        }
     }
 
     /// Commits what is dealt with and leaves the group.
-    async fn end(self) {
+    async fn end(mut self) {
+        while let Some(ended) = self.committing.join_next().await {
+            if let Ok((positions, Err(error))) = ended {
+                self.offer_again(&positions, &error);
+            }
+        }
         let positions = self.positions();
         let Self { consumer, .. } = self;
         let left = blocking(move || {
@@ -422,6 +426,14 @@ impl Task {
             tracing::debug!(%error, "did not wait for a consumer to leave its group");
         }
     }
+}
+
+/// Whether the group was changing: its members' commits are refused until they have joined again.
+fn is_rebalance(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::RebalanceInProgress | Code::IllegalGeneration | Code::UnknownMemberId)
+    )
 }
 
 /// Whether the consumer is of no use any more. What passes librdkafka retries by itself.

@@ -72,7 +72,7 @@ async fn the_whole_topic_is_read_again(mut world: World) {
     topics.replay().await;
     assert!(topics.committed().await.iter().all(|position| *position == 0));
     let service = world.launch.start();
-    until("everything was read again", || async {
+    until(format!("every partition was read up to {before:?} again"), || async {
         let again = topics.committed().await;
         again.iter().zip(&before).all(|(again, before)| again >= before).then_some(())
     })
