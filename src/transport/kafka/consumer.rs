@@ -191,8 +191,8 @@ struct Task {
     out: HashMap<u64, Pending>,
     receipts: u64,
     burying: JoinSet<Place>,
-    /// The commit that is under way, and the positions it is about. One that waits for its end, on a thread of its own: how an asynchronous
-    /// one ended, rust-rdkafka does not tell.
+    /// The commit that is under way, and the positions it is about. It waits for its end, on a thread of its own: how an asynchronous
+    /// one ended, rust-rdkafka does not tell (<https://github.com/fede1024/rust-rdkafka/issues/856>).
     committing: JoinSet<(TopicPartitionList, KafkaResult<()>)>,
     /// Since when a chunk waits for the loader.
     behind_since: Option<Instant>,
