@@ -403,20 +403,20 @@ impl Task {
         }
     }
 
-    /// Commits what is dealt with and leaves the group.
+    /// Commits what is dealt with and leaves the group. What is not committed comes once more, elsewhere, and the ledger knows it:
+    /// after a commit that failed no other is tried, since each may take as long as the broker is away.
     async fn end(mut self) {
+        let mut positions = self.positions();
         while let Some(ended) = self.committing.join_next().await {
-            if let Ok((positions, Err(error))) = ended {
-                self.offer_again(&positions, &error);
+            if !matches!(ended, Ok((_, Ok(())))) {
+                positions = None;
             }
         }
-        let positions = self.positions();
         let Self { consumer, .. } = self;
         let left = blocking(move || {
             if let Some(positions) = positions
                 && let Err(error) = consumer.commit(&positions, CommitMode::Sync)
             {
-                // They come once more, elsewhere, and the ledger knows them.
                 tracing::warn!(%error, "the last offsets were not committed");
             }
             drop(consumer);
