@@ -36,8 +36,9 @@ impl World {
         let archive = tempfile::tempdir().expect("a temporary directory can be made");
         let launch = Launch::new(&database.url, archive.path()).with(&[
             ("ingest.chunk_rows", &CHUNK_ROWS.to_string()),
-            // A restarted service waits this long for its own past.
-            ("worker.lease_ms", "1000"),
+            // A restarted service waits this long for its own past. On a busy machine who leads a large file must not lose it
+            // again before it is read as far as before.
+            ("worker.lease_ms", "3000"),
         ]);
         Self { database, _archive: archive, launch }
     }
