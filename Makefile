@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run run-kafka stop test test-deploy chaos check audit conformance collection bless bench profile instructions overload fuzz build clean
+.PHONY: help run run-kafka stop test test-deploy chaos check audit conformance collection bless bench instructions overload fuzz build clean
 
 help: ## List the targets
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,9 +42,6 @@ bless: ## Write the API document anew from the code
 
 bench: ## Measure beside what one would use instead, and write docs/BENCHMARKS.md; about half an hour
 	@dev/bench
-
-profile: ## Draw where the processors' time of an import goes, into docs/ (root)
-	@dev/profile
 
 instructions: ## Compare how many instructions checking a file takes with benches/instructions.txt
 	@dev/instructions
