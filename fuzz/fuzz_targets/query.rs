@@ -8,6 +8,11 @@ use tarmac::{app, clock::Clock, config::Config, log::Shown};
 use tokio::{runtime::Runtime, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
+/// There to be found.
+const AIRPORT: &str =
+    r#"{"name":"Tegel Airport","city":"Berlin","country":"Germany","latitude":52.5597,"longitude":13.2877}"#;
+/// The first import, which is complete when it is answered.
+const CITIZENS: &str = include_str!("../../fixtures/citizens/import.json");
 /// What is read with parameters; the last two take what follows as an identifier.
 const PATHS: &[&str] = &[
     "/airports?",
@@ -49,8 +54,20 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
         });
     runtime.spawn(async { panic!("the service ended: {:?}", serving.await) });
     let address = runtime.block_on(address).expect("the service starts");
-    Service { runtime, client: reqwest::Client::new(), url: format!("http://{address}") }
+    let service = Service { runtime, client: reqwest::Client::new(), url: format!("http://{address}") };
+    service.create("/airports", AIRPORT);
+    service.create("/imports", CITIZENS);
+    service
 });
+
+impl Service {
+    fn create(&self, path: &str, body: &'static str) {
+        let request =
+            self.client.post(format!("{}{path}", self.url)).header("Content-Type", "application/json");
+        let answer = self.runtime.block_on(request.body(body).send()).expect("the service answers");
+        assert_eq!(answer.status(), 201, "{path}");
+    }
+}
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (path, query) = input;

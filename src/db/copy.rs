@@ -15,9 +15,7 @@ const BIGINT_OID: i32 = 20;
 const FIRST_INDEX: i32 = 1;
 /// PostgreSQL counts days from here.
 const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day that exists");
-/// Bytes a [`CopyStream`] collects before it sends them.
-const PIECE_BYTES: usize = 1 << 20;
-/// Bytes of a message of copied rows.
+/// Bytes of a message of copied rows: client and server hold a whole message in memory.
 const MESSAGE_BYTES: usize = 64 << 10;
 
 /// Rows on their way into one table. Every row must get exactly the columns it was opened for.
@@ -139,18 +137,12 @@ impl CopyBuffer {
         let failed = || DbError::during("copying rows");
         let statement = format!("{ROWS_IN_HAND} copy {target} from stdin (format binary)");
         let mut copy = connection.copy_in_raw(&statement).await.map_err(failed())?;
-        send(&mut copy, &self.bytes).await.map_err(failed())?;
+        for message in self.bytes.chunks(MESSAGE_BYTES) {
+            copy.send(message).await.map_err(failed())?;
+        }
         copy.finish().await.map_err(failed())?;
         Ok(())
     }
-}
-
-/// Sends bytes as messages of a moderate size: client and server hold a whole message in memory.
-async fn send(copy: &mut PgCopyIn<&mut PgConnection>, bytes: &[u8]) -> sqlx::Result<()> {
-    for message in bytes.chunks(MESSAGE_BYTES) {
-        copy.send(message).await?;
-    }
-    Ok(())
 }
 
 /// Rows that are sent while they are being written: memory does not grow with their number.
@@ -164,7 +156,7 @@ impl<'c> CopyStream<'c> {
     pub async fn open(connection: &'c mut PgConnection, target: &str, columns: i16) -> Result<Self, DbError> {
         let statement = format!("copy {target} from stdin (format binary)");
         let copy = connection.copy_in_raw(&statement).await.map_err(DbError::during("copying rows"))?;
-        Ok(Self { copy, buffer: CopyBuffer::new(columns, PIECE_BYTES) })
+        Ok(Self { copy, buffer: CopyBuffer::new(columns, MESSAGE_BYTES) })
     }
 
     /// Opens a row; the caller puts its columns and ends it.
@@ -173,9 +165,9 @@ impl<'c> CopyStream<'c> {
         &mut self.buffer
     }
 
-    /// Sends the complete rows when there are enough of them.
+    /// Sends the complete rows when there are enough of them for a message.
     pub async fn send_full(&mut self) -> Result<(), DbError> {
-        if self.buffer.bytes.len() >= PIECE_BYTES {
+        if self.buffer.bytes.len() >= MESSAGE_BYTES {
             self.send().await?;
         }
         Ok(())
@@ -192,7 +184,7 @@ impl<'c> CopyStream<'c> {
 
     async fn send(&mut self) -> Result<(), DbError> {
         self.buffer.bytes.truncate(self.buffer.row_start);
-        send(&mut self.copy, &self.buffer.bytes).await.map_err(DbError::during("copying rows"))?;
+        self.copy.send(self.buffer.bytes.as_slice()).await.map_err(DbError::during("copying rows"))?;
         self.buffer.bytes.clear();
         self.buffer.row_start = 0;
         Ok(())
