@@ -30,6 +30,9 @@ pub enum KafkaFailure {
     /// User or password are wrong, or the broker asks for some and there are none.
     #[error("Kafka refuses the credentials")]
     Credentials(#[source] Cause),
+    /// Its certificate is not trusted, or not that of the host, or it does not speak TLS, or asks for a certificate.
+    #[error("the connection to Kafka cannot be secured")]
+    Tls(#[source] Cause),
     /// A topic is not as it must be.
     #[error("{0}")]
     Topic(String),
@@ -99,6 +102,7 @@ impl Voice {
                 Some((Code::Authentication | Code::SaslAuthenticationFailed, reason)) => {
                     KafkaFailure::Credentials(Cause { reason, source })
                 }
+                Some((Code::SSL, reason)) => KafkaFailure::Tls(Cause { reason, source }),
                 Some((_, reason)) if is_silence(code) => KafkaFailure::Away(Cause { reason, source }),
                 None if is_silence(code) => {
                     KafkaFailure::Away(Cause { reason: "the time is up".to_owned(), source })
@@ -149,8 +153,9 @@ impl ClientContext for Voice {
         if let Some(code) = code_of(&error) {
             let mut last = self.last();
             // That the broker then hangs up, and no other is left, adds nothing.
-            let explained = matches!(*last, Some((Code::Authentication, _))) && code != Code::Authentication;
-            if !explained {
+            let explains = |code| matches!(code, Code::Authentication | Code::SSL);
+            let explained = last.as_ref().is_some_and(|(code, _)| explains(*code));
+            if explains(code) || !explained {
                 *last = Some((code, reason.to_owned()));
             }
         }
@@ -180,3 +185,29 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 /// How long to wait for a broker's answer before telling that there is none.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(said: &[(Code, &str)]) -> String {
+        let voice = Voice::default();
+        for (code, reason) in said {
+            voice.error(KafkaError::Global(*code), reason);
+        }
+        let failure = voice.explain("asking")(KafkaError::MetadataFetch(Code::BrokerTransportFailure));
+        let source = std::error::Error::source(&failure).expect("there is a cause");
+        format!("{failure}: {source}")
+    }
+
+    #[test]
+    fn what_made_a_broker_hang_up_is_told_and_not_that_it_did() {
+        let down = (Code::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(told(&[down]), "no Kafka broker answers: 1/1 brokers are down");
+        let refused = (Code::Authentication, "wrong password");
+        assert_eq!(told(&[refused, down]), "Kafka refuses the credentials: wrong password");
+        let untrusted = (Code::SSL, "certificate verify failed");
+        let secured = "the connection to Kafka cannot be secured: certificate verify failed";
+        assert_eq!(told(&[down, untrusted, down]), secured);
+    }
+}
