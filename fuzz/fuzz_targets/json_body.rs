@@ -3,7 +3,10 @@
 
 use chrono::NaiveDate;
 use libfuzzer_sys::fuzz_target;
-use tarmac::datasets::citizen::body::{Faults, read_import, read_patch};
+use tarmac::datasets::citizen::{
+    body::{read_import, read_patch},
+    faults::Faults,
+};
 
 fuzz_target!(|body: &[u8]| {
     let today = NaiveDate::from_ymd_opt(2026, 1, 1).expect("a day that exists");

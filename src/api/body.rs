@@ -1,10 +1,10 @@
 //! JSON bodies. In: one media type, a size limit while reading, no duplicate names, every violation reported with its
 //! JSON Pointer. Out: `application/json`.
 
-use std::{fmt, io, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 use poem::{
     Body, IntoResponse, Request, RequestBody, Response,
     http::{HeaderName, header},
@@ -21,7 +21,6 @@ use serde_json::{Map, Value};
 use super::{
     limits::Memory,
     problem::{Invalid, Problem, TooLarge, UnsupportedMediaType, Violation},
-    stream::in_current_span,
 };
 use crate::config::Config;
 
@@ -56,11 +55,6 @@ impl<T: ToJSON> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         Response::builder().content_type(JSON).body(self.0.to_json_string())
     }
-}
-
-/// An answer that is read and sent piece by piece. A fault on the way ends it early, so that the client sees it is cut off.
-pub(crate) fn streamed(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
-    Body::from_bytes_stream(in_current_span(pieces))
 }
 
 /// A body's type: its schema by [`Type`], its rules here.

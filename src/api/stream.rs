@@ -14,7 +14,7 @@ use poem_openapi::{
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
-use super::{body::streamed, problem::Internal};
+use super::problem::Internal;
 use crate::{config::Config, db::DbError, refusal};
 
 /// Bytes of a piece.
@@ -101,6 +101,11 @@ async fn send<R>(
     // As above: who has gone away needs no end.
     let _ = pieces.send_timeout(Ok(out.into()), patience).await;
     Ok(())
+}
+
+/// An answer that is read and sent piece by piece. A fault on the way ends it early, so that the client sees it is cut off.
+pub(crate) fn streamed(pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+    Body::from_bytes_stream(in_current_span(pieces))
 }
 
 /// The stream, polled within the span that is current now: answers are sent after the request's own has been left.

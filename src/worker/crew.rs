@@ -3,14 +3,17 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{Worker, loading};
+use super::{
+    Worker,
+    loading::{self, Counted, Gauge},
+};
 use crate::{
     db::{
         DbError,
@@ -24,37 +27,6 @@ use crate::{
 const BEAT: Duration = Duration::from_secs(1);
 /// What throughput is measured over.
 const WINDOW: Duration = Duration::from_secs(10);
-
-/// What a loader counts.
-#[derive(Debug, Default)]
-pub(super) struct Gauge(Mutex<Counted>);
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Counted {
-    import_id: Option<i64>,
-    chunks: i64,
-    bytes: i64,
-}
-
-impl Gauge {
-    fn counted(&self) -> std::sync::MutexGuard<'_, Counted> {
-        // Numbers are whole whatever happened to their writer.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A chunk of this import has come.
-    pub(super) fn begin(&self, import_id: i64) {
-        self.counted().import_id = Some(import_id);
-    }
-
-    /// It is dealt with, for now or for good.
-    pub(super) fn end(&self, chunks: i64, bytes: u64) {
-        let mut counted = self.counted();
-        counted.import_id = None;
-        counted.chunks += chunks;
-        counted.bytes += i64::try_from(bytes).unwrap_or(0);
-    }
-}
 
 /// A consumer at work.
 struct Member {
@@ -79,7 +51,7 @@ impl Member {
     }
 
     fn report(&mut self) -> Report {
-        let Counted { import_id, chunks, bytes } = *self.gauge.counted();
+        let Counted { import_id, chunks, bytes } = self.gauge.read();
         let now = Instant::now();
         self.history.push_back((now, bytes));
         while self.history.len() > 2 && self.history[1].0 + WINDOW < now {

@@ -1,12 +1,12 @@
 //! A loader: takes a chunk, stores it, acknowledges it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Worker, backoff, crew::Gauge, driving::explain};
+use super::{Worker, backoff, driving::explain};
 use crate::{
     failpoint,
     ingest::{
@@ -16,6 +16,45 @@ use crate::{
     meter::{Outcome, Phase},
     transport::{Delivery, Subscriber},
 };
+
+/// What a loader counts.
+#[derive(Debug, Default)]
+pub(super) struct Gauge(Mutex<Counted>);
+
+/// What it has counted so far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counted {
+    /// That of the chunk in hand.
+    pub(super) import_id: Option<i64>,
+    /// Those loaded.
+    pub(super) chunks: i64,
+    /// Of those.
+    pub(super) bytes: i64,
+}
+
+impl Gauge {
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        // Numbers are whole whatever happened to their writer.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn read(&self) -> Counted {
+        *self.counted()
+    }
+
+    /// A chunk of this import has come.
+    pub(super) fn begin(&self, import_id: i64) {
+        self.counted().import_id = Some(import_id);
+    }
+
+    /// It is dealt with, for now or for good.
+    pub(super) fn end(&self, chunks: i64, bytes: u64) {
+        let mut counted = self.counted();
+        counted.import_id = None;
+        counted.chunks += chunks;
+        counted.bytes += i64::try_from(bytes).unwrap_or(0);
+    }
+}
 
 pub(super) async fn run(
     worker: Worker,

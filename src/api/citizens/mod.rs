@@ -29,7 +29,7 @@ use super::{
     stream::StreamRefusal,
 };
 use crate::{
-    datasets::citizen::body::{self, Faults},
+    datasets::citizen::{body, faults::Faults},
     db::citizens::{self, NoAccess, PatchError, Range, ReadError, Snapshot, Unknown},
     refusal,
 };

@@ -7,10 +7,7 @@ use poem::Body;
 use poem_openapi::{ApiResponse, Object, payload::Binary, types::Example};
 
 use super::{
-    super::{
-        Context,
-        body::{Json, streamed},
-    },
+    super::{Context, body::Json, stream::streamed},
     PartRefusal,
 };
 use crate::{

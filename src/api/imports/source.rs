@@ -8,7 +8,7 @@ use poem::Body;
 use poem_openapi::{ApiResponse, payload::Binary};
 
 use super::{
-    super::{Context, body::streamed, problem::Unavailable},
+    super::{Context, problem::Unavailable, stream::streamed},
     PartRefusal,
 };
 use crate::{db::imports::Import, ingest::sealed};

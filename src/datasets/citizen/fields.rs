@@ -5,7 +5,7 @@ use serde::de::{MapAccess, SeqAccess};
 
 use super::{
     Citizen, CitizenPatch, DATASET,
-    body::{Faults, unknown_field},
+    faults::{Faults, unknown_field},
 };
 use crate::datasets::{
     Column, Fault, Kind, Value,

@@ -3,6 +3,7 @@
 
 pub mod ages;
 pub mod body;
+pub mod faults;
 mod fields;
 mod relations;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::body::Faults;
+use super::faults::Faults;
 use crate::datasets::Fault;
 
 /// Whether everything holds. Sorts everybody's relatives.

@@ -16,8 +16,8 @@ use rdkafka::{
     statistics::Statistics,
 };
 use tokio::{
-    sync::mpsc::{self, Sender, UnboundedReceiver},
-    task::JoinSet,
+    sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender},
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep_until},
 };
 use tracing::{Instrument, Span};
@@ -27,7 +27,6 @@ use super::{
     error::{ANSWER, Voice, blocking},
     message::Letter,
     progress::{Place, Progress},
-    subscriber::Member,
 };
 use crate::transport::{Chunk, Delivery, Partition, Shares};
 
@@ -48,6 +47,14 @@ pub(super) enum Command {
     Done(u64),
     Again(u64, Duration),
     Bury(u64, String),
+}
+
+/// A running consumer. It ends when the commands do.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) deliveries: Receiver<Result<Delivery, KafkaFailure>>,
+    pub(super) commands: UnboundedSender<Command>,
+    pub(super) task: JoinHandle<()>,
 }
 
 /// Joins the group. Returns as soon as the member runs; it may have no partitions yet.

@@ -4,14 +4,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::{
-    sync::mpsc::{Receiver, UnboundedSender},
-    task::JoinHandle,
-};
 
 use super::{
     Kafka, KafkaFailure,
-    consumer::{self, Command},
+    consumer::{self, Command, Member},
 };
 use crate::transport::{Delivery, Shares, Subscriber, TransportError};
 
@@ -22,14 +18,6 @@ pub(super) struct KafkaSubscriber {
     by: String,
     shares: Shares,
     member: Option<Member>,
-}
-
-/// A running consumer. It ends when the commands do.
-#[derive(Debug)]
-pub(super) struct Member {
-    pub(super) deliveries: Receiver<Result<Delivery, KafkaFailure>>,
-    pub(super) commands: UnboundedSender<Command>,
-    pub(super) task: JoinHandle<()>,
 }
 
 impl KafkaSubscriber {
