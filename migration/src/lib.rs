@@ -16,6 +16,7 @@ mod m20261121_000007_create_api_keys;
 mod m20261121_000008_create_consumers;
 mod m20261121_000009_add_traceparent;
 mod m20261121_000010_add_retention;
+mod m20261127_000011_create_citizen_segments;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000008_create_consumers::Migration),
             Box::new(m20261121_000009_add_traceparent::Migration),
             Box::new(m20261121_000010_add_retention::Migration),
+            Box::new(m20261127_000011_create_citizen_segments::Migration),
         ]
     }
 }

@@ -81,6 +81,7 @@ pub const DATASET: Dataset = Dataset {
     null: r"\N",
     load: Load::Staged,
     relation: None,
+    segments: None,
     merge: MERGE,
     undo: "delete from airports where import_id = $1 and version = 1",
     count_created: "select count(*) from airports where import_id = $1",

@@ -50,6 +50,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether its values are texts.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) | Kind::Verbatim { .. })
+    }
+
     /// The rule in words.
     pub(super) fn rule(self) -> String {
         match self {

@@ -34,6 +34,8 @@ pub struct Dataset {
     pub load: Load,
     /// The column that lists other rows of the file, by their numbers; whoever is listed lists back.
     pub relation: Option<Relation>,
+    /// What statistics read of its rows.
+    pub segments: Option<Segments>,
     /// How a loaded file becomes rows of the dataset's table.
     pub merge: &'static [Step],
     /// Removes the rows that import `$1` created and nobody changed since.
@@ -64,6 +66,18 @@ pub struct Relation {
     pub number: &'static str,
     /// A [`Kind::Integers`].
     pub list: &'static str,
+}
+
+/// Columns that are kept a second time, packed, of rows that are loaded directly. As long as nothing had to be merged, an import's
+/// segments together have all of its rows as they came.
+#[derive(Debug, Clone, Copy)]
+pub struct Segments {
+    /// With `import_id`, `segment_no`, `rows`, and a `bytea` for each of the columns.
+    pub table: &'static str,
+    /// The rows that are no longer as they came, by `import_id`; the database keeps it.
+    pub changed: &'static str,
+    /// In the dataset's order. Only texts may be null.
+    pub columns: &'static [&'static str],
 }
 
 /// One statement of a merge. They run in order, in the finishing transaction.

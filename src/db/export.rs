@@ -64,8 +64,25 @@ impl Export {
         Ok(())
     }
 
-    /// The rows of a query, of which the caller knows that it is safe.
-    pub fn rows(self, query: &str) -> impl Stream<Item = Result<Row, DbError>> + Send + 'static + use<> {
+    /// The rows of a query, of which the caller knows that it is safe. The snapshot ends with them.
+    pub fn rows(mut self, query: &str) -> impl Stream<Item = Result<Row, DbError>> + Send + 'static + use<> {
+        let query = query.to_owned();
+        try_stream! {
+            {
+                let mut rows = std::pin::pin!(self.read(&query));
+                while let Some(row) = rows.next().await {
+                    yield row?;
+                }
+            }
+            self.end_soon();
+        }
+    }
+
+    /// The same within the snapshot, which stays open.
+    pub fn read<'s>(
+        &'s mut self,
+        query: &str,
+    ) -> impl Stream<Item = Result<Row, DbError>> + Send + 's + use<'s> {
         let lines = self.copy(format!("copy ({query}) to stdout (format binary)"));
         try_stream! {
             let mut lines = std::pin::pin!(lines);
@@ -86,24 +103,32 @@ impl Export {
         }
     }
 
-    /// The result of a query as CSV with a header, line by line.
-    pub fn csv(self, query: &str) -> impl Stream<Item = Result<Bytes, DbError>> + Send + 'static + use<> {
-        self.copy(format!("copy ({query}) to stdout (format csv, header)"))
+    /// The result of a query as CSV with a header, line by line. The snapshot ends with it.
+    pub fn csv(mut self, query: &str) -> impl Stream<Item = Result<Bytes, DbError>> + Send + 'static + use<> {
+        let statement = format!("copy ({query}) to stdout (format csv, header)");
+        try_stream! {
+            {
+                let mut lines = std::pin::pin!(self.copy(statement));
+                while let Some(line) = lines.next().await {
+                    yield line?;
+                }
+            }
+            self.end_soon();
+        }
     }
 
-    fn copy(
-        mut self,
-        statement: String,
-    ) -> impl Stream<Item = Result<Bytes, DbError>> + Send + 'static + use<> {
+    /// Ends the snapshot for a reader who has everything: nothing can become of it that would matter to it.
+    pub fn end_soon(self) {
+        tokio::spawn(self.end());
+    }
+
+    fn copy(&mut self, statement: String) -> impl Stream<Item = Result<Bytes, DbError>> + Send + '_ {
         let failed = || DbError::during("reading rows");
         try_stream! {
             let mut lines = self.connection()?.copy_out_raw(&statement).await.map_err(failed())?;
             while let Some(line) = lines.next().await {
                 yield line.map_err(failed())?;
             }
-            drop(lines);
-            // The reader has everything: nothing can become of it that would matter to it.
-            tokio::spawn(self.end());
         }
     }
 }
@@ -173,6 +198,11 @@ impl<'a> Columns<'a> {
     /// A `date`.
     pub fn date(&mut self) -> Result<NaiveDate, DbError> {
         self.i32().map(day)
+    }
+
+    /// A `bytea`.
+    pub fn bytes(&mut self) -> Result<&'a [u8], DbError> {
+        Self::present(self.next()?)
     }
 
     /// A `text` that may be null.

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 
-use super::{DbError, Failure, staging::table};
+use super::{DbError, Failure, segments, staging::table};
 use crate::datasets::{Dataset, Step};
 
 /// Readies the transaction for a merge, and tells the planner what is in the table.
@@ -227,6 +227,7 @@ pub async fn undo(
     import_id: i64,
 ) -> Result<(i64, i64), DbError> {
     let failed = || DbError::during("undoing an import");
+    segments::remove(connection, dataset, import_id).await?;
     let removed = sqlx::query(dataset.undo)
         .bind(import_id)
         .execute(&mut *connection)

@@ -19,6 +19,7 @@ pub mod pending_changes;
 pub mod rejects;
 pub mod retention;
 pub mod schema;
+pub mod segments;
 pub mod silent;
 pub mod staging;
 pub mod totals;

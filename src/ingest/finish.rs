@@ -16,7 +16,7 @@ use crate::{
         journal,
         merge::{self, Outcomes},
         rejects::{self, Reject},
-        staging,
+        segments, staging,
     },
 };
 
@@ -95,6 +95,8 @@ async fn merge(
     {
         return Ok((outcomes, true));
     }
+    // What is decided now takes rows out again that segments have.
+    segments::remove(connection, dataset, import.id).await?;
     merge::decide(connection, dataset, import.id, columns).await?;
     Ok((merge::outcomes(connection, import.id, loaded).await?, false))
 }

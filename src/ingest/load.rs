@@ -18,6 +18,7 @@ use crate::{
         imports::{self, Dialect, State},
         notify,
         rejects::{self, MoreFault, Reject},
+        segments::SegmentBuffer,
         staging,
     },
     failpoint,
@@ -57,6 +58,7 @@ pub struct Format {
 #[derive(Debug)]
 pub struct Checked {
     copy: CopyBuffer,
+    segment: Option<SegmentBuffer>,
     rejects: Vec<Reject>,
     rows_read: i64,
     /// What the relations of the good rows come to, see [`pairing`].
@@ -119,6 +121,7 @@ impl Format {
         let columns = i16::try_from(self.dataset.columns.len() + own).unwrap_or(i16::MAX);
         let mut checked = Checked {
             copy: CopyBuffer::new(columns, bytes.len() * 2),
+            segment: SegmentBuffer::new(self.dataset),
             rejects: Vec::new(),
             rows_read: 0,
             unpaired: 0,
@@ -139,10 +142,17 @@ impl Format {
                 checked.copy.put_i64(chunk.import_id);
             }
             checked.copy.put_i64(row);
-            let relations = self.check_record(record, &mut checked.copy, &mut faults);
+            if let Some(segment) = &mut checked.segment {
+                segment.begin_row();
+            }
+            let relations =
+                self.check_record(record, &mut checked.copy, checked.segment.as_mut(), &mut faults);
             let mut found = faults.drain(..);
             let Some(first) = found.next() else {
                 checked.copy.end_row();
+                if let Some(segment) = &mut checked.segment {
+                    segment.end_row();
+                }
                 checked.unpaired ^= relations.unpaired;
                 continue;
             };
@@ -168,6 +178,7 @@ impl Format {
         &self,
         record: &csv::ByteRecord,
         copy: &mut CopyBuffer,
+        mut segment: Option<&mut SegmentBuffer>,
         faults: &mut Vec<ColumnFault>,
     ) -> pairing::Row {
         let mut relations = pairing::Row::default();
@@ -181,6 +192,9 @@ impl Format {
         for (place, (column, field)) in self.dataset.columns.iter().zip(&self.fields).enumerate() {
             let Some(range) = field.and_then(|field| record.range(field)) else {
                 copy.put_null();
+                if let Some(segment) = &mut segment {
+                    segment.put(place, &Value::Null);
+                }
                 continue;
             };
             let field = &record.as_slice()[range.clone()];
@@ -193,6 +207,9 @@ impl Format {
                 Ok(value) => {
                     if let Some(pairing) = &self.pairing {
                         pairing.see(&mut relations, place, &value);
+                    }
+                    if let Some(segment) = &mut segment {
+                        segment.put(place, &value);
                     }
                     encode(copy, &value);
                 }
@@ -405,6 +422,11 @@ async fn store(
             return Ok(false);
         }
         checked.copy.send(&mut transaction, &staging::copy_target(dataset, table)).await?;
+        if let (Load::Direct { table: own }, Some(segment)) = (dataset.load, &checked.segment)
+            && table == own
+        {
+            segment.insert(&mut transaction, import_id, chunk.chunk_no).await?;
+        }
         // With as many rejects before it, none of this chunk's would be kept in the end.
         if !checked.rejects.is_empty()
             && chunks::rejected_before(&mut transaction, import_id, chunk.chunk_no).await? < rejects_kept

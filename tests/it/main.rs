@@ -44,6 +44,7 @@ mod rejects;
 mod requests;
 mod restore;
 mod retention;
+mod segments;
 mod silent;
 mod traces;
 mod transport;

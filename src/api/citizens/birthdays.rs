@@ -13,10 +13,7 @@ use crate::{
         Context, schema,
         stream::{self, JsonText, StreamRefusal, Write},
     },
-    db::{
-        citizens::{self, Birthday, Buyer, GroupBy},
-        export::Row,
-    },
+    db::citizens::{self, Birthday, Buyer, GroupBy},
 };
 
 const MONTHS: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
@@ -78,21 +75,20 @@ pub(super) async fn answer(
         Some(Grouping::Channel) => GroupBy::Channel,
     };
     let snapshot = context.snapshot(import_id).await?;
-    let rows = citizens::birthdays(snapshot, group_by);
-    let months = Months { group_by, open: 0, entries: false };
-    Ok(BirthdaysAnswer::Months(JsonText::new(stream::write(&context.config, rows, months).await?)))
+    let birthdays = citizens::birthdays(snapshot, group_by).await?;
+    let months = Months { open: 0, entries: false };
+    Ok(BirthdaysAnswer::Months(JsonText::new(stream::write(&context.config, birthdays, months).await?)))
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Entry<'a> {
+enum Entry {
     Citizen { citizen_id: i64, presents: i64 },
-    Channel { channel: Option<&'a str>, presents: i64 },
+    Channel { channel: Option<String>, presents: i64 },
 }
 
 /// Months in their order, each opened when it is reached.
 struct Months {
-    group_by: GroupBy,
     /// The month that is open; 0 before the first.
     open: usize,
     /// Whether it has entries.
@@ -111,13 +107,13 @@ impl Months {
     }
 }
 
-impl Write<Row> for Months {
+impl Write<Birthday> for Months {
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"data\":{");
     }
 
-    fn row(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
-        let Birthday { month, buyer, presents } = Birthday::read(&row, self.group_by)?;
+    fn row(&mut self, birthday: Birthday, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
+        let Birthday { month, buyer, presents } = birthday;
         self.open_up_to(usize::try_from(month).unwrap_or(0).min(MONTHS.len()), out);
         if std::mem::replace(&mut self.entries, true) {
             out.push(b',');

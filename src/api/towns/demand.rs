@@ -13,10 +13,7 @@ use crate::{
         schema,
         stream::{self, JsonText, StreamRefusal, Write},
     },
-    db::{
-        export::Row,
-        towns::{self, Demand},
-    },
+    db::towns::{self, Demand},
     ingest::export,
 };
 
@@ -106,7 +103,7 @@ pub(super) async fn answer(
     };
     let snapshot = context.snapshot(import_id).await?;
     let with_positions = format == Format::GeoJson;
-    let rows = towns::demand(snapshot, context.clock.today(), &bounds, with_positions);
+    let rows = towns::demand(snapshot, context.clock.today(), &bounds, with_positions).await?;
     let text = stream::write(&context.config, rows, Rows { bounds, format, written: false }).await?;
     Ok(match format {
         Format::Json => DemandAnswer::Json(JsonText::new(text)),
@@ -146,14 +143,14 @@ struct Rows {
 }
 
 impl Rows {
-    fn view(&self, demand: &Demand<'_>) -> DemandView {
-        let Demand { town, age_group, channel, citizens, presents, position: _ } = *demand;
+    fn view(&self, demand: Demand) -> DemandView {
+        let Demand { town, age_group, channel, citizens, presents, position: _ } = demand;
         let below = age_group.checked_sub(1).and_then(|below| self.bounds.get(below));
         DemandView {
-            town: town.to_owned(),
+            town: town.as_ref().to_owned(),
             age_from: below.copied().unwrap_or(0),
             age_to: self.bounds.get(age_group).map(|bound| bound - 1),
-            channel: channel.map(ToOwned::to_owned),
+            channel: channel.map(|channel| channel.as_ref().to_owned()),
             citizens,
             presents,
         }
@@ -178,7 +175,7 @@ fn csv<F: AsRef<[u8]>>(record: [F; 6]) -> Result<Vec<u8>, Internal> {
     export::csv(b',', b'"', [record]).map_err(Internal::because)
 }
 
-impl Write<Row> for Rows {
+impl Write<Demand> for Rows {
     fn begin(&mut self, out: &mut Vec<u8>) {
         match self.format {
             Format::Json => out.extend_from_slice(b"{\"data\":["),
@@ -187,9 +184,9 @@ impl Write<Row> for Rows {
         }
     }
 
-    fn row(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
-        let demand = Demand::read(&row, self.format == Format::GeoJson)?;
-        let view = self.view(&demand);
+    fn row(&mut self, demand: Demand, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
+        let position = demand.position;
+        let view = self.view(demand);
         if std::mem::replace(&mut self.written, true) && self.format != Format::Csv {
             out.push(b',');
         }
@@ -199,7 +196,7 @@ impl Write<Row> for Rows {
                 out.extend_from_slice(&csv(line(view))?);
                 Ok(())
             }
-            Format::GeoJson => features::write(&view, demand.position, out),
+            Format::GeoJson => features::write(&view, position, out),
         }
     }
 

@@ -1,6 +1,5 @@
 //! Percentiles of age by town.
 
-use chrono::NaiveDate;
 use poem_openapi::{ApiResponse, Object, registry::MetaSchema, types::Example};
 use serde::Serialize;
 
@@ -12,11 +11,7 @@ use crate::{
         schema,
         stream::{self, JsonText, StreamRefusal, Write},
     },
-    datasets::citizen::ages::Ages,
-    db::{
-        export::Row,
-        towns::{self, Births, Position},
-    },
+    db::towns::{self, TownAges},
 };
 
 /// Percentiles of the ages in a town
@@ -74,9 +69,8 @@ pub(super) async fn answer(
 ) -> Result<PercentilesAnswer, ListRefusal> {
     let with_positions = media_type == GEO_JSON;
     let snapshot = context.snapshot(import_id).await?;
-    let rows = towns::births(snapshot, with_positions);
-    let towns = Towns { today: context.clock.today(), with_positions, open: None, written: false };
-    let text = stream::write(&context.config, rows, towns).await?;
+    let ages = towns::ages(snapshot, context.clock.today(), with_positions).await?;
+    let text = stream::write(&context.config, ages, Towns { with_positions, written: false }).await?;
     Ok(if with_positions {
         PercentilesAnswer::GeoJson(JsonText::new(text))
     } else {
@@ -84,66 +78,36 @@ pub(super) async fn answer(
     })
 }
 
-/// A town whose rows are being read.
-struct Town {
-    name: String,
-    ages: Ages,
-    position: Option<Position>,
-}
-
-impl Town {
-    fn percentiles(&self) -> AgePercentiles {
-        AgePercentiles {
-            town: self.name.clone(),
-            p50: self.ages.percentile(50),
-            p75: self.ages.percentile(75),
-            p99: self.ages.percentile(99),
-        }
-    }
-}
-
-/// Towns in their order, each written when its last row is read.
+/// Towns in their order.
 struct Towns {
-    today: NaiveDate,
     with_positions: bool,
-    open: Option<Town>,
     written: bool,
 }
 
-impl Towns {
-    fn close(&mut self, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
-        let Some(town) = self.open.take() else { return Ok(()) };
-        if std::mem::replace(&mut self.written, true) {
-            out.push(b',');
-        }
-        if self.with_positions {
-            features::write(&town.percentiles(), town.position, out)
-        } else {
-            Ok(serde_json::to_writer(out, &town.percentiles())?)
-        }
-    }
-}
-
-impl Write<Row> for Towns {
+impl Write<TownAges> for Towns {
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(if self.with_positions { features::BEGIN } else { b"{\"data\":[" });
     }
 
-    fn row(&mut self, row: Row, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
-        let Births { town, dates, position } = Births::read(&row, self.with_positions)?;
-        if self.open.as_ref().is_none_or(|open| open.name != town) {
-            self.close(out)?;
+    fn row(&mut self, town: TownAges, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
+        if std::mem::replace(&mut self.written, true) {
+            out.push(b',');
         }
-        let open =
-            self.open.get_or_insert_with(|| Town { name: town.to_owned(), ages: Ages::default(), position });
-        for born in dates {
-            open.ages.add(born, self.today);
+        let TownAges { town, ages, position } = town;
+        let percentiles = AgePercentiles {
+            town: town.into(),
+            p50: ages.percentile(50),
+            p75: ages.percentile(75),
+            p99: ages.percentile(99),
+        };
+        if self.with_positions {
+            features::write(&percentiles, position, out)
+        } else {
+            Ok(serde_json::to_writer(out, &percentiles)?)
         }
-        Ok(())
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
-        self.close(out)?;
         out.extend_from_slice(b"]}");
         Ok(())
     }

@@ -24,6 +24,11 @@ impl Ages {
         self.citizens += 1;
     }
 
+    /// Whether nobody was counted.
+    pub fn is_empty(&self) -> bool {
+        self.citizens == 0
+    }
+
     /// The age that `percent` of 100 do not exceed, between two ages linear; 0 of nobody. Whole numbers all the way: the result has
     /// exactly two decimals, so there is nothing to round.
     ///

@@ -9,7 +9,7 @@ mod relations;
 
 use chrono::NaiveDate;
 
-use super::{Column, Dataset, Kind, Load, Relation, Step};
+use super::{Column, Dataset, Kind, Load, Relation, Segments, Step};
 
 const PLACE: Kind = Kind::Verbatim { max_chars: 256, alphanumeric: true };
 const TEXT: Kind = Kind::Verbatim { max_chars: 256, alphanumeric: false };
@@ -58,6 +58,11 @@ pub const DATASET: Dataset = Dataset {
     null: "",
     load: Load::Direct { table: "citizens" },
     relation: Some(Relation { number: "citizen_id", list: "relatives" }),
+    segments: Some(Segments {
+        table: "citizen_segments",
+        changed: "changed_citizens",
+        columns: &["citizen_id", "town", "birth_date", "relatives", "channel"],
+    }),
     merge: &[
         Step::Decide(TAKE_REPEATED),
         Step::Decide(REJECT_REPEATED),

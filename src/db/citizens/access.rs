@@ -1,6 +1,8 @@
 //! Whether the citizens of an import may be read: they are those of a complete import, or nobody's.
 
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
+
+use super::segments::MAX_CHANGED;
 
 use crate::{
     datasets::citizen::DATASET,
@@ -38,41 +40,62 @@ pub struct Snapshot {
     pub import_id: i64,
     /// How many rows it had. There are no more citizens.
     pub rows: i64,
+    /// Whether its segments have all of its citizens as they came.
+    pub(super) has_segments: bool,
+    /// Who is no longer as they came; of very many some.
+    pub(super) changed: Vec<i64>,
+}
+
+/// An import as a snapshot finds it.
+#[derive(Debug, FromRow)]
+struct Import {
+    state: State,
+    dry_run: bool,
+    rows: i64,
+    has_segments: bool,
+    changed: Vec<i64>,
 }
 
 /// Opens a snapshot of the citizens of the import.
 pub async fn snapshot(db: &Db, import_id: i64) -> Result<Snapshot, ReadError> {
     let query = format!(
-        "select state, dry_run, coalesce(rows_read, 0) from imports where id = {import_id} and dataset = '{}'",
+        "select state, dry_run, coalesce(rows_read, 0) as rows,
+             coalesce(inserted, 0) = (select coalesce(sum(rows), 0) from citizen_segments where import_id = {import_id})
+                 as has_segments,
+             array(select citizen_id from changed_citizens where import_id = {import_id} limit {MAX_CHANGED} + 1)
+                 as changed
+         from imports where id = {import_id} and dataset = '{}'",
         DATASET.name
     );
-    let (export, import): (_, Option<(State, bool, i64)>) = Export::begin(db, &query).await?;
-    let rows = import.map_or(0, |(.., rows)| rows);
-    match check(import.map(|(state, dry_run, _)| (state, dry_run))) {
-        Ok(()) => Ok(Snapshot { export, import_id, rows }),
-        Err(refused) => {
-            export.end().await?;
-            Err(ReadError::Import(refused))
-        }
-    }
+    let (export, import): (_, Option<Import>) = Export::begin(db, &query).await?;
+    let refused = match import {
+        None => NoAccess::Unknown,
+        Some(Import { state, dry_run, rows, has_segments, changed }) => match check(state, dry_run) {
+            Ok(()) => return Ok(Snapshot { export, import_id, rows, has_segments, changed }),
+            Err(refused) => refused,
+        },
+    };
+    export.end().await?;
+    Err(ReadError::Import(refused))
 }
 
 /// Whether the citizens of the import may be read.
 pub(super) async fn access(connection: &mut PgConnection, import_id: i64) -> Result<(), ReadError> {
-    let import = sqlx::query_as("select state, dry_run from imports where id = $1 and dataset = $2")
-        .bind(import_id)
-        .bind(DATASET.name)
-        .fetch_optional(connection)
-        .await
-        .map_err(DbError::during("looking for an import of citizens"))?;
-    check(import).map_err(ReadError::Import)
+    let import: Option<(State, bool)> =
+        sqlx::query_as("select state, dry_run from imports where id = $1 and dataset = $2")
+            .bind(import_id)
+            .bind(DATASET.name)
+            .fetch_optional(connection)
+            .await
+            .map_err(DbError::during("looking for an import of citizens"))?;
+    let (state, dry_run) = import.ok_or(ReadError::Import(NoAccess::Unknown))?;
+    check(state, dry_run).map_err(ReadError::Import)
 }
 
-fn check(import: Option<(State, bool)>) -> Result<(), NoAccess> {
-    match import {
-        None => Err(NoAccess::Unknown),
-        Some((State::Complete, false)) => Ok(()),
-        Some((State::Complete, true)) => Err(NoAccess::DryRun),
-        Some((state, _)) => Err(NoAccess::NotComplete(state)),
+fn check(state: State, dry_run: bool) -> Result<(), NoAccess> {
+    match (state, dry_run) {
+        (State::Complete, false) => Ok(()),
+        (State::Complete, true) => Err(NoAccess::DryRun),
+        (state, _) => Err(NoAccess::NotComplete(state)),
     }
 }

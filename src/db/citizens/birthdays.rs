@@ -1,9 +1,17 @@
 //! Who buys how many presents in which month: one for every relative born in it.
+//!
+//! By citizen it is counted from segments, where there are some and presents are not too many; else by the database.
 
-use futures_util::Stream;
+use std::ops::ControlFlow;
 
-use super::Snapshot;
-use crate::db::{DbError, export::Row};
+use chrono::Datelike;
+use futures_util::{StreamExt, stream::BoxStream};
+
+use super::{
+    Snapshot,
+    segments::{Column, visit},
+};
+use crate::db::{DbError, export::Row, segments::Packed};
 
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,24 +23,27 @@ pub enum GroupBy {
 }
 
 /// The buyer of presents.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Buyer<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Buyer {
     /// A citizen.
     Citizen(i64),
     /// All citizens of a channel, or of none.
-    Channel(Option<&'a str>),
+    Channel(Option<String>),
 }
 
 /// The presents a buyer buys in a month.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Birthday<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Birthday {
     /// 1 to 12.
-    pub month: i32,
+    pub month: u32,
     /// Who buys.
-    pub buyer: Buyer<'a>,
+    pub buyer: Buyer,
     /// How many.
     pub presents: i64,
 }
+
+/// More presents of citizens are left to the database to count: 16 MB.
+const MAX_PRESENTS: usize = 2_000_000;
 
 /// Relations are mutual: whoever lists somebody gets a present from them. So no birth date has to be looked up.
 const PRESENTS: &str = "
@@ -48,27 +59,71 @@ const BY_CHANNEL: &str = "
     where import_id = :import
     group by 1, 2 order by 1, channel collate \"C\" nulls last";
 
-/// Presents by month and buyer, in this order; [`Birthday::read`] understands the rows.
-pub fn birthdays(
-    snapshot: Snapshot,
+/// Presents by month and buyer, in this order.
+pub async fn birthdays(
+    mut snapshot: Snapshot,
     group_by: GroupBy,
-) -> impl Stream<Item = Result<Row, DbError>> + Send + 'static + use<> {
+) -> Result<BoxStream<'static, Result<Birthday, DbError>>, DbError> {
+    if group_by == GroupBy::Citizen
+        && let Some(months) = buyers(&mut snapshot).await?
+    {
+        snapshot.export.end_soon();
+        return Ok(futures_util::stream::iter(count(months).map(Ok)).boxed());
+    }
     let query = match group_by {
         GroupBy::Citizen => BY_CITIZEN,
         GroupBy::Channel => BY_CHANNEL,
     };
     let query = query.replace(":presents", PRESENTS).replace(":import", &snapshot.import_id.to_string());
-    snapshot.export.rows(&query)
+    Ok(snapshot.export.rows(&query).map(move |row| Birthday::read(&row?, group_by)).boxed())
 }
 
-impl<'a> Birthday<'a> {
-    /// Reads a row of [`birthdays`].
-    pub fn read(row: &'a Row, group_by: GroupBy) -> Result<Self, DbError> {
+/// For each month who buys a present in it, once for each.
+async fn buyers(snapshot: &mut Snapshot) -> Result<Option<[Vec<i64>; 12]>, DbError> {
+    let mut months: [Vec<i64>; 12] = Default::default();
+    let mut presents = 0;
+    let is_whole = visit(snapshot, [Column::BirthDate, Column::Relatives], |mut segment| {
+        let [mut dates, mut relatives] = segment.columns.map(Packed::new);
+        for _ in 0..segment.rows {
+            let (born, count) = (dates.date()?, relatives.length()?);
+            let month = &mut months[born.month0() as usize];
+            let before = month.len();
+            for _ in 0..count {
+                month.push(relatives.integer()?);
+            }
+            if !segment.counts()? {
+                month.truncate(before);
+            }
+            presents += month.len() - before;
+            if presents > MAX_PRESENTS {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    Ok(is_whole.await?.then_some(months))
+}
+
+fn count(months: [Vec<i64>; 12]) -> impl Iterator<Item = Birthday> {
+    (1..).zip(months).flat_map(|(month, mut buyers)| {
+        buyers.sort_unstable();
+        let mut place = 0;
+        std::iter::from_fn(move || {
+            let buyer = *buyers.get(place)?;
+            let presents = buyers[place..].iter().take_while(|other| **other == buyer).count();
+            place += presents;
+            Some(Birthday { month, buyer: Buyer::Citizen(buyer), presents: presents as i64 })
+        })
+    })
+}
+
+impl Birthday {
+    fn read(row: &Row, group_by: GroupBy) -> Result<Self, DbError> {
         let mut columns = row.columns();
-        let month = columns.i32()?;
+        let month = columns.i32()?.unsigned_abs();
         let buyer = match group_by {
             GroupBy::Citizen => Buyer::Citizen(columns.i64()?),
-            GroupBy::Channel => Buyer::Channel(columns.optional_text()?),
+            GroupBy::Channel => Buyer::Channel(columns.optional_text()?.map(ToOwned::to_owned)),
         };
         Ok(Self { month, buyer, presents: columns.i64()? })
     }

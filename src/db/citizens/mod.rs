@@ -4,6 +4,7 @@ mod access;
 mod birthdays;
 mod patch;
 mod rows;
+pub(super) mod segments;
 mod store;
 
 pub use access::{NoAccess, ReadError, Snapshot, snapshot};

@@ -1,14 +1,22 @@
 //! New citizens, by COPY.
 
+use std::borrow::Cow;
+
 use sqlx::PgConnection;
 
 use crate::{
-    datasets::citizen::Citizen,
-    db::{DbError, copy::CopyStream},
+    datasets::{
+        Value,
+        citizen::{Citizen, DATASET},
+    },
+    db::{DbError, copy::CopyStream, segments::SegmentBuffer},
 };
 
 const CITIZENS: &str = "citizens (import_id, citizen_id, row, apartment, birth_date, town, street, building, name, \
                         gender, channel, relatives)";
+
+/// Citizens of a segment.
+const SEGMENT_ROWS: usize = 16_384;
 
 /// Stores the citizens of an import, whose places in it are those in the slice. Nothing is checked here, nor put in order.
 pub async fn insert(
@@ -39,5 +47,27 @@ pub async fn insert(
         row.end_row();
         copy.send_full().await?;
     }
-    copy.finish().await
+    copy.finish().await?;
+    for (segment_no, citizens) in (0..).zip(ordered.chunks(SEGMENT_ROWS)) {
+        if let Some(segment) = segment(citizens.iter().map(|(_, citizen)| *citizen)) {
+            segment.insert(connection, import_id, segment_no).await?;
+        }
+    }
+    Ok(())
+}
+
+/// What statistics read of them.
+fn segment<'a>(citizens: impl Iterator<Item = &'a Citizen>) -> Option<SegmentBuffer> {
+    let mut segment = SegmentBuffer::new(&DATASET)?;
+    for citizen in citizens {
+        let Citizen { citizen_id, town, birth_date, relatives, channel, .. } = citizen;
+        segment.put_row([
+            Value::Integer(*citizen_id),
+            Value::Text(Cow::Borrowed(town)),
+            Value::Date(*birth_date),
+            Value::Integers(relatives.clone()),
+            channel.as_deref().map_or(Value::Null, |channel| Value::Text(Cow::Borrowed(channel))),
+        ]);
+    }
+    Some(segment)
 }

@@ -1,13 +1,20 @@
 //! Statistics of an import's citizens by town. "Today" is handed in, and ages are by the calendar: who is born on 29 February
 //! is a year older on 1 March of a common year.
 
+//!
+//! They are counted from segments, where there are some and towns are not too many; else by the database.
+
 mod demand;
 mod percentile;
 
 pub use demand::{Demand, demand};
-pub use percentile::{Births, births};
+pub use percentile::{TownAges, ages};
+
+use std::collections::HashMap;
 
 use chrono::NaiveDate;
+
+use super::{DbError, citizens::Snapshot};
 
 /// Where a town is: longitude and latitude, degrees.
 pub type Position = (f64, f64);
@@ -18,21 +25,62 @@ fn age(today: NaiveDate) -> String {
     format!("date_part('year', age('{today}'::timestamp, birth_date::timestamp))::integer")
 }
 
-/// Adds the position of each town to a query that has a column `town`: a town is where the airports of the city of that name
-/// are, provided that they are all in one country. Columns `longitude` and `latitude` come last.
+/// The towns that have a position, `middle`: a town is where the airports of the city of that name are, provided that they are all
+/// in one country.
+const PLACES: &str = "
+    select city, ST_Centroid(ST_Collect(geo)::geography)::geometry as middle from airports
+    where deleted_at is null and city is not null
+    group by city having count(distinct country) = 1";
+
+/// Adds the position of each town to a query that has a column `town`. Columns `longitude` and `latitude` come last.
 fn located(query: &str, order: &str) -> String {
     format!(
         "select counted.*, ST_X(place.middle) as longitude, ST_Y(place.middle) as latitude
-         from ({query}) counted
-         left join (
-             select city, ST_Centroid(ST_Collect(geo)::geography)::geometry as middle from airports
-             where deleted_at is null and city is not null
-             group by city having count(distinct country) = 1
-         ) place on place.city = counted.town
+         from ({query}) counted left join ({PLACES}) place on place.city = counted.town
          order by {order}"
     )
 }
 
+/// Where these towns are, those that are anywhere.
+async fn positions(snapshot: &mut Snapshot, towns: &[&str]) -> Result<HashMap<String, Position>, DbError> {
+    let query = format!("select city, ST_X(middle), ST_Y(middle) from ({PLACES}) place where city = any($1)");
+    let rows: Vec<(String, f64, f64)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(towns)
+        .fetch_all(snapshot.export.connection()?)
+        .await
+        .map_err(DbError::during("looking for the positions of towns"))?;
+    Ok(rows.into_iter().map(|(town, longitude, latitude)| (town, (longitude, latitude))).collect())
+}
+
 fn position(longitude: Option<f64>, latitude: Option<f64>) -> Option<Position> {
     longitude.zip(latitude)
+}
+
+/// Different texts over many segments, in the order in which they are first seen.
+#[derive(Debug, Default)]
+struct Names {
+    places: HashMap<Box<str>, usize>,
+}
+
+impl Names {
+    /// For each of a segment's texts its place among all; `None`: they are more than `most`.
+    fn places(&mut self, texts: &[&str], most: usize) -> Option<Vec<usize>> {
+        let places = texts.iter().map(|text| match self.places.get(*text) {
+            Some(place) => *place,
+            None => {
+                let place = self.places.len();
+                self.places.insert((*text).into(), place);
+                place
+            }
+        });
+        let places = places.collect();
+        (self.places.len() <= most).then_some(places)
+    }
+
+    /// In the order of their places.
+    fn into_names(self) -> Vec<Box<str>> {
+        let mut names: Vec<_> = self.places.into_iter().collect();
+        names.sort_unstable_by_key(|(_, place)| *place);
+        names.into_iter().map(|(name, _)| name).collect()
+    }
 }

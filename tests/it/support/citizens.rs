@@ -49,6 +49,8 @@ impl App {
         sqlx::query_scalar(
             "select 'import ' || i::text from imports i
              union all select 'citizen ' || c::text from citizens c
+             union all select 'segment ' || s::text from citizen_segments s
+             union all select 'changed ' || c::text from changed_citizens c
              union all select 'file ' || f::text from import_files f
              union all select 'chunk ' || c::text from import_chunks c
              union all select 'next import ' || coalesce(last_value::text, '') from pg_sequences
