@@ -132,7 +132,7 @@ async fn import(
     let first = directory.join("first.csv");
     fixtures::citizens(FIRST_ROWS, &first)?;
     upload(&tarmac, "/imports", &first, FIRST_ROWS).await?;
-    run(sql, "truncate citizens; checkpoint").await?;
+    run(sql, "truncate citizens, citizen_segments; checkpoint").await?;
     let session: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *sql).await?;
     let postmaster = process::parent(session.cast_unsigned())?;
     let (disk, wal) = bytes(sql).await?;
@@ -156,6 +156,7 @@ async fn import(
 
 /// Of the citizens with their index, and where the write-ahead log is.
 async fn bytes(sql: &mut PgConnection) -> Outcome<(f64, f64)> {
-    let query = "select pg_total_relation_size('citizens')::float8, (pg_current_wal_lsn() - '0/0')::float8";
+    let query = "select (pg_total_relation_size('citizens') + pg_total_relation_size('citizen_segments'))::float8, \
+                 (pg_current_wal_lsn() - '0/0')::float8";
     Ok(sqlx::query_as(query).fetch_one(sql).await?)
 }

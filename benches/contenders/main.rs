@@ -177,7 +177,7 @@ fn megabytes(file: &std::path::Path) -> Outcome<f64> {
 /// Makes the files, and the table `reference` with what must be stored in the end.
 async fn prepare(setting: &Setting, sql: &mut PgConnection) -> Outcome<()> {
     fixtures::citizens(setting.rows, &setting.csv())?;
-    run(sql, "truncate citizens").await?;
+    run(sql, "truncate citizens, citizen_segments").await?;
     tarmac::file(setting, sql).await?;
     run(sql, "drop table if exists reference; create table reference as select * from citizens").await?;
     foreign::write_copied(setting)?;
@@ -215,7 +215,7 @@ async fn contest(
         for turn in 0..contenders.len() {
             let place = (turn + round) % contenders.len();
             let contender = contenders[place];
-            run(sql, "truncate citizens, contender; checkpoint").await?;
+            run(sql, "truncate citizens, citizen_segments, contender; checkpoint").await?;
             let took = match contender {
                 Contender::TarmacFile => tarmac::file(setting, sql).await?,
                 Contender::TarmacKafka(consumers) => tarmac::kafka(setting, sql, consumers).await?,

@@ -25,7 +25,7 @@ async fn start(setting: &Setting, sql: &mut PgConnection, settings: &[(&str, &st
     let first = directory.join("first.csv");
     fixtures::citizens(FIRST_ROWS, &first)?;
     upload(&tarmac, "/imports", &first, FIRST_ROWS).await?;
-    run(sql, "truncate citizens; checkpoint").await?;
+    run(sql, "truncate citizens, citizen_segments; checkpoint").await?;
     Ok(tarmac)
 }
 
