@@ -19,19 +19,23 @@ trap clean_up EXIT
 
 has_started() { [[ $(docker exec "$1" systemctl is-system-running 2>/dev/null) == running ]]; }
 
-# start_hosts SUBNET NUMBER...: 10.213.SUBNET.NUMBER is tarmac-<last digit>.
+# start_hosts SUBNET NUMBER...: 10.213.SUBNET.NUMBER is tarmac-<last digit>, with root's ssh open to this run.
 start_hosts() {
-  local subnet=$1 number host
+  local number host
+  subnet=$1
   shift
+  ssh-keygen -q -t ed25519 -N '' -f "$directory/ssh"
   docker network create --subnet "10.213.$subnet.0/24" "$network" >/dev/null
   for number in "$@"; do
     host=tarmac-${number: -1}
     docker run --detach --name "$host" --hostname "$host" --network "$network" --ip "10.213.$subnet.$number" --cap-add SYS_ADMIN \
-      --tmpfs /run --tmpfs /run/lock --volume /sys/fs/cgroup:/sys/fs/cgroup:ro tarmac-test/host >/dev/null
+      --tmpfs /run --tmpfs /run/lock --volume /sys/fs/cgroup:/sys/fs/cgroup:ro --volume "$TARMAC_TEST_DIRECTORY/kafka.tgz:/opt/kafka.tgz:ro" tarmac-test/host >/dev/null
     hosts+=("$host")
-    docker cp "$TARMAC_TEST_DIRECTORY/kafka.tgz" "$host:/opt/kafka.tgz"
   done
-  for host in "${hosts[@]}"; do until_true 60 "$host has started" has_started "$host"; done
+  for host in "${hosts[@]}"; do
+    until_true 60 "$host has started" has_started "$host"
+    docker exec --interactive "$host" install -D -m 600 /dev/stdin /root/.ssh/authorized_keys <"$directory/ssh.pub"
+  done
 }
 
 # make_inventory NAME: ansible/inventories/NAME with its secrets in a vault, and what is different here.
@@ -39,14 +43,17 @@ make_inventory() {
   inventory=$directory/inventory
   rm -rf "$inventory"
   cp -r "ansible/inventories/$1" "$inventory"
-  sed -i -E 's/ansible_host: 192[0-9.]+,? ?//' "$inventory/hosts.yml"
+  sed -i -E "s/ansible_host: 192\.0\.2\./ansible_host: 10.213.$subnet./; s/private_address: 10\.0\.0\./private_address: 10.213.$subnet./" "$inventory/hosts.yml"
   openssl rand -hex 24 >"$directory/vault-password"
   sed -E "s|^(vault_tarmac.*): \"\"|\1: $(openssl rand -hex 24)|" "$inventory/group_vars/all/vault.yml.example" >"$inventory/group_vars/all/vault.yml"
   sed -i -E 's|^(vault_tarmac_archive_access_key_id): .*|\1: tarmac|' "$inventory/group_vars/all/vault.yml"
   secret=$(sed -n 's/^vault_tarmac_archive_secret_access_key: //p' "$inventory/group_vars/all/vault.yml")
   ansible-vault encrypt --vault-password-file "$directory/vault-password" "$inventory/group_vars/all/vault.yml" 2>/dev/null
   cat >"$inventory/group_vars/all/test.yml" <<END
-ansible_connection: community.docker.docker
+ansible_user: root
+ansible_ssh_private_key_file: $directory/ssh
+ansible_ssh_common_args: -o UserKnownHostsFile=$directory/known_hosts -o StrictHostKeyChecking=accept-new
+ansible_control_path_dir: $directory/ssh-control
 ansible_become_method: ansible.builtin.su
 kafka_url: file:///opt/kafka.tgz
 kafka_checksum: sha512:$(sha512sum "$TARMAC_TEST_DIRECTORY/kafka.tgz" | cut -d ' ' -f 1)

@@ -1,5 +1,5 @@
-# What the tests of the deployment share; sourced by them, which dev/test-deploy runs with DOCKER_HOST and
-# TARMAC_TEST_BINARY, the program, and TARMAC_TEST_DIRECTORY, to write to. They set `site`, and `key` once there is one.
+# What the tests of the deployment share; sourced by them, which dev/test-deploy runs with DOCKER_HOST, and TARMAC_TEST_BINARY, the
+# program, TARMAC_TEST_DIRECTORY, to write to, TARMAC_TEST_BEGAN, the second it began. They set `site`, and `key` once there is one.
 # shellcheck shell=bash disable=SC2154
 
 set -euo pipefail
@@ -9,7 +9,7 @@ here=${0##*/}
 directory=$TARMAC_TEST_DIRECTORY/$here
 mkdir -p "$directory"
 
-say() { printf 'test-deploy %s: %s\n' "$here" "$*" >&2; }
+say() { printf 'test-deploy: %4d s: %s: %s\n' $((EPOCHSECONDS - TARMAC_TEST_BEGAN)) "$here" "$*" >&2; }
 
 fail() {
   say "FAILED: $*"
