@@ -87,6 +87,12 @@ must_play() {
 
 changed_nothing() { ! grep -E '^tarmac-[0-9] .*changed=[1-9]' "$directory/play.log" >/dev/null && ! grep -E '^changed:' "$directory/play.log" >&2; }
 
+# Tasks of the role tarmac changed something, and nothing else did.
+changed_tarmac() {
+  awk '/^(TASK|RUNNING HANDLER) \[/ { tarmac = /\[tarmac : / } /^changed: / { if (tarmac) some = 1; else { print "changed by another role: " $0; other = 1 } }
+    END { exit other || !some }' "$directory/play.log" >&2
+}
+
 # What runs on a host, as the processes tell: the program of each instance and of the worker. Their user may look, root without all its
 # capabilities may not.
 running() {
