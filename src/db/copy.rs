@@ -4,7 +4,7 @@
 use chrono::NaiveDate;
 use sqlx::{PgConnection, postgres::PgCopyIn};
 
-use super::{DbError, silent::ROWS_IN_HAND};
+use super::{DbError, days, silent::ROWS_IN_HAND};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const NULL: i32 = -1;
@@ -13,8 +13,6 @@ const END: i16 = -1;
 const BIGINT_OID: i32 = 20;
 /// PostgreSQL's arrays begin at 1.
 const FIRST_INDEX: i32 = 1;
-/// PostgreSQL counts days from here.
-const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day that exists");
 /// Bytes of a message of copied rows: client and server hold a whole message in memory.
 const MESSAGE_BYTES: usize = 64 << 10;
 
@@ -111,8 +109,7 @@ impl CopyBuffer {
 
     /// A `date`.
     pub fn put_date(&mut self, value: NaiveDate) {
-        // Both ends of chrono's years are well within 32 bits of days.
-        self.put_i32(i32::try_from((value - EPOCH).num_days()).unwrap_or(i32::MAX));
+        self.put_i32(days::number(value));
     }
 
     /// A `double precision`.

@@ -2,19 +2,17 @@
 
 use async_stream::try_stream;
 use bytes::{Buf, Bytes};
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 use futures_util::{Stream, StreamExt};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres, pool::PoolConnection, postgres::PgRow};
 
-use super::{Db, DbError};
+use super::{Db, DbError, days};
 
 /// Signature, flags, and the length of an extension that is never there.
 const HEADER_BYTES: usize = 19;
 /// Dimensions, whether there are nulls, the items' type; then the dimension's length and lower bound.
 const ARRAY_HEADER_BYTES: usize = 20;
 const LENGTH_BYTES: usize = 4;
-/// PostgreSQL counts days from here.
-const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a day that exists");
 
 /// A connection that reads in a snapshot of its own. Dropped before its end, the connection is closed, because the
 /// server would go on sending what nobody wants.
@@ -197,7 +195,7 @@ impl<'a> Columns<'a> {
 
     /// A `date`.
     pub fn date(&mut self) -> Result<NaiveDate, DbError> {
-        self.i32().map(day)
+        day(self.i32()?.into())
     }
 
     /// A `bytea`.
@@ -218,29 +216,31 @@ impl<'a> Columns<'a> {
 
     /// A `bigint[]` without nulls; null is the empty one.
     pub fn i64s(&mut self) -> Result<Vec<i64>, DbError> {
-        self.items(i64::from_be_bytes)
+        self.items(|bytes| Ok(i64::from_be_bytes(bytes)))
     }
 
     /// A `date[]` without nulls; null is the empty one.
     pub fn dates(&mut self) -> Result<Vec<NaiveDate>, DbError> {
-        self.items(|bytes| day(i32::from_be_bytes(bytes)))
+        self.items(|bytes| day(i32::from_be_bytes(bytes).into()))
     }
 
     /// After the header of an array with one dimension come the items, each after its length.
-    fn items<T, const N: usize>(&mut self, read: impl Fn([u8; N]) -> T) -> Result<Vec<T>, DbError> {
+    fn items<T, const N: usize>(
+        &mut self,
+        read: impl Fn([u8; N]) -> Result<T, DbError>,
+    ) -> Result<Vec<T>, DbError> {
         let items = self.next()?.and_then(|array| array.get(ARRAY_HEADER_BYTES..)).unwrap_or_default();
         let mut list = Vec::with_capacity(items.len() / (LENGTH_BYTES + N));
         for item in items.chunks(LENGTH_BYTES + N) {
             let item = item.get(LENGTH_BYTES..).and_then(|item| item.try_into().ok());
-            list.push(read(item.ok_or_else(|| malformed("an item has another type"))?));
+            list.push(read(item.ok_or_else(|| malformed("an item has another type"))?)?);
         }
         Ok(list)
     }
 }
 
-fn day(since_epoch: i32) -> NaiveDate {
-    let distance = Days::new(since_epoch.unsigned_abs().into());
-    if since_epoch < 0 { EPOCH - distance } else { EPOCH + distance }
+fn day(number: i64) -> Result<NaiveDate, DbError> {
+    days::day(number).ok_or_else(|| malformed("there is no such day"))
 }
 
 fn malformed(what: &'static str) -> DbError {

@@ -5,6 +5,7 @@ pub mod chunks;
 pub mod citizens;
 pub mod consumers;
 pub mod copy;
+mod days;
 pub mod entities;
 pub mod export;
 pub mod files;

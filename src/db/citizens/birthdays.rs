@@ -1,6 +1,6 @@
 //! Who buys how many presents in which month: one for every relative born in it.
 //!
-//! By citizen it is counted from segments, where there are some and presents are not too many; else by the database.
+//! It is counted from segments, where there are some and presents are not too many; else by the database.
 
 use std::ops::ControlFlow;
 
@@ -9,9 +9,13 @@ use futures_util::{StreamExt, stream::BoxStream};
 
 use super::{
     Snapshot,
-    segments::{Column, visit},
+    segments::{Column, Names, visit},
 };
-use crate::db::{DbError, export::Row, segments::Packed};
+use crate::db::{
+    DbError,
+    export::Row,
+    segments::{Packed, PackedTexts},
+};
 
 /// Who is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Birthday {
 
 /// More presents of citizens are left to the database to count: 16 MB.
 const MAX_PRESENTS: usize = 2_000_000;
+/// So are those of more channels.
+const MAX_CHANNELS: usize = 16_384;
 
 /// Relations are mutual: whoever lists somebody gets a present from them. So no birth date has to be looked up.
 const PRESENTS: &str = "
@@ -64,11 +70,18 @@ pub async fn birthdays(
     mut snapshot: Snapshot,
     group_by: GroupBy,
 ) -> Result<BoxStream<'static, Result<Birthday, DbError>>, DbError> {
-    if group_by == GroupBy::Citizen
-        && let Some(months) = buyers(&mut snapshot).await?
-    {
-        snapshot.export.end_soon();
-        return Ok(futures_util::stream::iter(count(months).map(Ok)).boxed());
+    if let Some(months) = buyers(&mut snapshot).await? {
+        let counted = match group_by {
+            GroupBy::Citizen => Some(futures_util::stream::iter(by_citizen(months)).boxed()),
+            GroupBy::Channel => {
+                let brought = brought(&mut snapshot).await?;
+                brought.map(|brought| futures_util::stream::iter(by_channel(months, brought)).boxed())
+            }
+        };
+        if let Some(counted) = counted {
+            snapshot.export.end_soon();
+            return Ok(counted.map(Ok).boxed());
+        }
     }
     let query = match group_by {
         GroupBy::Citizen => BY_CITIZEN,
@@ -104,16 +117,81 @@ async fn buyers(snapshot: &mut Snapshot) -> Result<Option<[Vec<i64>; 12]>, DbErr
     Ok(is_whole.await?.then_some(months))
 }
 
-fn count(months: [Vec<i64>; 12]) -> impl Iterator<Item = Birthday> {
-    (1..).zip(months).flat_map(|(month, mut buyers)| {
-        buyers.sort_unstable();
-        let mut place = 0;
-        std::iter::from_fn(move || {
-            let buyer = *buyers.get(place)?;
-            let presents = buyers[place..].iter().take_while(|other| **other == buyer).count();
-            place += presents;
-            Some(Birthday { month, buyer: Buyer::Citizen(buyer), presents: presents as i64 })
-        })
+/// Who has relatives, in the order of their numbers, and which of the channels brought each of them.
+struct Brought {
+    citizens: Vec<(i64, Option<usize>)>,
+    channels: Vec<Box<str>>,
+}
+
+async fn brought(snapshot: &mut Snapshot) -> Result<Option<Brought>, DbError> {
+    let mut channels = Names::default();
+    let mut citizens = Vec::new();
+    let wanted = [Column::CitizenId, Column::Relatives, Column::Channel];
+    let is_whole = visit(snapshot, wanted, |mut segment| {
+        let [numbers, relatives, by_channel] = segment.columns;
+        let (mut numbers, mut relatives) = (Packed::new(numbers), Packed::new(relatives));
+        let mut by_channel = PackedTexts::new(by_channel)?;
+        let Some(places) = channels.places(by_channel.texts(), MAX_CHANNELS) else {
+            return Ok(ControlFlow::Break(()));
+        };
+        for _ in 0..segment.rows {
+            let (number, channel, count) = (numbers.integer()?, by_channel.place()?, relatives.length()?);
+            relatives.skip(count)?;
+            if segment.counts()? && count > 0 {
+                citizens.push((number, channel.map(|channel| places[channel])));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    if !is_whole.await? {
+        return Ok(None);
+    }
+    citizens.sort_unstable_by_key(|(number, _)| *number);
+    Ok(Some(Brought { citizens, channels: channels.into_names() }))
+}
+
+fn by_citizen(months: [Vec<i64>; 12]) -> impl Iterator<Item = Birthday> {
+    (1..).zip(months).flat_map(|(month, buyers)| {
+        let counted = counted(buyers);
+        counted.map(move |(buyer, presents)| Birthday { month, buyer: Buyer::Citizen(buyer), presents })
+    })
+}
+
+fn by_channel(months: [Vec<i64>; 12], Brought { citizens, channels }: Brought) -> Vec<Birthday> {
+    let mut order: Vec<usize> = (0..channels.len()).collect();
+    order.sort_unstable_by_key(|channel| &channels[*channel]);
+    let mut birthdays = Vec::new();
+    for (month, buyers) in (1..).zip(months) {
+        // Of each channel, and of none.
+        let (mut presents_of, mut presents_of_none) = (vec![0; channels.len()], 0);
+        let mut rest = citizens.iter().peekable();
+        for (buyer, presents) in counted(buyers) {
+            while rest.next_if(|(number, _)| *number < buyer).is_some() {}
+            if let Some((_, channel)) = rest.next_if(|(number, _)| *number == buyer) {
+                *channel.map_or(&mut presents_of_none, |channel| &mut presents_of[channel]) += presents;
+            }
+        }
+        let of_channels =
+            order.iter().map(|channel| (Some(channels[*channel].to_string()), presents_of[*channel]));
+        let all = of_channels.chain([(None, presents_of_none)]).filter(|(_, presents)| *presents > 0);
+        birthdays.extend(all.map(|(channel, presents)| Birthday {
+            month,
+            buyer: Buyer::Channel(channel),
+            presents,
+        }));
+    }
+    birthdays
+}
+
+/// The buyers in the order of their numbers, each once, with how often they were there.
+fn counted(mut buyers: Vec<i64>) -> impl Iterator<Item = (i64, i64)> {
+    buyers.sort_unstable();
+    let mut place = 0;
+    std::iter::from_fn(move || {
+        let buyer = *buyers.get(place)?;
+        let presents = buyers[place..].iter().take_while(|other| **other == buyer).count();
+        place += presents;
+        Some((buyer, presents as i64))
     })
 }
 

@@ -1,7 +1,11 @@
 //! Citizens as statistics read them: column by column from their import's segments, and those who have changed since as they
 //! are now.
 
-use std::{borrow::Cow, collections::HashSet, ops::ControlFlow};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+};
 
 use chrono::NaiveDate;
 use futures_util::StreamExt;
@@ -134,6 +138,40 @@ async fn changed(snapshot: &mut Snapshot) -> Result<Option<(i64, Vec<Vec<u8>>)>,
         }
     }
     Ok(segment.packed().map(|columns| (segment.rows(), columns)))
+}
+
+/// Different texts over many segments, in the order in which they are first seen.
+#[derive(Debug, Default)]
+pub(in crate::db) struct Names {
+    places: HashMap<Box<str>, usize>,
+}
+
+impl Names {
+    /// For each of a segment's texts its place among all; `None`: they are more than `most`.
+    pub(in crate::db) fn places(&mut self, texts: &[&str], most: usize) -> Option<Vec<usize>> {
+        let places = texts.iter().map(|text| match self.places.get(*text) {
+            Some(place) => *place,
+            None => {
+                let place = self.places.len();
+                self.places.insert((*text).into(), place);
+                place
+            }
+        });
+        let places = places.collect();
+        (self.places.len() <= most).then_some(places)
+    }
+
+    /// How many they are.
+    pub(in crate::db) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// In the order of their places.
+    pub(in crate::db) fn into_names(self) -> Vec<Box<str>> {
+        let mut names: Vec<_> = self.places.into_iter().collect();
+        names.sort_unstable_by_key(|(_, place)| *place);
+        names.into_iter().map(|(name, _)| name).collect()
+    }
 }
 
 #[cfg(test)]

@@ -2,22 +2,24 @@
 
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
-use chrono::NaiveDate;
+use chrono::{Months, NaiveDate};
 use futures_util::{StreamExt, stream::BoxStream};
 
-use super::{Names, Position, age, located, position, positions};
+use super::{Position, age, located, position, positions};
 use crate::db::{
     DbError,
     citizens::{
         Snapshot,
-        segments::{Column, visit},
+        segments::{Column, Names, visit},
     },
     export::Row,
-    segments::Packed,
+    segments::{Packed, PackedTexts},
 };
 
 /// More towns, channels, or pairs of both are not counted in memory.
 const MAX_PAIRS: usize = 16_384;
+/// More pairs are not even possible in a segment that is counted in memory.
+const MAX_CELLS: usize = 16 * MAX_PAIRS;
 
 /// The citizens of one age group, brought by one channel, in one town.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,35 +68,45 @@ async fn count(
     bounds: &[i32],
 ) -> Result<Option<Vec<Demand>>, DbError> {
     let (mut towns, mut channels) = (Names::default(), Names::default());
-    // Citizens and presents of each age group, by town and channel, which is 0 for none.
-    let mut counts: HashMap<(usize, usize), Vec<(i64, i64)>> = HashMap::new();
+    let youngest = last_birthdays(today, bounds);
+    // Pairs of a town and a channel, which is 0 for none, in the order in which they are first seen; and for each of them the
+    // citizens and presents of each age group.
+    let mut pairs: HashMap<(usize, usize), usize> = HashMap::new();
+    let mut counts: Vec<(i64, i64)> = Vec::new();
+    let groups = bounds.len() + 1;
     let wanted = [Column::Town, Column::BirthDate, Column::Relatives, Column::Channel];
     let is_whole = visit(snapshot, wanted, |mut segment| {
-        let [town_column, dates, relatives, channel_column] = segment.columns;
-        let (town_texts, mut in_town) = Packed::texts(town_column)?;
-        let (channel_texts, mut by_channel) = Packed::texts(channel_column)?;
+        let [in_town, dates, relatives, by_channel] = segment.columns;
+        let (mut in_town, mut by_channel) = (PackedTexts::new(in_town)?, PackedTexts::new(by_channel)?);
         let (mut dates, mut relatives) = (Packed::new(dates), Packed::new(relatives));
-        let places = towns.places(&town_texts, MAX_PAIRS).zip(channels.places(&channel_texts, MAX_PAIRS));
+        let places =
+            towns.places(in_town.texts(), MAX_PAIRS).zip(channels.places(by_channel.texts(), MAX_PAIRS));
         let Some((town_places, channel_places)) = places else { return Ok(ControlFlow::Break(())) };
+        // The places of this segment's pairs, lest a map be asked for every citizen.
+        let columns = channel_places.len() + 1;
+        if town_places.len() * columns > MAX_CELLS {
+            return Ok(ControlFlow::Break(()));
+        }
+        let mut known: Vec<Option<usize>> = vec![None; town_places.len() * columns];
         for _ in 0..segment.rows {
-            let (town, channel, born) = (in_town.place()?, by_channel.place()?, dates.date()?);
+            let (town, channel, born) = (in_town.present_place()?, by_channel.place()?, dates.date()?);
             let presents = relatives.length()?;
-            for _ in 0..presents {
-                relatives.integer()?;
-            }
-            let channel = channel.checked_sub(1).and_then(|channel| channel_places.get(channel));
-            if segment.counts()?
-                && let Some(town) = town.checked_sub(1).and_then(|town| town_places.get(town))
-            {
-                let age = today.years_since(born).unwrap_or(0).cast_signed();
-                let group = bounds.partition_point(|bound| *bound <= age);
-                let pair = (*town, channel.map_or(0, |channel| channel + 1));
-                let groups = counts.entry(pair).or_insert_with(|| vec![(0, 0); bounds.len() + 1]);
-                groups[group].0 += 1;
-                groups[group].1 += presents as i64;
+            relatives.skip(presents)?;
+            if segment.counts()? {
+                let cell = town * columns + channel.map_or(0, |channel| channel + 1);
+                let pair = *known[cell].get_or_insert_with(|| {
+                    let channel = channel.map_or(0, |channel| channel_places[channel] + 1);
+                    let next = pairs.len();
+                    *pairs.entry((town_places[town], channel)).or_insert(next)
+                });
+                counts.resize(pairs.len() * groups, (0, 0));
+                let group = youngest.partition_point(|last| born <= *last);
+                let (citizens, all_presents) = &mut counts[pair * groups + group];
+                *citizens += 1;
+                *all_presents += presents as i64;
             }
         }
-        Ok(if counts.len() > MAX_PAIRS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if pairs.len() > MAX_PAIRS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
     if !is_whole.await? {
         return Ok(None);
@@ -102,9 +114,10 @@ async fn count(
     let towns: Vec<Arc<str>> = towns.into_names().into_iter().map(Arc::from).collect();
     let channels: Vec<Arc<str>> = channels.into_names().into_iter().map(Arc::from).collect();
     let mut counted = Vec::new();
-    for ((town, channel), groups) in counts {
+    for ((town, channel), pair) in pairs {
         let channel = channel.checked_sub(1).map(|channel| &channels[channel]);
-        for (age_group, (citizens, presents)) in groups.into_iter().enumerate() {
+        let of_pair = &counts[pair * groups..][..groups];
+        for (age_group, &(citizens, presents)) in of_pair.iter().enumerate() {
             if citizens > 0 {
                 let (town, channel) = (Arc::clone(&towns[town]), channel.cloned());
                 counted.push(Demand { town, age_group, channel, citizens, presents, position: None });
@@ -117,6 +130,13 @@ async fn count(
         one.town.cmp(&other.town).then(key(one).cmp(&key(other))).then(one.channel.cmp(&other.channel))
     });
     Ok(Some(counted))
+}
+
+/// For each bound the last day on which somebody was born who is so old today.
+fn last_birthdays(today: NaiveDate, bounds: &[i32]) -> Vec<NaiveDate> {
+    // On 29 February it is the 28th in a year that has no 29th.
+    let last = |bound: &i32| today.checked_sub_months(Months::new(12 * bound.unsigned_abs()));
+    bounds.iter().map(|bound| last(bound).unwrap_or(NaiveDate::MIN)).collect()
 }
 
 fn query(import_id: i64, today: NaiveDate, bounds: &[i32], with_positions: bool) -> String {
@@ -150,5 +170,24 @@ impl Demand {
             demand.position = position(columns.optional_f64()?, columns.optional_f64()?);
         }
         Ok(demand)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_begin_at_birthdays() {
+        for today in ["2024-02-28", "2024-02-29", "2024-03-01", "2023-02-28", "2023-03-01", "2026-11-27"] {
+            let today: NaiveDate = today.parse().expect("a day");
+            let bounds: Vec<i32> = (1..=150).collect();
+            let youngest = last_birthdays(today, &bounds);
+            for born in today.pred_opt().expect("a day").iter_days().rev().take(160 * 366) {
+                let age = today.years_since(born).expect("it is earlier") as usize;
+                let group = youngest.partition_point(|last| born <= *last);
+                assert_eq!(group, age.min(150), "{born} {today}");
+            }
+        }
     }
 }

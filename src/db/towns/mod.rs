@@ -1,6 +1,5 @@
 //! Statistics of an import's citizens by town. "Today" is handed in, and ages are by the calendar: who is born on 29 February
 //! is a year older on 1 March of a common year.
-
 //!
 //! They are counted from segments, where there are some and towns are not too many; else by the database.
 
@@ -54,33 +53,4 @@ async fn positions(snapshot: &mut Snapshot, towns: &[&str]) -> Result<HashMap<St
 
 fn position(longitude: Option<f64>, latitude: Option<f64>) -> Option<Position> {
     longitude.zip(latitude)
-}
-
-/// Different texts over many segments, in the order in which they are first seen.
-#[derive(Debug, Default)]
-struct Names {
-    places: HashMap<Box<str>, usize>,
-}
-
-impl Names {
-    /// For each of a segment's texts its place among all; `None`: they are more than `most`.
-    fn places(&mut self, texts: &[&str], most: usize) -> Option<Vec<usize>> {
-        let places = texts.iter().map(|text| match self.places.get(*text) {
-            Some(place) => *place,
-            None => {
-                let place = self.places.len();
-                self.places.insert((*text).into(), place);
-                place
-            }
-        });
-        let places = places.collect();
-        (self.places.len() <= most).then_some(places)
-    }
-
-    /// In the order of their places.
-    fn into_names(self) -> Vec<Box<str>> {
-        let mut names: Vec<_> = self.places.into_iter().collect();
-        names.sort_unstable_by_key(|(_, place)| *place);
-        names.into_iter().map(|(name, _)| name).collect()
-    }
 }

@@ -6,17 +6,17 @@ use async_stream::try_stream;
 use chrono::NaiveDate;
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 
-use super::{Names, Position, located, position, positions};
+use super::{Position, located, position, positions};
 use crate::{
     datasets::citizen::ages::Ages,
     db::{
         DbError,
         citizens::{
             Snapshot,
-            segments::{Column, visit},
+            segments::{Column, Names, visit},
         },
         export::Row,
-        segments::Packed,
+        segments::{Packed, PackedTexts},
     },
 };
 
@@ -62,16 +62,13 @@ async fn count(snapshot: &mut Snapshot, today: NaiveDate) -> Result<Option<Vec<T
     let mut ages: Vec<Ages> = Vec::new();
     let is_whole = visit(snapshot, [Column::Town, Column::BirthDate], |mut segment| {
         let [towns, dates] = segment.columns;
-        let (texts, mut towns) = Packed::texts(towns)?;
-        let mut dates = Packed::new(dates);
-        let Some(places) = names.places(&texts, MAX_TOWNS) else { return Ok(ControlFlow::Break(())) };
-        ages.resize_with(names.places.len(), Ages::default);
+        let (mut towns, mut dates) = (PackedTexts::new(towns)?, Packed::new(dates));
+        let Some(places) = names.places(towns.texts(), MAX_TOWNS) else { return Ok(ControlFlow::Break(())) };
+        ages.resize_with(names.len(), Ages::default);
         for _ in 0..segment.rows {
-            let (town, born) = (towns.place()?, dates.date()?);
-            if segment.counts()?
-                && let Some(town) = town.checked_sub(1).and_then(|town| places.get(town))
-            {
-                ages[*town].add(born, today);
+            let (town, born) = (towns.present_place()?, dates.date()?);
+            if segment.counts()? {
+                ages[places[town]].add(born, today);
             }
         }
         Ok(ControlFlow::Continue(()))
