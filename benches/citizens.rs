@@ -228,7 +228,7 @@ async fn small(
         },
     )
     .await?;
-    statistics(table, tarmac, sql, import, rounds, [Some(6.4), Some(5.4), None]).await?;
+    statistics(table, tarmac, sql, import, rounds, [Some(6.4), Some(5.4), None, None]).await?;
     compare(
         table,
         "PATCH a field",
@@ -337,12 +337,13 @@ async fn statistics(
     sql: &mut PgConnection,
     import: i64,
     rounds: usize,
-    aiohttp: [Option<f64>; 3],
+    aiohttp: [Option<f64>; 4],
 ) -> Outcome<()> {
     let operations = [
-        ("GET birthdays", "citizens/birthdays", birthdays(import)),
+        ("GET birthdays", "citizens/birthdays", birthdays("citizen_id", import)),
         ("GET percentiles", "towns/stat/percentile/age", percentiles(import)),
         ("GET demand", "towns/stat/demand", demand(import)),
+        ("GET birthdays by channel", "citizens/birthdays?group_by=channel", birthdays("channel", import)),
     ];
     for ((name, path, plain), aiohttp) in operations.iter().zip(aiohttp) {
         compare(
@@ -367,7 +368,7 @@ async fn large(
 ) -> Outcome<()> {
     let import: i64 = sqlx::query_scalar("select max(id) from imports").fetch_one(&mut *sql).await?;
     let path = format!("/imports/{import}");
-    statistics(table, tarmac, sql, import, 3, [None; 3]).await?;
+    statistics(table, tarmac, sql, import, 3, [None; 4]).await?;
     let exported = directory.join("exported.csv");
     compare(
         table,
@@ -396,9 +397,9 @@ async fn large(
     .await
 }
 
-fn birthdays(import: i64) -> String {
+fn birthdays(by: &str, import: i64) -> String {
     format!(
-        "select extract(month from born.birth_date)::integer, buyer.citizen_id, count(*)
+        "select extract(month from born.birth_date)::integer, buyer.{by}, count(*)
          from citizens buyer cross join unnest(buyer.relatives) as relative (id)
          join citizens born on born.citizen_id = relative.id and born.import_id = {import}
          where buyer.import_id = {import} group by 1, 2 order by 1, 2"

@@ -4,7 +4,6 @@ use poem_openapi::{
     ApiResponse, Enum,
     registry::{MetaSchema, MetaSchemaRef},
 };
-use serde::Serialize;
 use serde_json::json;
 
 use super::ListRefusal;
@@ -80,13 +79,6 @@ pub(super) async fn answer(
     Ok(BirthdaysAnswer::Months(JsonText::new(stream::write(&context.config, birthdays, months).await?)))
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Entry {
-    Citizen { citizen_id: i64, presents: i64 },
-    Channel { channel: Option<String>, presents: i64 },
-}
-
 /// Months in their order, each opened when it is reached.
 struct Months {
     /// The month that is open; 0 before the first.
@@ -118,11 +110,20 @@ impl Write<Birthday> for Months {
         if std::mem::replace(&mut self.entries, true) {
             out.push(b',');
         }
-        let entry = match buyer {
-            Buyer::Citizen(citizen_id) => Entry::Citizen { citizen_id, presents },
-            Buyer::Channel(channel) => Entry::Channel { channel, presents },
-        };
-        Ok(serde_json::to_writer(out, &entry)?)
+        match buyer {
+            Buyer::Citizen(citizen_id) => {
+                out.extend_from_slice(b"{\"citizen_id\":");
+                serde_json::to_writer(&mut *out, &citizen_id)?;
+            }
+            Buyer::Channel(channel) => {
+                out.extend_from_slice(b"{\"channel\":");
+                serde_json::to_writer(&mut *out, &channel)?;
+            }
+        }
+        out.extend_from_slice(b",\"presents\":");
+        serde_json::to_writer(&mut *out, &presents)?;
+        out.push(b'}');
+        Ok(())
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
