@@ -34,9 +34,9 @@ need_compilers() {
   { command -v g++ && command -v make; } >/dev/null || apt_install g++ make
 }
 
-# build_as_for_tests [--release]: the service, with the features that dependencies of the tests ask of what both depend on. Cargo
-# would build half of all dependencies a second time for a service without them.
-build_as_for_tests() { cargo build --quiet --locked --bin tarmac --bench instructions "$@"; }
+# build_as_for_tests PROFILE: the service, with the features that dependencies of the tests ask of what both depend on. Cargo would
+# build half of all dependencies a second time for a service without them.
+build_as_for_tests() { cargo build --quiet --locked --profile "$1" --bin tarmac --bench instructions; }
 
 # apt_install PACKAGE...: as root or through a sudo that asks no password. Silent, but for one line when it fails.
 apt_install() {
