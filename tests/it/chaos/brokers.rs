@@ -37,6 +37,33 @@ async fn they_die_one_of_three_and_all_of_them() {
     }
 }
 
+/// A machine goes: one of three brokers and one of two services at the same moment. What the other service then publishes and loads
+/// must suffice: nothing waits until an import has stalled.
+#[tokio::test]
+async fn one_dies_together_with_a_service() {
+    for seed in seeds() {
+        let cluster = Cluster::start(3).await;
+        let topics = Topics::on(cluster.brokers.clone());
+        let mut world = World::on(Database::create().await, Some(topics), seed);
+        world.launch = world.launch.clone().with(&[
+            ("kafka.replication", "3"),
+            ("kafka.min_insync_replicas", "2"),
+            ("kafka.consumer.max.poll.interval.ms", "10000"),
+            ("kafka.consumer.session.timeout.ms", "6000"),
+            ("kafka.producer.transaction.timeout.ms", "20000"),
+            ("kafka.producer.delivery.timeout.ms", "20000"),
+            ("worker.stalled_ms", "3600000"),
+        ]);
+        let (doomed, service) = (world.launch.start(), world.launch.start());
+        let import = world.upload(&service.client).await;
+        let [moment] = world.moments();
+        world.reached(import, moment).await;
+        doomed.kill();
+        cluster.kill(world.random.random_range(1..=3)).await;
+        world.check(&service.client, import).await;
+    }
+}
+
 /// The way to the only broker is cut, and silent, for as long as the broker takes a consumer for alive and longer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_way_to_them_is_cut_and_silent() {
