@@ -85,8 +85,6 @@ impl Settings {
             .set("heartbeat.interval.ms", "1000")
             // How far behind it is.
             .set("statistics.interval.ms", "1000")
-            // A topic that is made anew is noticed.
-            .set("topic.metadata.refresh.interval.ms", "10000")
             // Fetched ahead, and so in memory: a few chunks.
             .set("queued.max.messages.kbytes", "4096")
             // How often it is looked whether there is room again. By default once a second, and loaders would wait for that.
@@ -99,7 +97,11 @@ impl Settings {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", &self.kafka.brokers)
-            .set("client.id", format!("{}-{topic}", self.kafka.application));
+            .set("client.id", format!("{}-{topic}", self.kafka.application))
+            // A broker that lost its power closes no connection. As long as a lease, too: by default a minute.
+            .set("socket.timeout.ms", "10000")
+            // Who leads its partitions instead is noticed, and so is a topic that is made anew.
+            .set("topic.metadata.refresh.interval.ms", "10000");
         overlay(client, &self.kafka.properties)
     }
 

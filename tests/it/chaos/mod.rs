@@ -134,6 +134,8 @@ impl World {
                 ("kafka.consumer.max.poll.interval.ms", &SILENT_MOST.as_millis().to_string()),
                 ("kafka.producer.transaction.timeout.ms", "5000"),
                 ("kafka.producer.delivery.timeout.ms", "5000"),
+                // It has to be shorter than a transaction.
+                ("kafka.properties.socket.timeout.ms", "4000"),
             ]);
         }
         Self { database, topics, launch, archive, random: StdRng::seed_from_u64(seed), seed }

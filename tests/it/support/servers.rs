@@ -67,6 +67,11 @@ impl Cluster {
         self.home.run(&["kill", &broker.to_string()]).await;
     }
 
+    /// SIGSTOP for one of them: nobody answers any more on connections that stay.
+    pub(crate) async fn freeze(&self, broker: u8) {
+        self.home.run(&["freeze", &broker.to_string()]).await;
+    }
+
     /// Starts those that do not run.
     pub(crate) async fn revive(&self) {
         self.home.run(&["start"]).await;
