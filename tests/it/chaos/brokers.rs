@@ -7,22 +7,28 @@ use crate::support::{
     client::Client, database::Database, kafka::Topics, proxy::Proxy, servers::Cluster, wait::until,
 };
 
+/// Three brokers, of which one may be missing, and a world on them.
+async fn three(seed: u64) -> (Cluster, World) {
+    let cluster = Cluster::start(3).await;
+    let topics = Topics::on(cluster.brokers.clone());
+    let mut world = World::on(Database::create().await, Some(topics), seed);
+    world.launch = world.launch.clone().with(&[
+        ("kafka.replication", "3"),
+        ("kafka.min_insync_replicas", "2"),
+        // Three brokers that start at once on one machine are slow.
+        ("kafka.consumer.max.poll.interval.ms", "10000"),
+        ("kafka.consumer.session.timeout.ms", "6000"),
+        ("kafka.producer.transaction.timeout.ms", "20000"),
+        ("kafka.producer.delivery.timeout.ms", "20000"),
+    ]);
+    (cluster, world)
+}
+
 /// One of three dies: the others go on. Then all of them do, and come back.
 #[tokio::test]
 async fn they_die_one_of_three_and_all_of_them() {
     for seed in seeds() {
-        let cluster = Cluster::start(3).await;
-        let topics = Topics::on(cluster.brokers.clone());
-        let mut world = World::on(Database::create().await, Some(topics), seed);
-        world.launch = world.launch.clone().with(&[
-            ("kafka.replication", "3"),
-            ("kafka.min_insync_replicas", "2"),
-            // Three brokers that start at once on one machine are slow.
-            ("kafka.consumer.max.poll.interval.ms", "10000"),
-            ("kafka.consumer.session.timeout.ms", "6000"),
-            ("kafka.producer.transaction.timeout.ms", "20000"),
-            ("kafka.producer.delivery.timeout.ms", "20000"),
-        ]);
+        let (cluster, mut world) = three(seed).await;
         let service = world.launch.start();
         let import = world.upload(&service.client).await;
         let [one, all] = world.moments();
@@ -42,18 +48,8 @@ async fn they_die_one_of_three_and_all_of_them() {
 #[tokio::test]
 async fn one_falls_silent_together_with_a_service() {
     for seed in seeds() {
-        let cluster = Cluster::start(3).await;
-        let topics = Topics::on(cluster.brokers.clone());
-        let mut world = World::on(Database::create().await, Some(topics), seed);
-        world.launch = world.launch.clone().with(&[
-            ("kafka.replication", "3"),
-            ("kafka.min_insync_replicas", "2"),
-            ("kafka.consumer.max.poll.interval.ms", "10000"),
-            ("kafka.consumer.session.timeout.ms", "6000"),
-            ("kafka.producer.transaction.timeout.ms", "20000"),
-            ("kafka.producer.delivery.timeout.ms", "20000"),
-            ("worker.stalled_ms", "3600000"),
-        ]);
+        let (cluster, mut world) = three(seed).await;
+        world.launch = world.launch.clone().with(&[("worker.stalled_ms", "3600000")]);
         let (doomed, service) = (world.launch.start(), world.launch.start());
         let import = world.upload(&service.client).await;
         let [moment] = world.moments();
