@@ -17,6 +17,7 @@ mod m20261121_000008_create_consumers;
 mod m20261121_000009_add_traceparent;
 mod m20261121_000010_add_retention;
 mod m20261127_000011_create_citizen_segments;
+mod m20261127_000012_add_cutting;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000009_add_traceparent::Migration),
             Box::new(m20261121_000010_add_retention::Migration),
             Box::new(m20261127_000011_create_citizen_segments::Migration),
+            Box::new(m20261127_000012_add_cutting::Migration),
         ]
     }
 }

@@ -134,8 +134,8 @@ impl ColumnContract {
 impl Example for ImportContract {
     fn example() -> Self {
         let limits = config::Ingest {
-            chunk_rows: 16_384,
-            chunk_bytes: 917_504,
+            chunk_rows: 32_768,
+            chunk_bytes: 2_097_152,
             chunks_in_flight: 16,
             upload_bytes: 10_737_418_240,
             record_bytes: 524_288,

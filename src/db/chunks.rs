@@ -71,9 +71,9 @@ pub async fn contains(db: &Db, import_id: i64, chunk_no: i64) -> Result<bool, Db
         .map_err(DbError::during("looking for a chunk in the ledger"))
 }
 
-/// Numbers of the chunks that are loaded, in order.
-pub async fn loaded(db: &Db, import_id: i64) -> Result<Vec<i64>, DbError> {
-    sqlx::query_scalar("select chunk_no from import_chunks where import_id = $1 order by chunk_no")
+/// The chunks that are loaded: number, offset and length in bytes.
+pub async fn loaded(db: &Db, import_id: i64) -> Result<Vec<(i64, i64, i64)>, DbError> {
+    sqlx::query_as("select chunk_no, byte_offset, byte_len from import_chunks where import_id = $1")
         .bind(import_id)
         .fetch_all(db.pool())
         .await

@@ -107,6 +107,9 @@ pub struct Import {
     pub bytes: i64,
     pub sha256: Vec<u8>,
     pub epoch: i32,
+    pub chunk_rows: i64,
+    pub chunk_bytes: i64,
+    pub record_bytes: i64,
     pub chunks_total: Option<i64>,
     pub rows_read: Option<i64>,
     pub inserted: Option<i64>,
@@ -130,7 +133,7 @@ pub struct Import {
 macro_rules! columns {
     () => {
         "id, dataset, state, mode, max_rejects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
-         chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, error_code, error_message, created_at, \
+         chunk_rows, chunk_bytes, record_bytes, chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, error_code, error_message, created_at, \
          started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
     };
 }

@@ -3,10 +3,17 @@
 use std::time::Duration;
 
 use super::{Db, DbError, commit};
+use crate::config;
 
 /// Takes an import nobody drives, the oldest first, and returns its id. Taking one over from a silent owner
-/// raises the epoch, so that whatever the silent one still does is refused.
-pub async fn claim(db: &Db, owner: &str, lease: Duration) -> Result<Option<i64>, DbError> {
+/// raises the epoch, so that whatever the silent one still does is refused. One without chunks will be cut as `ingest` says;
+/// one that has some stays as it is cut.
+pub async fn claim(
+    db: &Db,
+    owner: &str,
+    lease: Duration,
+    ingest: &config::Ingest,
+) -> Result<Option<i64>, DbError> {
     let failed = || DbError::during("claiming an import");
     let mut transaction = db.begin().await?;
     let id: Option<i64> = sqlx::query_scalar(
@@ -36,10 +43,18 @@ pub async fn claim(db: &Db, owner: &str, lease: Duration) -> Result<Option<i64>,
     }
     sqlx::query(
         "update imports set state = 'running', started_at = coalesce(started_at, now()),
-             epoch = epoch + case when state = 'running' then 1 else 0 end
+             epoch = epoch + case when state = 'running' then 1 else 0 end,
+             chunk_rows = case when begun then chunk_rows else $2 end,
+             chunk_bytes = case when begun then chunk_bytes else $3 end,
+             record_bytes = case when begun then record_bytes else $4 end
+         from (select exists (select from import_chunks where import_id = $1) as begun) as ledger
          where id = $1",
     )
     .bind(id)
+    // Nothing that is read is nearly as long.
+    .bind(i64::try_from(ingest.chunk_rows).unwrap_or(i64::MAX))
+    .bind(i64::try_from(ingest.chunk_bytes).unwrap_or(i64::MAX))
+    .bind(i64::try_from(ingest.record_bytes).unwrap_or(i64::MAX))
     .execute(&mut *transaction)
     .await
     .map_err(failed())?;

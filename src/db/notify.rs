@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::DbError;
 
 const IMPORTS: &str = "tarmac_imports";
+const LEDGER: &str = "tarmac_ledger";
 const JOURNAL: &str = "tarmac_journal";
 const CONSUMERS: &str = "tarmac_consumers";
 const RECONNECT: Duration = Duration::from_millis(500);
@@ -19,8 +20,10 @@ const RECONNECT: Duration = Duration::from_millis(500);
 /// What can change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
-    /// An import's state, or the ledger.
+    /// An import's state.
     Imports,
+    /// The ledger, or an import's state: chunks are many, and who waits for an import's end need not hear of each.
+    Ledger,
     /// The journal has chunks to claim.
     Journal,
     /// Something else is wanted of a consumer.
@@ -31,6 +34,7 @@ pub enum Topic {
 #[derive(Debug, Clone)]
 pub struct Changes {
     imports: watch::Sender<u64>,
+    ledger: watch::Sender<u64>,
     journal: watch::Sender<u64>,
     consumers: watch::Sender<u64>,
 }
@@ -55,6 +59,7 @@ impl Changes {
     pub fn listen(pool: PgPool, stop: CancellationToken) -> Self {
         let changes = Self {
             imports: watch::Sender::new(0),
+            ledger: watch::Sender::new(0),
             journal: watch::Sender::new(0),
             consumers: watch::Sender::new(0),
         };
@@ -76,6 +81,7 @@ impl Changes {
     fn sender(&self, topic: Topic) -> &watch::Sender<u64> {
         match topic {
             Topic::Imports => &self.imports,
+            Topic::Ledger => &self.ledger,
             Topic::Journal => &self.journal,
             Topic::Consumers => &self.consumers,
         }
@@ -83,6 +89,9 @@ impl Changes {
 
     fn wake(&self, topic: Topic) {
         self.sender(topic).send_modify(|generation| *generation += 1);
+        if topic == Topic::Imports {
+            self.wake(Topic::Ledger);
+        }
     }
 
     async fn run(&self, pool: &PgPool) {
@@ -99,9 +108,10 @@ impl Changes {
 
     async fn receive(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
         let mut listener = PgListener::connect_with(pool).await?;
-        listener.listen_all([IMPORTS, JOURNAL, CONSUMERS]).await?;
+        listener.listen_all([IMPORTS, LEDGER, JOURNAL, CONSUMERS]).await?;
         while let Some(notification) = listener.try_recv().await? {
             match notification.channel() {
+                LEDGER => self.wake(Topic::Ledger),
                 JOURNAL => self.wake(Topic::Journal),
                 CONSUMERS => self.wake(Topic::Consumers),
                 _ => self.wake(Topic::Imports),
@@ -115,6 +125,7 @@ impl Changes {
 pub async fn notify(connection: &mut PgConnection, topic: Topic) -> Result<(), DbError> {
     let channel = match topic {
         Topic::Imports => IMPORTS,
+        Topic::Ledger => LEDGER,
         Topic::Journal => JOURNAL,
         Topic::Consumers => CONSUMERS,
     };

@@ -4,7 +4,7 @@
 //! ledger holds is not published again, and finishing is one transaction.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -67,7 +67,11 @@ impl Driver {
             import,
             patience,
             publisher: self.transport.publisher(import.id),
-            loaded: chunks::loaded(&self.db, import.id).await?.into_iter().collect(),
+            loaded: chunks::loaded(&self.db, import.id)
+                .await?
+                .into_iter()
+                .map(|(chunk_no, offset, length)| (chunk_no, (offset, length)))
+                .collect(),
             next_chunk: 0,
             batch: Vec::new(),
         };
@@ -140,10 +144,12 @@ impl Driver {
         publishing: &mut Publishing<'_>,
     ) -> Result<i64, IngestError> {
         let dialect = &publishing.import.dialect;
+        // Those it was begun with: cut otherwise, the numbers in its ledger would mean other rows.
+        let Import { chunk_rows, chunk_bytes, record_bytes, .. } = *publishing.import;
         let limits = Limits {
-            chunk_rows: self.limits.chunk_rows,
-            chunk_bytes: self.limits.chunk_bytes,
-            record_bytes: self.limits.record_bytes,
+            chunk_rows: chunk_rows.cast_unsigned(),
+            chunk_bytes: usize::try_from(chunk_bytes).unwrap_or(usize::MAX),
+            record_bytes: usize::try_from(record_bytes).unwrap_or(usize::MAX),
         };
         let mut splitter = Splitter::new(dialect.delimiter, dialect.quote, limits, first_row);
         let refused = |error: SplitError| {
@@ -229,7 +235,7 @@ impl Driver {
         published: i64,
         at_most: i64,
     ) -> Result<(), IngestError> {
-        let mut watch = self.changes.watch(Topic::Imports);
+        let mut watch = self.changes.watch(Topic::Ledger);
         let mut moved = (0, Instant::now());
         loop {
             let mut transaction = self.fence(import).await?;
@@ -254,8 +260,8 @@ struct Publishing<'a> {
     import: &'a Import,
     patience: Duration,
     publisher: Box<dyn Publisher>,
-    /// What an earlier attempt got loaded.
-    loaded: HashSet<i64>,
+    /// What an earlier attempt got loaded: by the number of a chunk its offset and length.
+    loaded: HashMap<i64, (i64, i64)>,
     next_chunk: i64,
     /// What is cut and not yet published: up to a quarter of what may be in flight, so that loading never waits for
     /// a batch to fill.
@@ -266,7 +272,11 @@ impl Publishing<'_> {
     async fn add(&mut self, file: &File, cut: Cut) -> Result<(), IngestError> {
         let chunk_no = self.next_chunk;
         self.next_chunk += 1;
-        if self.loaded.contains(&chunk_no) {
+        if let Some(&place) = self.loaded.get(&chunk_no) {
+            if place != (cut.byte_offset.cast_signed(), cut.byte_len.cast_signed()) {
+                let message = "it was begun by a version that cuts files otherwise; upload it once more";
+                return Err(IngestError::refused("cut_otherwise", message));
+            }
             return Ok(());
         }
         let chunk = Chunk {

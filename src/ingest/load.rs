@@ -433,7 +433,7 @@ async fn store(
         {
             rejects::insert(&mut transaction, import_id, &checked.rejects).await?;
         }
-        notify::notify(&mut transaction, notify::Topic::Imports).await?;
+        notify::notify(&mut transaction, notify::Topic::Ledger).await?;
         Ok::<_, IngestError>(true)
     };
     if !meter.phase(Phase::Copy, copied).await? {

@@ -28,7 +28,7 @@ pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) 
     };
     let mut watch = worker.changes.watch(Topic::Imports);
     while !stop.is_cancelled() {
-        let claimed = match leases::claim(&worker.db, &owner, lease).await {
+        let claimed = match leases::claim(&worker.db, &owner, lease, &worker.config.ingest).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "could not look for imports");

@@ -201,11 +201,11 @@ async fn right_credentials_work_and_wrong_ones_are_named() {
 async fn a_topic_that_is_not_as_it_must_be_is_refused_with_what_to_do() {
     let topics = Topics::new();
     topics.make(2, "1000").await;
-    let app = start(&topics, &[("ingest.chunk_bytes", "2000"), ("ingest.record_bytes", "1000")]).await;
+    let app = start(&topics, &[("kafka.chunk_bytes", "2000"), ("ingest.record_bytes", "1000")]).await;
     let complaint = complaint(&app).await;
     for part in [
         format!("the topic {} has 2 partitions, kafka.partitions asks for 4", topics.chunks()),
-        "max.message.bytes=1000, messages take up to 18384: raise it, or lower ingest.chunk_bytes".to_owned(),
+        "max.message.bytes=1000, messages take up to 18384: raise it, or lower kafka.chunk_bytes".to_owned(),
     ] {
         assert!(complaint.contains(&part), "{complaint}");
     }

@@ -209,3 +209,49 @@ async fn reached<F: Future<Output = bool>>(world: &World, import: i64, moment: i
         assert!(Instant::now() < deadline, "the moment did not come");
     }
 }
+
+/// An import that is killed with some of its chunks loaded, and others not.
+async fn begun(world: &World) -> i64 {
+    let service = world.launch.start();
+    let request = service.client.post("/upload").header("Content-Type", "text/csv");
+    let import = id(&request.body(rows(1..=100_000)).send().await.json());
+    let loaded = format!("select count(*) from import_chunks where import_id = {import}");
+    until("some chunks are loaded", || async {
+        (world.database.one::<i64>(&loaded).await >= 3).then_some(())
+    })
+    .await;
+    service.kill();
+    assert!(world.database.one::<i64>(&loaded).await < 100, "some are not");
+    import
+}
+
+#[tokio::test]
+async fn an_import_that_has_begun_stays_as_it_is_cut_whatever_is_configured_later() {
+    let world = World::new().await;
+    let import = begun(&world).await;
+    let others =
+        [("ingest.chunk_rows", "700"), ("ingest.chunk_bytes", "50000"), ("ingest.record_bytes", "20")];
+    let service = world.launch.clone().with(&others).start();
+    let ended = completed(&service.client, import).await;
+    assert_eq!(outcome(&ended), [100_000, 0, 0, 0, 0], "{ended}");
+    let cut =
+        format!("select count(*) from import_chunks where import_id = {import} and rows_read = {CHUNK_ROWS}");
+    assert_eq!(world.database.one::<i64>(&cut).await, 100);
+}
+
+#[tokio::test]
+async fn an_import_that_was_cut_otherwise_fails_instead_of_mixing_chunks() {
+    let world = World::new().await;
+    let import = begun(&world).await;
+    let changed =
+        sqlx::query("update imports set chunk_rows = chunk_rows - 1").execute(&world.database.pool).await;
+    assert_eq!(changed.expect("the database answers").rows_affected(), 1);
+    let service = world.launch.start();
+    let ended = until("the import ends", || async {
+        let import = service.client.get(&format!("/imports/{import}")).send().await.json();
+        (import["state"] == "failed").then_some(import)
+    })
+    .await;
+    assert_eq!(ended["error"]["code"], "cut_otherwise", "{ended}");
+    assert_eq!(world.database.one::<i64>("select count(*) from airports").await, 0);
+}

@@ -30,7 +30,7 @@ pub(super) enum EventsAnswer {
 /// The import as it is, then after every change, until it has ended.
 pub(super) fn follow(context: Context, first: ImportView) -> Views {
     Box::pin(in_current_span(async_stream::stream! {
-        let mut watch = context.changes.watch(Topic::Imports);
+        let mut watch = context.changes.watch(Topic::Ledger);
         let mut last = first.to_json_string();
         let mut ended = first.is_final();
         let id = first.id();

@@ -73,7 +73,9 @@ impl Engine {
     pub(crate) async fn claim(&self) -> Import {
         // Whoever led it before may be looking at it just now, and it is passed by then.
         let id = until("an import can be had", || async {
-            leases::claim(&self.db, "the test", LEASE).await.expect("the database answers")
+            leases::claim(&self.db, "the test", LEASE, &self.config.ingest)
+                .await
+                .expect("the database answers")
         })
         .await;
         imports::get(&self.db, id).await.expect("the database answers").expect("it is there")
