@@ -4,13 +4,15 @@
 //! `make bench`, or with a server of one's own:
 //! `TARMAC_TEST_DATABASE_URL=postgres://… cargo bench --bench citizens -- --rows 1000000 --rounds 41`
 //!
-//! First an import of 10,000 citizens with 1,000 relations, then requests over a file of `--rows` citizens. The plain way checks nothing and makes no JSON. What counts is the ratio: machines are noisy. The column aiohttp has what a good service with aiohttp and asyncpg
-//! took on a machine of two cores.
+//! First an import of 10,000 citizens with 1,000 relations, beside a service in Python as well, then requests over a file of `--rows` citizens. The plain
+//! way checks nothing and makes no JSON. What counts are the ratios: machines are noisy.
 
 #[path = "support/fixtures.rs"]
 mod fixtures;
 #[path = "support/psql.rs"]
 mod psql;
+#[path = "support/python.rs"]
+mod python;
 #[path = "support/report.rs"]
 mod report;
 #[path = "support/settings.rs"]
@@ -23,10 +25,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, postgres::PgPoolOptions};
 
+use python::Python;
 use report::Report;
 use support::{
     Options, PATIENT, median,
@@ -40,7 +43,8 @@ const CONNECTIONS: usize = 16;
 /// Changes of one measurement with many connections.
 const CHANGES: usize = 4_000;
 
-const HEAD: [&str; 5] = ["", "Tarmac", "plain", "ratio", "aiohttp"];
+const TIMES: [&str; 6] = ["", "Tarmac", "plain", "Tarmac / plain", "aiohttp", "aiohttp / Tarmac"];
+const RATES: [&str; 6] = ["", "Tarmac", "plain", "Tarmac / plain", "aiohttp", "Tarmac / aiohttp"];
 const COLUMNS: &str =
     "citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel";
 
@@ -50,14 +54,19 @@ async fn main() -> Outcome<()> {
     let directory = tempfile::tempdir()?;
     let database = Database::create().await?;
     let tarmac = Tarmac::start(&database.url, directory.path(), &PATIENT)?;
+    let python = Python::start(&database.url)?;
     let mut sql = PgConnection::connect(&database.url).await?;
     let mut report = Report::new("citizens");
     let mut table = Vec::new();
-    let import = small(&mut table, &tarmac, &mut sql, directory.path(), options.rounds).await?;
+    let sites =
+        small(&mut table, [&tarmac.address, &python.address], &mut sql, directory.path(), options.rounds)
+            .await?;
     report.say(format!("{SMALL} citizens, {RELATIONS} relations; medians of {} rounds, ms.", options.rounds));
-    report.table(&HEAD, &table)?;
+    report.table(&TIMES, &table)?;
     report.say(format!("The same changes over {CONNECTIONS} connections; changes a second."));
-    report.table(&HEAD, &many(&tarmac, &database.url, import).await?)?;
+    report.table(&RATES, &many(&sites, &database.url).await?)?;
+    report.say(format!("aiohttp is {}.", python::versions()?));
+    drop(python);
 
     let file = directory.path().join("citizens.csv");
     fixtures::citizens(options.rows, &file)?;
@@ -70,7 +79,7 @@ async fn main() -> Outcome<()> {
         options.rows,
         tarmac.memory_mb("VmHWM")?
     ));
-    report.table(&HEAD, &table)?;
+    report.table(&TIMES, &table)?;
     report.finish(Some(&settings::of(&mut sql).await?))
 }
 
@@ -108,60 +117,110 @@ fn citizens(directory: &Path) -> Outcome<Value> {
     Ok(json!({ "citizens": citizens }))
 }
 
-/// Both ways in turns; the medians become a line of the table.
-async fn compare(
-    table: &mut Vec<Vec<String>>,
-    name: &str,
-    rounds: usize,
-    aiohttp: Option<f64>,
-    mut ours: impl AsyncFnMut(usize) -> Outcome<Duration>,
-    mut plain: impl AsyncFnMut(usize) -> Outcome<Duration>,
-) -> Outcome<()> {
-    let (mut our_times, mut plain_times) = (Vec::new(), Vec::new());
-    for round in 0..rounds + rounds.div_ceil(4) {
-        let ours = ours(round).await?.as_secs_f64() * 1_000.0;
-        let plain = plain(round).await?.as_secs_f64() * 1_000.0;
-        // The first rounds warm up.
-        if round >= rounds.div_ceil(4) {
-            our_times.push(ours);
-            plain_times.push(plain);
-        }
+/// An import at a service that speaks the contract.
+struct Site {
+    client: reqwest::Client,
+    /// `http://127.0.0.1:41234/imports/1`
+    base: String,
+    import: i64,
+}
+
+impl Site {
+    /// Makes the import.
+    async fn import(address: &str, body: &Bytes) -> Outcome<Self> {
+        let client = reqwest::Client::new();
+        let answer = post(&client, address, body).await?.1;
+        let import =
+            serde_json::from_slice::<Value>(&answer)?["data"]["import_id"].as_i64().ok_or("no number")?;
+        Ok(Self { client, base: format!("http://{address}/imports/{import}"), import })
     }
-    let (ours, plain) = (median(&mut our_times), median(&mut plain_times));
-    table.push(vec![
-        name.to_owned(),
-        format!("{ours:.2}"),
-        format!("{plain:.2}"),
-        format!("{:.2}", ours / plain),
-        aiohttp.map_or("–".to_owned(), |millis| millis.to_string()),
-    ]);
-    Ok(())
+
+    async fn get(&self, path: &str) -> Outcome<Duration> {
+        Ok(send(self.client.get(format!("{}/{path}", self.base))).await?.0)
+    }
+
+    async fn patch(&self, citizen: i64, fields: &Value) -> Outcome<Duration> {
+        let request = self.client.patch(format!("{}/citizens/{citizen}", self.base));
+        let request = request.header("Content-Type", "application/json").body(fields.to_string());
+        Ok(send(request).await?.0)
+    }
+
+    async fn change_field(&self, round: usize) -> Outcome<Duration> {
+        self.patch(pair(round)?.0, &json!({ "apartment": round })).await
+    }
+
+    async fn change_relatives(&self, round: usize) -> Outcome<Duration> {
+        let (first, second) = pair(round)?;
+        let relatives = if together(round) { json!([second]) } else { json!([]) };
+        self.patch(first, &json!({ "relatives": relatives })).await
+    }
 }
 
 /// Sends a request and takes the whole answer.
-async fn send(
-    tarmac: &Tarmac,
-    method: reqwest::Method,
-    path: &str,
-    json: Bytes,
-) -> Outcome<(Duration, Bytes)> {
-    let request = tarmac.client.request(method, format!("http://{}{path}", tarmac.address));
-    let request = request.header("Content-Type", "application/json").body(json);
+async fn send(request: reqwest::RequestBuilder) -> Outcome<(Duration, Bytes)> {
     let started = Instant::now();
     let answer = request.send().await?.error_for_status()?.bytes().await?;
     Ok((started.elapsed(), answer))
 }
 
-async fn get(tarmac: &Tarmac, path: &str) -> Outcome<Duration> {
-    let request = tarmac.client.get(format!("http://{}{path}", tarmac.address));
-    let started = Instant::now();
-    request.send().await?.error_for_status()?.bytes().await?;
-    Ok(started.elapsed())
+async fn post(client: &reqwest::Client, address: &str, body: &Bytes) -> Outcome<(Duration, Bytes)> {
+    let request = client.post(format!("http://{address}/imports")).header("Content-Type", "application/json");
+    send(request.body(body.clone())).await
 }
 
-async fn patch(tarmac: &Tarmac, import: i64, citizen: i64, fields: &Value) -> Outcome<Duration> {
-    let path = format!("/imports/{import}/citizens/{citizen}");
-    Ok(send(tarmac, reqwest::Method::PATCH, &path, fields.to_string().into()).await?.0)
+/// What the service in Python takes in a round; `None`: it does not do that.
+type Theirs<'a> = Option<&'a dyn Fn(usize) -> BoxFuture<'a, Outcome<Duration>>>;
+
+/// All ways in turns; the medians become a line of the table.
+async fn compare(
+    table: &mut Vec<Vec<String>>,
+    name: &str,
+    rounds: usize,
+    theirs: Theirs<'_>,
+    mut ours: impl AsyncFnMut(usize) -> Outcome<Duration>,
+    mut plain: impl AsyncFnMut(usize) -> Outcome<Duration>,
+) -> Outcome<()> {
+    let mut times: [Vec<f64>; 3] = Default::default();
+    for round in 0..rounds + rounds.div_ceil(4) {
+        let mut taken = vec![ours(round).await?, plain(round).await?];
+        if let Some(theirs) = theirs {
+            taken.push(theirs(round).await?);
+        }
+        // The first rounds warm up.
+        if round >= rounds.div_ceil(4) {
+            for (times, taken) in times.iter_mut().zip(taken) {
+                times.push(taken.as_secs_f64() * 1_000.0);
+            }
+        }
+    }
+    let [ours, plain, python] = times;
+    table.push(line(name, 2, ours, plain, python, |ours, python| python / ours));
+    Ok(())
+}
+
+/// A line of a table: figures with so many places, how often one of Python's is in one of ours, and a dash where it has none.
+fn line(
+    name: &str,
+    places: usize,
+    mut ours: Vec<f64>,
+    mut plain: Vec<f64>,
+    mut python: Vec<f64>,
+    faster: impl Fn(f64, f64) -> f64,
+) -> Vec<String> {
+    let (ours, plain) = (median(&mut ours), median(&mut plain));
+    let mut line = vec![
+        name.to_owned(),
+        format!("{ours:.places$}"),
+        format!("{plain:.places$}"),
+        format!("{:.2}", ours / plain),
+    ];
+    if python.is_empty() {
+        line.extend(["–".to_owned(), "–".to_owned()]);
+    } else {
+        let python = median(&mut python);
+        line.extend([format!("{python:.places$}"), format!("{:.1}", faster(ours, python))]);
+    }
+    line
 }
 
 /// All rows of a query, and none of them looked at.
@@ -171,19 +230,18 @@ async fn query(sql: &mut PgConnection, query: &str) -> Outcome<Duration> {
     Ok(started.elapsed())
 }
 
+/// Requests about the small import; it at both services.
 async fn small(
     table: &mut Vec<Vec<String>>,
-    tarmac: &Tarmac,
+    addresses: [&str; 2],
     sql: &mut PgConnection,
     directory: &Path,
     rounds: usize,
-) -> Outcome<i64> {
+) -> Outcome<[Site; 2]> {
     let body = Bytes::from(citizens(directory)?.to_string());
-    let post = async || send(tarmac, reqwest::Method::POST, "/imports", body.clone()).await;
-    let (_, answer) = post().await?;
-    let import =
-        serde_json::from_slice::<Value>(&answer)?["data"]["import_id"].as_i64().ok_or("no number")?;
-    let path = format!("/imports/{import}");
+    let sites = [Site::import(addresses[0], &body).await?, Site::import(addresses[1], &body).await?];
+    let [tarmac, python] = &sites;
+    let import = tarmac.import;
 
     run(sql, "create table plain (like citizens including all)").await?;
     let rows: Vec<Bytes> = sql
@@ -198,8 +256,8 @@ async fn small(
         table,
         "POST",
         rounds.div_ceil(2),
-        Some(1_250.0),
-        async |_| Ok(post().await?.0),
+        Some(&|_| async { Ok(post(&python.client, addresses[1], &body).await?.0) }.boxed()),
+        async |_| Ok(post(&tarmac.client, addresses[0], &body).await?.0),
         async |_| {
             run(sql, "truncate plain").await?;
             let started = Instant::now();
@@ -210,15 +268,16 @@ async fn small(
         },
     )
     .await?;
-    // As it is some minutes after an import.
+    // As they are some minutes after an import.
     run(sql, "vacuum analyze citizens").await?;
+    run(sql, "vacuum analyze aiohttp_citizens").await?;
 
     compare(
         table,
         "GET citizens",
         rounds,
-        Some(230.0),
-        async |_| get(tarmac, &format!("{path}/citizens")).await,
+        Some(&|_| python.get("citizens").boxed()),
+        async |_| tarmac.get("citizens").await,
         async |_| {
             query(
                 sql,
@@ -228,13 +287,13 @@ async fn small(
         },
     )
     .await?;
-    statistics(table, tarmac, sql, import, rounds, [Some(6.4), Some(5.4), None, None]).await?;
+    statistics(table, tarmac, Some(python), sql, rounds).await?;
     compare(
         table,
         "PATCH a field",
         rounds * 5,
-        Some(2.1),
-        async |round| change_field(tarmac, import, round).await,
+        Some(&|round| python.change_field(round).boxed()),
+        async |round| tarmac.change_field(round).await,
         async |round| plain_field(&mut *sql, import, round).await,
     )
     .await?;
@@ -242,12 +301,12 @@ async fn small(
         table,
         "PATCH relatives",
         rounds * 5,
-        Some(2.1),
-        async |round| change_relatives(tarmac, import, round).await,
+        Some(&|round| python.change_relatives(round).boxed()),
+        async |round| tarmac.change_relatives(round).await,
         async |round| plain_relatives(&mut *sql, import, round).await,
     )
     .await?;
-    Ok(import)
+    Ok(sites)
 }
 
 /// The two citizens that a round is about.
@@ -259,16 +318,6 @@ fn pair(round: usize) -> Outcome<(i64, i64)> {
 /// Whether a round relates them or parts them.
 fn together(round: usize) -> bool {
     (round / 100).is_multiple_of(2)
-}
-
-async fn change_field(tarmac: &Tarmac, import: i64, round: usize) -> Outcome<Duration> {
-    patch(tarmac, import, pair(round)?.0, &json!({ "apartment": round })).await
-}
-
-async fn change_relatives(tarmac: &Tarmac, import: i64, round: usize) -> Outcome<Duration> {
-    let (first, second) = pair(round)?;
-    let relatives = if together(round) { json!([second]) } else { json!([]) };
-    patch(tarmac, import, first, &json!({ "relatives": relatives })).await
 }
 
 async fn plain_field(sql: impl PgExecutor<'_>, import: i64, round: usize) -> Outcome<Duration> {
@@ -299,24 +348,22 @@ async fn plain_relatives(sql: impl PgExecutor<'_>, import: i64, round: usize) ->
 }
 
 /// Changes of single citizens, many at once; the lines of the table.
-async fn many(tarmac: &Tarmac, url: &str, import: i64) -> Outcome<Vec<Vec<String>>> {
+async fn many([tarmac, python]: &[Site; 2], url: &str) -> Outcome<Vec<Vec<String>>> {
+    let import = tarmac.import;
     let pool = PgPoolOptions::new().max_connections(u32::try_from(CONNECTIONS)?).connect(url).await?;
-    let [mut ours, mut plain]: [[Vec<f64>; 2]; 2] = Default::default();
+    let [mut field, mut relatives]: [[Vec<f64>; 3]; 2] = Default::default();
     for _ in 0..3 {
-        ours[0].push(rate(async |round| change_field(tarmac, import, round).await).await?);
-        plain[0].push(rate(async |round| plain_field(&pool, import, round).await).await?);
-        ours[1].push(rate(async |round| change_relatives(tarmac, import, round).await).await?);
-        plain[1].push(rate(async |round| plain_relatives(&pool, import, round).await).await?);
+        field[0].push(rate(async |round| tarmac.change_field(round).await).await?);
+        field[1].push(rate(async |round| plain_field(&pool, import, round).await).await?);
+        field[2].push(rate(async |round| python.change_field(round).await).await?);
+        relatives[0].push(rate(async |round| tarmac.change_relatives(round).await).await?);
+        relatives[1].push(rate(async |round| plain_relatives(&pool, import, round).await).await?);
+        relatives[2].push(rate(async |round| python.change_relatives(round).await).await?);
     }
     pool.close().await;
-    let lines = ["PATCH a field", "PATCH relatives"].iter().zip(ours.iter_mut().zip(&mut plain));
-    Ok(lines
-        .map(|(name, (ours, plain))| {
-            let (ours, plain) = (median(ours), median(plain));
-            let ratio = format!("{:.2}", ours / plain);
-            vec![(*name).to_owned(), format!("{ours:.0}"), format!("{plain:.0}"), ratio, "480–880".to_owned()]
-        })
-        .collect())
+    let lines = [("PATCH a field", field), ("PATCH relatives", relatives)];
+    let faster = |ours, python| ours / python;
+    Ok(lines.map(|(name, [ours, plain, python])| line(name, 0, ours, plain, python, faster)).into())
 }
 
 /// So many changes a second with many connections.
@@ -330,28 +377,38 @@ async fn rate(change: impl AsyncFn(usize) -> Outcome<Duration>) -> Outcome<f64> 
     Ok(CHANGES as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Birthdays, percentiles and demand of an import.
+/// Birthdays, percentiles and demand of an import. The service in Python has the first two.
 async fn statistics(
     table: &mut Vec<Vec<String>>,
-    tarmac: &Tarmac,
+    tarmac: &Site,
+    python: Option<&Site>,
     sql: &mut PgConnection,
-    import: i64,
     rounds: usize,
-    aiohttp: [Option<f64>; 4],
 ) -> Outcome<()> {
+    let import = tarmac.import;
     let operations = [
-        ("GET birthdays", "citizens/birthdays", birthdays("citizen_id", import)),
-        ("GET percentiles", "towns/stat/percentile/age", percentiles(import)),
-        ("GET demand", "towns/stat/demand", demand(import)),
-        ("GET birthdays by channel", "citizens/birthdays?group_by=channel", birthdays("channel", import)),
+        ("GET birthdays", "citizens/birthdays", birthdays("citizen_id", import), python),
+        ("GET percentiles", "towns/stat/percentile/age", percentiles(import), python),
+        ("GET demand", "towns/stat/demand", demand(import), None),
+        (
+            "GET birthdays by channel",
+            "citizens/birthdays?group_by=channel",
+            birthdays("channel", import),
+            None,
+        ),
     ];
-    for ((name, path, plain), aiohttp) in operations.iter().zip(aiohttp) {
+    for (name, path, plain, python) in &operations {
+        let ask = python.map(|python| move |_| python.get(path).boxed());
+        let theirs: Theirs<'_> = match &ask {
+            Some(ask) => Some(ask),
+            None => None,
+        };
         compare(
             table,
             name,
             rounds,
-            aiohttp,
-            async |_| get(tarmac, &format!("/imports/{import}/{path}")).await,
+            theirs,
+            async |_| tarmac.get(path).await,
             async |_| query(sql, plain).await,
         )
         .await?;
@@ -367,8 +424,12 @@ async fn large(
     directory: &Path,
 ) -> Outcome<()> {
     let import: i64 = sqlx::query_scalar("select max(id) from imports").fetch_one(&mut *sql).await?;
-    let path = format!("/imports/{import}");
-    statistics(table, tarmac, sql, import, 3, [None; 4]).await?;
+    let site = Site {
+        client: tarmac.client.clone(),
+        base: format!("http://{}/imports/{import}", tarmac.address),
+        import,
+    };
+    statistics(table, &site, None, sql, 3).await?;
     let exported = directory.join("exported.csv");
     compare(
         table,
@@ -376,7 +437,7 @@ async fn large(
         3,
         None,
         async |_| {
-            let request = tarmac.client.get(format!("http://{}{path}/citizens", tarmac.address));
+            let request = site.client.get(format!("{}/citizens", site.base));
             let started = Instant::now();
             let mut pieces =
                 request.header("Accept", "text/csv").send().await?.error_for_status()?.bytes_stream();
