@@ -6,6 +6,24 @@
 pub use sea_orm_migration::{MigrationStatus, MigratorTrait};
 use sea_orm_migration::{async_trait, prelude::*};
 
+/// What every step does: its `UP`, or its `DOWN`, which takes that back.
+macro_rules! plain_sql {
+    () => {
+        #[async_trait::async_trait]
+        impl MigrationTrait for Migration {
+            async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+                manager.get_connection().execute_unprepared(UP).await?;
+                Ok(())
+            }
+
+            async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+                manager.get_connection().execute_unprepared(DOWN).await?;
+                Ok(())
+            }
+        }
+    };
+}
+
 mod m20261120_000001_create_imports;
 mod m20261120_000002_create_airports;
 mod m20261120_000003_create_requests;
