@@ -20,7 +20,9 @@ mod settings;
 mod support;
 
 use std::{
+    io::{BufRead, BufReader},
     path::Path,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -29,7 +31,6 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, postgres::PgPoolOptions};
 
-use python::Python;
 use report::Report;
 use support::{
     Options, PATIENT, median,
@@ -65,7 +66,7 @@ async fn main() -> Outcome<()> {
     report.table(&TIMES, &table)?;
     report.say(format!("The same changes over {CONNECTIONS} connections; changes a second."));
     report.table(&RATES, &many(&sites, &database.url).await?)?;
-    report.say(format!("aiohttp is {}.", python::versions()?));
+    report.say(format!("aiohttp is {}.", python::versions(&["aiohttp", "asyncpg", "marshmallow"])?));
     drop(python);
 
     let file = directory.path().join("citizens.csv");
@@ -115,6 +116,35 @@ fn citizens(directory: &Path) -> Outcome<Value> {
         citizens.push(citizen);
     }
     Ok(json!({ "citizens": citizens }))
+}
+
+/// The service in Python, `benches/contenders/service.py`, in a process of its own; gone when dropped.
+struct Python {
+    process: Child,
+    /// Where it listens: `127.0.0.1:41234`.
+    address: String,
+}
+
+impl Python {
+    /// With tables of its own in the database.
+    fn start(database_url: &str) -> Outcome<Self> {
+        let mut process = python::interpreter()?
+            .args([concat!(env!("CARGO_MANIFEST_DIR"), "/benches/contenders/service.py"), database_url])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut port = String::new();
+        BufReader::new(process.stdout.take().ok_or("no output")?).read_line(&mut port)?;
+        let port: u16 = port.trim().parse().map_err(|_| "the service in Python ended at its start")?;
+        Ok(Self { process, address: format!("127.0.0.1:{port}") })
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
 }
 
 /// An import at a service that speaks the contract.

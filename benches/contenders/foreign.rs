@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{Contender, Setting, Taken, psql, support::server::Outcome};
+use crate::{Contender, Setting, Taken, psql, python, support::server::Outcome};
 
 const TABLE: &str = "contender";
 const COLUMNS: &str = "import_id, citizen_id, row, apartment, birth_date, town, street, building, name, gender, channel, relatives";
@@ -43,14 +43,6 @@ pub(crate) fn versions() -> Outcome<String> {
         let output = String::from_utf8(Command::new(program).args(arguments).output()?.stdout)?;
         Ok(output.lines().next().unwrap_or_default().to_owned())
     };
-    let asyncpg = std::env::var("BENCH_PYTHON")?;
-    let asyncpg = line(
-        &asyncpg,
-        &[
-            "-c",
-            "import asyncpg, platform; print(f'asyncpg {asyncpg.__version__} on Python {platform.python_version()}')",
-        ],
-    )?;
     let jars = std::fs::read_dir(std::env::var("BENCH_CONNECT_JARS")?)?;
     let mut jars: Vec<_> = jars
         .filter_map(|jar| jar.ok()?.file_name().to_str()?.strip_suffix(".jar").map(str::to_owned))
@@ -58,9 +50,10 @@ pub(crate) fn versions() -> Outcome<String> {
         .collect();
     jars.sort();
     Ok(format!(
-        "{}; {}; {asyncpg}; {}",
+        "{}; {}; {}; {}",
         line("psql", &["--version"])?,
         line("pgloader", &["--version"])?,
+        python::versions(&["asyncpg"])?,
         jars.join(", ")
     ))
 }
@@ -109,8 +102,7 @@ fn python(setting: &Setting, way: &str, rows: u64) -> Outcome<Taken> {
 }
 
 fn script(setting: &Setting, way: &str, rows: u64) -> Outcome<Command> {
-    let python = std::env::var_os("BENCH_PYTHON").ok_or("BENCH_PYTHON is not set; make bench sets it")?;
-    let mut script = Command::new(python);
+    let mut script = python::interpreter()?;
     script.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/contenders/load.py"));
     let file = if way == "json" { setting.body() } else { setting.csv() };
     script.args([way, &setting.database.url, TABLE]).arg(file).arg(rows.to_string());

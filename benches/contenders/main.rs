@@ -11,6 +11,8 @@ mod foreign;
 mod kafka_connect;
 #[path = "../support/psql.rs"]
 mod psql;
+#[path = "../support/python.rs"]
+mod python;
 #[path = "../support/report.rs"]
 mod report;
 #[path = "../support/settings.rs"]
