@@ -1,5 +1,7 @@
 //! The ledger: a chunk is in it exactly when its rows are in the database.
 
+use std::collections::HashMap;
+
 use sqlx::{FromRow, PgConnection};
 
 use super::{Db, DbError};
@@ -71,13 +73,15 @@ pub async fn contains(db: &Db, import_id: i64, chunk_no: i64) -> Result<bool, Db
         .map_err(DbError::during("looking for a chunk in the ledger"))
 }
 
-/// The chunks that are loaded: number, offset and length in bytes.
-pub async fn loaded(db: &Db, import_id: i64) -> Result<Vec<(i64, i64, i64)>, DbError> {
-    sqlx::query_as("select chunk_no, byte_offset, byte_len from import_chunks where import_id = $1")
-        .bind(import_id)
-        .fetch_all(db.pool())
-        .await
-        .map_err(DbError::during("reading the ledger"))
+/// The chunks that are loaded: by their numbers, offset and length in bytes.
+pub async fn loaded(db: &Db, import_id: i64) -> Result<HashMap<i64, (i64, i64)>, DbError> {
+    let chunks: Vec<(i64, i64, i64)> =
+        sqlx::query_as("select chunk_no, byte_offset, byte_len from import_chunks where import_id = $1")
+            .bind(import_id)
+            .fetch_all(db.pool())
+            .await
+            .map_err(DbError::during("reading the ledger"))?;
+    Ok(chunks.into_iter().map(|(chunk_no, offset, length)| (chunk_no, (offset, length))).collect())
 }
 
 /// How far the import has come.

@@ -133,8 +133,8 @@ pub struct Import {
 macro_rules! columns {
     () => {
         "id, dataset, state, mode, max_rejects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
-         chunk_rows, chunk_bytes, record_bytes, chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, error_code, error_message, created_at, \
-         started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
+         chunk_rows, chunk_bytes, record_bytes, chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, \
+         error_code, error_message, created_at, started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
     };
 }
 pub(super) use columns;

@@ -67,11 +67,7 @@ impl Driver {
             import,
             patience,
             publisher: self.transport.publisher(import.id),
-            loaded: chunks::loaded(&self.db, import.id)
-                .await?
-                .into_iter()
-                .map(|(chunk_no, offset, length)| (chunk_no, (offset, length)))
-                .collect(),
+            loaded: chunks::loaded(&self.db, import.id).await?,
             next_chunk: 0,
             batch: Vec::new(),
         };

@@ -71,8 +71,9 @@ async fn follow(sections: &[&str], service: &str) {
     shell
         .args(["-c", &format!("exec 2>&1\n{script}")])
         .env("API", service)
-        .env("TARMAC_UPLOAD_SERVER", service);
-    shell.env("NO_PROXY", "127.0.0.1").stdin(Stdio::null());
+        .env("TARMAC_UPLOAD_SERVER", service)
+        .env("NO_PROXY", "127.0.0.1")
+        .stdin(Stdio::null());
     // The service it talks to is in this process, on this thread.
     let output = tokio::task::spawn_blocking(move || shell.output()).await.expect("nothing panics");
     let Output { stdout, .. } = output.expect("there is a shell");
@@ -88,16 +89,11 @@ async fn follow(sections: &[&str], service: &str) {
     }
 }
 
-/// What `make run` imports before it says that it is ready.
-async fn import_airports(app: &App) {
-    let airports = files::openflights();
-    assert_eq!(app.upload("?filename=airports.dat", airports).await["id"], 1);
-}
-
 #[tokio::test]
 async fn five_minutes_with_curl_and_an_upload_from_a_script() {
     let app = App::start().await;
-    import_airports(&app).await;
+    // What `make run` imports before it says that it is ready.
+    assert_eq!(app.upload("?filename=airports.dat", files::openflights()).await["id"], 1);
     follow(&["Five minutes with curl", "From scripts: tarmac upload"], app.client.base()).await;
 }
 
