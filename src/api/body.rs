@@ -170,8 +170,9 @@ async fn read(request: &Request, body: &mut RequestBody, media_types: &[&str]) -
     // What is announced is taken at once, so that bodies that will not fit together are not all read halfway.
     let memory = request.data::<Memory>();
     let take = |bytes: usize| memory.map_or(Ok(()), |memory| memory.take(bytes));
-    take(announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0))?;
-    let mut bytes = Vec::new();
+    let expected = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    take(expected)?;
+    let mut bytes = Vec::with_capacity(expected);
     let mut pieces = std::pin::pin!(body.take().map(Body::into_bytes_stream).map_err(|_| broken())?);
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|_| broken())?;

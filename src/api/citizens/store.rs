@@ -80,8 +80,10 @@ impl Context {
         let claim = key.claim(&self.db).await?;
         let today = self.clock.today();
         let (text, length) = (bytes.clone(), bytes.len());
-        let read = move || (Sha256::digest(&text), body::read_import(&text, today));
-        let (sha256, citizens) = tokio::task::spawn_blocking(read).await.map_err(Internal::because)?;
+        let digested = tokio::task::spawn_blocking(move || Sha256::digest(&text));
+        let text = bytes.clone();
+        let read = tokio::task::spawn_blocking(move || body::read_import(&text, today));
+        let (sha256, citizens) = tokio::try_join!(digested, read).map_err(Internal::because)?;
         let first = match claim.decide(&sha256)? {
             Decision::Repeated(answer) => return Ok(Replayable::again(answer)),
             Decision::First(first) => first,
@@ -128,17 +130,22 @@ impl Context {
             let made = db::imports::insert_complete(&mut transaction, import, rows, None).await?;
             let id = made.id;
             tracing::Span::current().record("import", id);
-            if !import.dry_run {
-                citizens::insert(&mut transaction, id, citizens).await?;
-            }
-            Manifest::of(&made, true).write(&self.archive).await?;
+            let described = Manifest::of(&made, true);
+            let described = described.write(&self.archive);
+            let stored: &[Citizen] = if import.dry_run { &[] } else { citizens };
+            let (described, stored) = tokio::join!(described, citizens::insert(&mut transaction, id, stored));
+            described?;
+            stored?;
             let body = NewImportBody { data: NewImportId { import_id: id } };
             let answer = idempotency::render(Stored::Created(Json(body), format!("/imports/{id}"))).await?;
             let keep = Duration::from_secs(self.config.server.idempotency_seconds);
             first.save(&mut transaction, &answer, keep).await?;
             Ok::<_, StoreRefusal>((transaction, answer))
         };
-        let ((), (transaction, answer)) = tokio::try_join!(archived, inserted)?;
+        // All of it ends before any of it counts: what is thrown away after a failure is not written afterwards.
+        let (archived, inserted) = tokio::join!(archived, inserted);
+        archived?;
+        let (transaction, answer) = inserted?;
         db::commit(transaction, "storing citizens").await?;
         Ok(answer)
     }

@@ -22,7 +22,7 @@ pub(super) enum Purpose {
 }
 
 /// What was read. A field that is not there, or breaks its rule, is nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
     pub(super) citizen_id: Option<i64>,
     pub(super) rest: CitizenPatch,

@@ -24,6 +24,9 @@ pub async fn insert(
     import_id: i64,
     citizens: &[Citizen],
 ) -> Result<(), DbError> {
+    if citizens.is_empty() {
+        return Ok(());
+    }
     // In the order of the primary key every row goes to the index's last page.
     let mut ordered: Vec<(i64, &Citizen)> = (1..).zip(citizens).collect();
     ordered.sort_unstable_by_key(|(_, citizen)| citizen.citizen_id);
@@ -47,19 +50,19 @@ pub async fn insert(
         row.end_row();
         copy.send_full().await?;
     }
+    // The database still has rows to store meanwhile.
+    let segments: Vec<_> = ordered.chunks(SEGMENT_ROWS).filter_map(segment).collect();
     copy.finish().await?;
-    for (segment_no, citizens) in (0..).zip(ordered.chunks(SEGMENT_ROWS)) {
-        if let Some(segment) = segment(citizens.iter().map(|(_, citizen)| *citizen)) {
-            segment.insert(connection, import_id, segment_no).await?;
-        }
+    for (segment_no, segment) in (0..).zip(segments) {
+        segment.insert(connection, import_id, segment_no).await?;
     }
     Ok(())
 }
 
 /// What statistics read of them.
-fn segment<'a>(citizens: impl Iterator<Item = &'a Citizen>) -> Option<SegmentBuffer> {
+fn segment(citizens: &[(i64, &Citizen)]) -> Option<SegmentBuffer> {
     let mut segment = SegmentBuffer::new(&DATASET)?;
-    for citizen in citizens {
+    for (_, citizen) in citizens {
         let Citizen { citizen_id, town, birth_date, relatives, channel, .. } = citizen;
         segment.put_row([
             Value::Integer(*citizen_id),
