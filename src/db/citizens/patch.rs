@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{NoAccess, ReadError, access::access, rows::Found};
 use crate::{
@@ -13,6 +13,25 @@ use crate::{
 
 /// How often the relatives of a citizen may have changed before they were locked.
 const ATTEMPTS: u32 = 16;
+
+/// Changes a citizen.
+const CHANGE: &str = "
+    update citizens set town = coalesce($3, town), street = coalesce($4, street), building = coalesce($5, building),
+        apartment = coalesce($6, apartment), name = coalesce($7, name), birth_date = coalesce($8, birth_date),
+        gender = coalesce($9, gender), relatives = coalesce($10, relatives), channel = coalesce($11, channel)
+    where import_id = $1 and citizen_id = $2 and exists (select from imports where id = $1 and state = 'complete')
+    returning citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel";
+
+/// Of the others, those who list the citizen do not any more, and those who do not now do. In the form of a sub-select their number
+/// means nothing to the planner, which would otherwise make a new plan for each of these statements.
+const RELATE: &str = "
+    with related as (
+        update citizens set relatives = case
+            when $2 = any(relatives) then array_remove(relatives, $2)
+            else array(select id from unnest(relatives || $2) as relative (id) order by id)
+        end
+        where import_id = $1 and citizen_id = any(array(select unnest($12::bigint[])))
+    )";
 
 /// Why a citizen is not changed. Nothing was.
 #[derive(Debug, thiserror::Error)]
@@ -125,38 +144,23 @@ async fn update(
         patch;
     let mut ordered = relatives.clone();
     ordered.iter_mut().for_each(|list| list.sort_unstable());
-    let changed: Option<Found> = sqlx::query_as(
-        "with related as (
-             update citizens set relatives = case
-                 when $2 = any(relatives) then array_remove(relatives, $2)
-                 else array(select id from unnest(relatives || $2) as relative (id) order by id)
-             end
-             where import_id = $1 and citizen_id = any($12)
-         )
-         update citizens set town = coalesce($3, town), street = coalesce($4, street),
-             building = coalesce($5, building), apartment = coalesce($6, apartment), name = coalesce($7, name),
-             birth_date = coalesce($8, birth_date), gender = coalesce($9, gender),
-             relatives = coalesce($10, relatives), channel = coalesce($11, channel)
-         where import_id = $1 and citizen_id = $2 and exists (
-             select from imports where id = $1 and state = 'complete'
-         )
-         returning citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel",
-    )
-    .bind(import_id)
-    .bind(citizen_id)
-    .bind(town)
-    .bind(street)
-    .bind(building)
-    .bind(apartment)
-    .bind(name)
-    .bind(birth_date)
-    .bind(gender)
-    .bind(ordered)
-    .bind(channel)
-    .bind(others)
-    .fetch_optional(connection)
-    .await
-    .map_err(DbError::during("changing a citizen"))?;
+    let alone = others.is_empty();
+    let statement = if alone { CHANGE.to_owned() } else { format!("{RELATE} {CHANGE}") };
+    let query = sqlx::query_as(AssertSqlSafe(statement))
+        .bind(import_id)
+        .bind(citizen_id)
+        .bind(town)
+        .bind(street)
+        .bind(building)
+        .bind(apartment)
+        .bind(name)
+        .bind(birth_date)
+        .bind(gender)
+        .bind(ordered)
+        .bind(channel);
+    let query = if alone { query } else { query.bind(others) };
+    let changed: Option<Found> =
+        query.fetch_optional(connection).await.map_err(DbError::during("changing a citizen"))?;
     Ok(changed.map(Citizen::from))
 }
 
