@@ -25,7 +25,8 @@ impl Export {
     /// Opens the snapshot, and reads the first row of a query in it, of which the caller knows that it is safe.
     ///
     /// What the planner knows of an import is out of date while others are loaded. It would take one for a handful of rows and
-    /// join them by nested loops, or for the whole table and read all of it: an index finds an import's rows whatever else there is.
+    /// join them by nested loops, or for the whole table and read all of it: an index finds an import's rows whatever else there is,
+    /// and one after the other in their order, where a bitmap would keep the first until all are sorted.
     /// A client may take its time to read the last rows; a snapshot holds up nobody meanwhile.
     pub async fn begin<T>(db: &Db, query: &str) -> Result<(Self, Option<T>), DbError>
     where
@@ -35,8 +36,8 @@ impl Export {
         let mut export = Self { connection: Some(db.pool().acquire().await.map_err(failed())?) };
         let statements = format!(
             "begin isolation level repeatable read read only;
-             set local enable_nestloop = off; set local enable_seqscan = off; set local jit = off; set local work_mem = '32MB';
-             set local idle_in_transaction_session_timeout = 0;
+             set local enable_nestloop = off; set local enable_seqscan = off; set local enable_bitmapscan = off;
+             set local jit = off; set local work_mem = '32MB'; set local idle_in_transaction_session_timeout = 0;
              {query}"
         );
         let rows = sqlx::raw_sql(AssertSqlSafe(statements)).fetch_all(export.connection()?).await;
