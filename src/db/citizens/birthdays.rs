@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 
 use chrono::Datelike;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{StreamExt, stream, stream::BoxStream};
 
 use super::{
     Snapshot,
@@ -72,15 +72,15 @@ pub async fn birthdays(
 ) -> Result<BoxStream<'static, Result<Birthday, DbError>>, DbError> {
     if let Some(months) = buyers(&mut snapshot).await? {
         let counted = match group_by {
-            GroupBy::Citizen => Some(futures_util::stream::iter(by_citizen(months)).boxed()),
+            GroupBy::Citizen => Some(stream::iter(by_citizen(months).map(Ok)).boxed()),
             GroupBy::Channel => {
                 let brought = brought(&mut snapshot).await?;
-                brought.map(|brought| futures_util::stream::iter(by_channel(months, brought)).boxed())
+                brought.map(|brought| stream::iter(by_channel(months, &brought).into_iter().map(Ok)).boxed())
             }
         };
         if let Some(counted) = counted {
             snapshot.export.end_soon();
-            return Ok(counted.map(Ok).boxed());
+            return Ok(counted);
         }
     }
     let query = match group_by {
@@ -117,9 +117,9 @@ async fn buyers(snapshot: &mut Snapshot) -> Result<Option<[Vec<i64>; 12]>, DbErr
     Ok(is_whole.await?.then_some(months))
 }
 
-/// Who has relatives, in the order of their numbers, and which of the channels brought each of them.
+/// Who has relatives, in the order of their numbers, and which of the channels brought each of them, from 1; 0: none.
 struct Brought {
-    citizens: Vec<(i64, Option<usize>)>,
+    citizens: Vec<(i64, u32)>,
     channels: Vec<Box<str>>,
 }
 
@@ -138,7 +138,9 @@ async fn brought(snapshot: &mut Snapshot) -> Result<Option<Brought>, DbError> {
             let (number, channel, count) = (numbers.integer()?, by_channel.place()?, relatives.length()?);
             relatives.skip(count)?;
             if segment.counts()? && count > 0 {
-                citizens.push((number, channel.map(|channel| places[channel])));
+                // There are not nearly so many channels.
+                let channel = channel.map_or(0, |channel| places[channel] as u32 + 1);
+                citizens.push((number, channel));
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -157,30 +159,51 @@ fn by_citizen(months: [Vec<i64>; 12]) -> impl Iterator<Item = Birthday> {
     })
 }
 
-fn by_channel(months: [Vec<i64>; 12], Brought { citizens, channels }: Brought) -> Vec<Birthday> {
-    let mut order: Vec<usize> = (0..channels.len()).collect();
-    order.sort_unstable_by_key(|channel| &channels[*channel]);
+fn by_channel(months: [Vec<i64>; 12], Brought { citizens, channels }: &Brought) -> Vec<Birthday> {
+    // Of citizens without a channel come last.
+    let mut order: Vec<usize> = (1..=channels.len()).collect();
+    order.sort_unstable_by_key(|channel| &channels[channel - 1]);
+    order.push(0);
     let mut birthdays = Vec::new();
     for (month, buyers) in (1..).zip(months) {
-        // Of each channel, and of none.
-        let (mut presents_of, mut presents_of_none) = (vec![0; channels.len()], 0);
-        let mut rest = citizens.iter().peekable();
-        for (buyer, presents) in counted(buyers) {
-            while rest.next_if(|(number, _)| *number < buyer).is_some() {}
-            if let Some((_, channel)) = rest.next_if(|(number, _)| *number == buyer) {
-                *channel.map_or(&mut presents_of_none, |channel| &mut presents_of[channel]) += presents;
+        let mut presents_of = vec![0; order.len()];
+        let mut near = 0;
+        for buyer in buyers {
+            let found = find(citizens, near, buyer);
+            near = found.unwrap_or_else(|place| place);
+            if let Ok(place) = found {
+                presents_of[citizens[place].1 as usize] += 1;
             }
         }
-        let of_channels =
-            order.iter().map(|channel| (Some(channels[*channel].to_string()), presents_of[*channel]));
-        let all = of_channels.chain([(None, presents_of_none)]).filter(|(_, presents)| *presents > 0);
-        birthdays.extend(all.map(|(channel, presents)| Birthday {
-            month,
-            buyer: Buyer::Channel(channel),
-            presents,
+        let bought = order.iter().filter(|channel| presents_of[**channel] > 0);
+        birthdays.extend(bought.map(|channel| {
+            let name = channel.checked_sub(1).map(|channel| channels[channel].to_string());
+            Birthday { month, buyer: Buyer::Channel(name), presents: presents_of[*channel] }
         }));
     }
     birthdays
+}
+
+/// The place of a number among the citizens, as `binary_search` gives it, looked for from a place that it may be near to: relatives
+/// mostly stand close together in a file.
+fn find(citizens: &[(i64, u32)], near: usize, number: i64) -> Result<usize, usize> {
+    let below = |place: usize| citizens.get(place).is_some_and(|(other, _)| *other < number);
+    let (mut low, mut high, mut step) = (near, near, 1);
+    if below(near) {
+        while below(high) {
+            (low, high, step) = (high, high + step, 2 * step);
+        }
+    } else {
+        while low > 0 && !below(low - 1) {
+            (low, high, step) = (low.saturating_sub(step), low, 2 * step);
+        }
+    }
+    let high = (high + 1).min(citizens.len());
+    let low = low.min(high);
+    citizens[low..high]
+        .binary_search_by_key(&number, |(other, _)| *other)
+        .map(|place| low + place)
+        .map_err(|place| low + place)
 }
 
 /// The buyers in the order of their numbers, each once, with how often they were there.
@@ -204,5 +227,23 @@ impl Birthday {
             GroupBy::Channel => Buyer::Channel(columns.optional_text()?.map(ToOwned::to_owned)),
         };
         Ok(Self { month, buyer, presents: columns.i64()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_number_is_found_from_anywhere(
+            numbers in proptest::collection::btree_set(0_i64..50, 0..20), near in 0..20_usize, number in -1_i64..51,
+        ) {
+            let citizens: Vec<(i64, u32)> = numbers.into_iter().map(|number| (number, 0)).collect();
+            let near = near.min(citizens.len());
+            prop_assert_eq!(find(&citizens, near, number), citizens.binary_search_by_key(&number, |(other, _)| *other));
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::db::{
         Snapshot,
         segments::{Column, Names, visit},
     },
+    days,
     export::Row,
     segments::{Packed, PackedTexts},
 };
@@ -89,7 +90,7 @@ async fn count(
         }
         let mut known: Vec<Option<usize>> = vec![None; town_places.len() * columns];
         for _ in 0..segment.rows {
-            let (town, channel, born) = (in_town.present_place()?, by_channel.place()?, dates.date()?);
+            let (town, channel, born) = (in_town.present_place()?, by_channel.place()?, dates.integer()?);
             let presents = relatives.length()?;
             relatives.skip(presents)?;
             if segment.counts()? {
@@ -132,11 +133,15 @@ async fn count(
     Ok(Some(counted))
 }
 
-/// For each bound the last day on which somebody was born who is so old today.
-fn last_birthdays(today: NaiveDate, bounds: &[i32]) -> Vec<NaiveDate> {
+/// For each bound the number of the last day on which somebody was born who is so old today.
+fn last_birthdays(today: NaiveDate, bounds: &[i32]) -> Vec<i64> {
     // On 29 February it is the 28th in a year that has no 29th.
     let last = |bound: &i32| today.checked_sub_months(Months::new(12 * bound.unsigned_abs()));
-    bounds.iter().map(|bound| last(bound).unwrap_or(NaiveDate::MIN)).collect()
+    bounds
+        .iter()
+        .map(|bound| last(bound).unwrap_or(NaiveDate::MIN))
+        .map(|day| days::number(day).into())
+        .collect()
 }
 
 fn query(import_id: i64, today: NaiveDate, bounds: &[i32], with_positions: bool) -> String {
@@ -185,7 +190,7 @@ mod tests {
             let youngest = last_birthdays(today, &bounds);
             for born in today.pred_opt().expect("a day").iter_days().rev().take(160 * 366) {
                 let age = today.years_since(born).expect("it is earlier") as usize;
-                let group = youngest.partition_point(|last| born <= *last);
+                let group = youngest.partition_point(|last| i64::from(days::number(born)) <= *last);
                 assert_eq!(group, age.min(150), "{born} {today}");
             }
         }
