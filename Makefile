@@ -23,7 +23,7 @@ test-deploy: ## Try the image, docker-compose.yml and the playbooks for real, in
 
 chaos: ## Break things in the middle of imports, at more moments than `make test` does and with larger files
 	@TARMAC_TEST_SEEDS=$${TARMAC_TEST_SEEDS:-5} TARMAC_TEST_ROWS=$${TARMAC_TEST_ROWS:-20000} \
-		TARMAC_TEST_CITIZENS=$${TARMAC_TEST_CITIZENS:-1000000} dev/test --test it -- --nocapture chaos:: kill
+		TARMAC_TEST_CITIZENS=$${TARMAC_TEST_CITIZENS:-1000000} dev/test --profile chaos --test it -- --nocapture chaos:: kill
 
 check: ## Lint scripts and code, compare the API document with the code and the released one, test the alerts, count instructions
 	@dev/check
