@@ -3,35 +3,67 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, Postgres, Row, postgres::PgArguments, query::Query};
 
 use super::{NoAccess, ReadError, access::access, rows::Found};
 use crate::{
     datasets::citizen::{Citizen, CitizenPatch},
-    db::{Db, DbError, commit},
+    db::{Db, DbError},
 };
 
 /// How often the relatives of a citizen may have changed before they were locked.
 const ATTEMPTS: u32 = 16;
 
-/// Changes a citizen.
+/// What becomes of the citizen's own row.
 const CHANGE: &str = "
     update citizens set town = coalesce($3, town), street = coalesce($4, street), building = coalesce($5, building),
         apartment = coalesce($6, apartment), name = coalesce($7, name), birth_date = coalesce($8, birth_date),
         gender = coalesce($9, gender), relatives = coalesce($10, relatives), channel = coalesce($11, channel)
-    where import_id = $1 and citizen_id = $2 and exists (select from imports where id = $1 and state = 'complete')
-    returning citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel";
+    where import_id = $1 and citizen_id = $2";
 
-/// Of the others, those who list the citizen do not any more, and those who do not now do. In the form of a sub-select their number
-/// means nothing to the planner, which would otherwise make a new plan for each of these statements.
+const CHANGED: &str =
+    "citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel";
+
+/// Locks the citizen, its relatives and the others of `$12` in the order of their numbers, after the import, which stays complete until
+/// the statement ends; then, if everybody is held whom the change concerns, changes them: those who list the citizen do not any more,
+/// and those who do not now do. An update finds a row as its lock has found it, however long that waited.
+///
+/// In the form of sub-selects the lengths of lists mean nothing to the planner, which would otherwise make a new plan every time.
 const RELATE: &str = "
-    with related as (
+    with import as materialized (
+        select id from imports where id = $1 and state = 'complete' for share
+    ),
+    locked as materialized (
+        select citizen_id, case when citizen_id = $2 then relatives end as relatives
+        from citizens
+        where import_id = (select id from import) and citizen_id = any(
+            $2 || $12 || (select relatives from citizens where import_id = $1 and citizen_id = $2)
+        )
+        order by citizen_id for update of citizens
+    ),
+    before as materialized (
+        select unnest(relatives) as id from locked where citizen_id = $2
+    ),
+    concerned as materialized (
+        select id, count(*) as lists from (select id from before union all select unnest($10)) lists group by id
+    ),
+    held as materialized (
+        select exists (select from locked where citizen_id = $2)
+            and not exists (select from concerned where id not in (select citizen_id from locked)) as everybody
+    ),
+    related as (
         update citizens set relatives = case
             when $2 = any(relatives) then array_remove(relatives, $2)
             else array(select id from unnest(relatives || $2) as relative (id) order by id)
         end
-        where import_id = $1 and citizen_id = any(array(select unnest($12::bigint[])))
-    )";
+        where (select everybody from held) and import_id = $1
+            and citizen_id = any(array(select id from concerned where lists = 1 and id <> $2))
+    ),
+    changed as (
+        :change and (select everybody from held) returning :changed
+    )
+    select array(select citizen_id from locked) as present, array(select id from before) as before, changed.*
+    from held left join changed on true";
 
 /// Why a citizen is not changed. Nothing was.
 #[derive(Debug, thiserror::Error)]
@@ -81,31 +113,36 @@ pub async fn patch(
     let Some(relatives) = &patch.relatives else {
         return patch_alone(db, import_id, citizen_id, patch).await;
     };
-    let mut concerned: BTreeSet<i64> = relatives.iter().copied().chain([citizen_id]).collect();
+    let mut concerned: BTreeSet<i64> = relatives.iter().copied().collect();
     for _ in 0..ATTEMPTS {
-        let mut transaction = db.begin().await?;
-        let Locked { present, before } = lock(&mut transaction, import_id, citizen_id, &concerned).await?;
-        if !present.contains(&citizen_id) {
-            access(&mut transaction, import_id).await?;
-            return Err(PatchError::UnknownCitizen);
+        let Related { present, before, changed } =
+            relate(db, import_id, citizen_id, patch, &concerned).await?;
+        if let Some(citizen) = changed {
+            return Ok(citizen);
         }
-        if !before.is_subset(&present) {
-            // Somebody was faster. Whom it takes is known better now.
-            concerned.extend(before);
-            continue;
+        if !present.contains(&citizen_id) {
+            return Err(nobody(db, import_id).await);
         }
         let unknown = unknown(relatives, &present);
         if !unknown.is_empty() {
             return Err(PatchError::UnknownRelatives(unknown));
         }
-        let after: BTreeSet<i64> = relatives.iter().copied().collect();
-        let others: Vec<i64> =
-            before.symmetric_difference(&after).copied().filter(|other| *other != citizen_id).collect();
-        let citizen = update(&mut transaction, import_id, citizen_id, patch, others).await?;
-        commit(transaction, "changing a citizen").await?;
-        return citizen.ok_or(PatchError::UnknownCitizen);
+        // Somebody was faster. Whom it takes is known better now.
+        concerned.extend(before);
     }
     Err(PatchError::Busy)
+}
+
+/// Why there is no such citizen.
+async fn nobody(db: &Db, import_id: i64) -> PatchError {
+    let connection = db.pool().acquire().await.map_err(DbError::during("looking for an import of citizens"));
+    match connection {
+        Ok(mut connection) => match access(&mut connection, import_id).await {
+            Ok(()) => PatchError::UnknownCitizen,
+            Err(refused) => refused.into(),
+        },
+        Err(error) => error.into(),
+    }
 }
 
 fn unknown(relatives: &[i64], present: &BTreeSet<i64>) -> Vec<Unknown> {
@@ -116,37 +153,67 @@ fn unknown(relatives: &[i64], present: &BTreeSet<i64>) -> Vec<Unknown> {
         .collect()
 }
 
-/// Without relatives it is one statement: the citizen's row is all there is to lock.
+/// Without relatives the citizen's row is all there is to lock.
 async fn patch_alone(
     db: &Db,
     import_id: i64,
     citizen_id: i64,
     patch: &CitizenPatch,
 ) -> Result<Citizen, PatchError> {
-    let mut connection = db.pool().acquire().await.map_err(DbError::during("changing a citizen"))?;
-    if let Some(citizen) = update(&mut connection, import_id, citizen_id, patch, Vec::new()).await? {
-        return Ok(citizen);
+    let failed = || DbError::during("changing a citizen");
+    let statement = format!(
+        "{CHANGE} and exists (select from imports where id = $1 and state = 'complete') returning {CHANGED}"
+    );
+    let query = change(statement, import_id, citizen_id, patch);
+    match query.fetch_optional(db.pool()).await.map_err(failed())? {
+        Some(row) => Ok(Found::from_row(&row).map_err(failed())?.into()),
+        None => Err(nobody(db, import_id).await),
     }
-    access(&mut connection, import_id).await?;
-    Err(PatchError::UnknownCitizen)
 }
 
-/// Changes a citizen and gives it; nothing when there is no such citizen. Of the others, who are locked, those who list it do not
-/// any more, and those who do not now do.
-async fn update(
-    connection: &mut PgConnection,
+/// What became of a change of relatives.
+struct Related {
+    /// Those of the citizen, its relatives and the others that there are.
+    present: BTreeSet<i64>,
+    /// Whom the citizen listed. Some of them may not be locked, and then nothing is changed.
+    before: Vec<i64>,
+    /// The citizen, when it is changed.
+    changed: Option<Citizen>,
+}
+
+async fn relate(
+    db: &Db,
     import_id: i64,
     citizen_id: i64,
     patch: &CitizenPatch,
-    others: Vec<i64>,
-) -> Result<Option<Citizen>, DbError> {
+    others: &BTreeSet<i64>,
+) -> Result<Related, DbError> {
+    let failed = || DbError::during("changing a citizen and its relatives");
+    let statement = RELATE.replace(":changed", CHANGED).replace(":change", CHANGE);
+    let others: Vec<i64> = others.iter().copied().collect();
+    let query = change(statement, import_id, citizen_id, patch).bind(others);
+    let row = query.fetch_one(db.pool()).await.map_err(failed())?;
+    let read = || {
+        let present: Vec<i64> = row.try_get("present")?;
+        let is_changed = row.try_get::<Option<i64>, _>("citizen_id")?.is_some();
+        let changed = if is_changed { Some(Found::from_row(&row)?.into()) } else { None };
+        Ok(Related { present: present.into_iter().collect(), before: row.try_get("before")?, changed })
+    };
+    read().map_err(failed())
+}
+
+/// The statement with its first eleven parameters.
+fn change(
+    statement: String,
+    import_id: i64,
+    citizen_id: i64,
+    patch: &CitizenPatch,
+) -> Query<'_, Postgres, PgArguments> {
     let CitizenPatch { town, street, building, apartment, name, birth_date, gender, relatives, channel } =
         patch;
     let mut ordered = relatives.clone();
     ordered.iter_mut().for_each(|list| list.sort_unstable());
-    let alone = others.is_empty();
-    let statement = if alone { CHANGE.to_owned() } else { format!("{RELATE} {CHANGE}") };
-    let query = sqlx::query_as(AssertSqlSafe(statement))
+    sqlx::query(AssertSqlSafe(statement))
         .bind(import_id)
         .bind(citizen_id)
         .bind(town)
@@ -157,49 +224,5 @@ async fn update(
         .bind(birth_date)
         .bind(gender)
         .bind(ordered)
-        .bind(channel);
-    let query = if alone { query } else { query.bind(others) };
-    let changed: Option<Found> =
-        query.fetch_optional(connection).await.map_err(DbError::during("changing a citizen"))?;
-    Ok(changed.map(Citizen::from))
-}
-
-/// Whom a change of relatives holds until it ends.
-struct Locked {
-    /// Those that there are.
-    present: BTreeSet<i64>,
-    /// Whom the citizen lists, now that nobody else can change it. Some of them may not be locked.
-    before: BTreeSet<i64>,
-}
-
-/// Locks a citizen, its relatives and the others in the order of their numbers, after the import, which stays complete until the
-/// transaction ends. Nobody is there of an import that is not.
-async fn lock(
-    connection: &mut PgConnection,
-    import_id: i64,
-    citizen_id: i64,
-    others: &BTreeSet<i64>,
-) -> Result<Locked, DbError> {
-    let others: Vec<i64> = others.iter().copied().collect();
-    let rows: Vec<(i64, Option<Vec<i64>>)> = sqlx::query_as(
-        "with import as materialized (select id from imports where id = $1 and state = 'complete' for share)
-         select citizen_id, case when citizen_id = $2 then relatives end
-         from citizens
-         where import_id = (select id from import) and citizen_id = any(
-             $2 || $3 || (select relatives from citizens where import_id = $1 and citizen_id = $2)
-         )
-         order by citizen_id for update of citizens",
-    )
-    .bind(import_id)
-    .bind(citizen_id)
-    .bind(others)
-    .fetch_all(connection)
-    .await
-    .map_err(DbError::during("locking citizens"))?;
-    let mut locked = Locked { present: BTreeSet::new(), before: BTreeSet::new() };
-    for (id, relatives) in rows {
-        locked.present.insert(id);
-        locked.before.extend(relatives.into_iter().flatten());
-    }
-    Ok(locked)
+        .bind(channel)
 }
