@@ -82,9 +82,9 @@ impl Export {
         &'s mut self,
         query: &str,
     ) -> impl Stream<Item = Result<Row, DbError>> + Send + 's + use<'s> {
-        let lines = self.copy(format!("copy ({query}) to stdout (format binary)"));
+        let statement = format!("copy ({query}) to stdout (format binary)");
         try_stream! {
-            let mut lines = std::pin::pin!(lines);
+            let mut lines = self.copy(&statement).await?;
             let mut first = true;
             while let Some(line) = lines.next().await {
                 let mut line = line?;
@@ -107,7 +107,7 @@ impl Export {
         let statement = format!("copy ({query}) to stdout (format csv, header)");
         try_stream! {
             {
-                let mut lines = std::pin::pin!(self.copy(statement));
+                let mut lines = self.copy(&statement).await?;
                 while let Some(line) = lines.next().await {
                     yield line?;
                 }
@@ -121,14 +121,13 @@ impl Export {
         tokio::spawn(self.end());
     }
 
-    fn copy(&mut self, statement: String) -> impl Stream<Item = Result<Bytes, DbError>> + Send + '_ {
+    async fn copy(
+        &mut self,
+        statement: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, DbError>> + Send + Unpin + '_, DbError> {
         let failed = || DbError::during("reading rows");
-        try_stream! {
-            let mut lines = self.connection()?.copy_out_raw(&statement).await.map_err(failed())?;
-            while let Some(line) = lines.next().await {
-                yield line.map_err(failed())?;
-            }
-        }
+        let lines = self.connection()?.copy_out_raw(statement).await.map_err(failed())?;
+        Ok(lines.map(move |line| line.map_err(failed())))
     }
 }
 

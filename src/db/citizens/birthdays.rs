@@ -117,10 +117,55 @@ async fn buyers(snapshot: &mut Snapshot) -> Result<Option<[Vec<i64>; 12]>, DbErr
     Ok(is_whole.await?.then_some(months))
 }
 
-/// Who has relatives, in the order of their numbers, and which of the channels brought each of them, from 1; 0: none.
+/// Which of the channels brought each of those who have relatives.
 struct Brought {
-    citizens: Vec<(i64, u32)>,
+    by_number: ByNumber,
     channels: Vec<Box<str>>,
+}
+
+/// The channels of citizens, by their numbers: from 1, and 0 for none.
+enum ByNumber {
+    /// Of numbers that lie close together; [`NOBODY`] where there is none.
+    Table { first: i64, channels: Vec<u32> },
+    /// In the order of the numbers.
+    List(Vec<(i64, u32)>),
+}
+
+/// No channel has this place.
+const NOBODY: u32 = u32::MAX;
+/// A table has so many places for each citizen at most: as many bytes as a list.
+const PLACES: usize = 4;
+
+impl ByNumber {
+    fn new(mut citizens: Vec<(i64, u32)>) -> Self {
+        let numbers = citizens.iter().map(|(number, _)| *number);
+        let first = numbers.clone().min().unwrap_or(0);
+        let place = |number: i64| number.abs_diff(first) as usize;
+        let places = numbers.max().map_or(0, |last| place(last).saturating_add(1));
+        if places > PLACES * citizens.len() {
+            citizens.sort_unstable_by_key(|(number, _)| *number);
+            return Self::List(citizens);
+        }
+        let mut channels = vec![NOBODY; places];
+        for (number, channel) in citizens {
+            channels[place(number)] = channel;
+        }
+        Self::Table { first, channels }
+    }
+
+    /// The channel of the citizen of that number. `None`: there is no such citizen.
+    fn get(&self, number: i64) -> Option<u32> {
+        match self {
+            Self::Table { first, channels } => {
+                let place = usize::try_from(number.checked_sub(*first)?).ok()?;
+                channels.get(place).copied().filter(|channel| *channel != NOBODY)
+            }
+            Self::List(citizens) => {
+                let place = citizens.binary_search_by_key(&number, |(other, _)| *other).ok()?;
+                Some(citizens[place].1)
+            }
+        }
+    }
 }
 
 async fn brought(snapshot: &mut Snapshot) -> Result<Option<Brought>, DbError> {
@@ -148,8 +193,7 @@ async fn brought(snapshot: &mut Snapshot) -> Result<Option<Brought>, DbError> {
     if !is_whole.await? {
         return Ok(None);
     }
-    citizens.sort_unstable_by_key(|(number, _)| *number);
-    Ok(Some(Brought { citizens, channels: channels.into_names() }))
+    Ok(Some(Brought { by_number: ByNumber::new(citizens), channels: channels.into_names() }))
 }
 
 fn by_citizen(months: [Vec<i64>; 12]) -> impl Iterator<Item = Birthday> {
@@ -159,7 +203,7 @@ fn by_citizen(months: [Vec<i64>; 12]) -> impl Iterator<Item = Birthday> {
     })
 }
 
-fn by_channel(months: [Vec<i64>; 12], Brought { citizens, channels }: &Brought) -> Vec<Birthday> {
+fn by_channel(months: [Vec<i64>; 12], Brought { by_number, channels }: &Brought) -> Vec<Birthday> {
     // Of citizens without a channel come last.
     let mut order: Vec<usize> = (1..=channels.len()).collect();
     order.sort_unstable_by_key(|channel| &channels[channel - 1]);
@@ -167,13 +211,8 @@ fn by_channel(months: [Vec<i64>; 12], Brought { citizens, channels }: &Brought) 
     let mut birthdays = Vec::new();
     for (month, buyers) in (1..).zip(months) {
         let mut presents_of = vec![0; order.len()];
-        let mut near = 0;
-        for buyer in buyers {
-            let found = find(citizens, near, buyer);
-            near = found.unwrap_or_else(|place| place);
-            if let Ok(place) = found {
-                presents_of[citizens[place].1 as usize] += 1;
-            }
+        for channel in buyers.into_iter().filter_map(|buyer| by_number.get(buyer)) {
+            presents_of[channel as usize] += 1;
         }
         let bought = order.iter().filter(|channel| presents_of[**channel] > 0);
         birthdays.extend(bought.map(|channel| {
@@ -182,28 +221,6 @@ fn by_channel(months: [Vec<i64>; 12], Brought { citizens, channels }: &Brought) 
         }));
     }
     birthdays
-}
-
-/// The place of a number among the citizens, as `binary_search` gives it, looked for from a place that it may be near to: relatives
-/// mostly stand close together in a file.
-fn find(citizens: &[(i64, u32)], near: usize, number: i64) -> Result<usize, usize> {
-    let below = |place: usize| citizens.get(place).is_some_and(|(other, _)| *other < number);
-    let (mut low, mut high, mut step) = (near, near, 1);
-    if below(near) {
-        while below(high) {
-            (low, high, step) = (high, high + step, 2 * step);
-        }
-    } else {
-        while low > 0 && !below(low - 1) {
-            (low, high, step) = (low.saturating_sub(step), low, 2 * step);
-        }
-    }
-    let high = (high + 1).min(citizens.len());
-    let low = low.min(high);
-    citizens[low..high]
-        .binary_search_by_key(&number, |(other, _)| *other)
-        .map(|place| low + place)
-        .map_err(|place| low + place)
 }
 
 /// The buyers in the order of their numbers, each once, with how often they were there.
@@ -238,12 +255,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_number_is_found_from_anywhere(
-            numbers in proptest::collection::btree_set(0_i64..50, 0..20), near in 0..20_usize, number in -1_i64..51,
+        fn a_channel_is_found_by_number_whether_numbers_are_close_or_not(
+            citizens in proptest::collection::btree_map(
+                prop_oneof![0_i64..20, 0..=i64::MAX, Just(i64::MAX)], 0_u32..3, 0..20,
+            ),
+            others in proptest::collection::vec(prop_oneof![0_i64..20, any::<i64>()], 20),
         ) {
-            let citizens: Vec<(i64, u32)> = numbers.into_iter().map(|number| (number, 0)).collect();
-            let near = near.min(citizens.len());
-            prop_assert_eq!(find(&citizens, near, number), citizens.binary_search_by_key(&number, |(other, _)| *other));
+            let by_number = ByNumber::new(citizens.clone().into_iter().rev().collect());
+            for number in others.iter().chain(citizens.keys()) {
+                prop_assert_eq!(by_number.get(*number), citizens.get(number).copied());
+            }
         }
     }
 }
