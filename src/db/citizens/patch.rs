@@ -21,6 +21,7 @@ const CHANGE: &str = "
         gender = coalesce($9, gender), relatives = coalesce($10, relatives), channel = coalesce($11, channel)
     where import_id = $1 and citizen_id = $2";
 
+/// What is given of it afterwards.
 const CHANGED: &str =
     "citizen_id, town, street, building, apartment, name, birth_date, gender, relatives, channel";
 
@@ -135,13 +136,14 @@ pub async fn patch(
 
 /// Why there is no such citizen.
 async fn nobody(db: &Db, import_id: i64) -> PatchError {
-    let connection = db.pool().acquire().await.map_err(DbError::during("looking for an import of citizens"));
-    match connection {
-        Ok(mut connection) => match access(&mut connection, import_id).await {
-            Ok(()) => PatchError::UnknownCitizen,
-            Err(refused) => refused.into(),
-        },
-        Err(error) => error.into(),
+    let looked = async {
+        let connection = db.pool().acquire().await;
+        let mut connection = connection.map_err(DbError::during("looking for an import of citizens"))?;
+        access(&mut connection, import_id).await
+    };
+    match looked.await {
+        Ok(()) => PatchError::UnknownCitizen,
+        Err(refused) => refused.into(),
     }
 }
 
