@@ -1,20 +1,12 @@
-//! Citizens as JSON: schemas from the dataset's columns, and the answer's text.
+//! Schemas of citizens in JSON, from the dataset's columns.
 
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
-    types::{ToJSON, Type},
+    types::Type,
 };
-use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 
-use crate::{
-    api::schema,
-    datasets::{
-        citizen::{Citizen, DATASET},
-        date,
-    },
-    db::citizens::Listed,
-};
+use crate::{api::schema, datasets::citizen::DATASET};
 
 /// Moscow's first citizen.
 pub(super) fn example() -> Json {
@@ -77,7 +69,7 @@ fn patch_schema() -> MetaSchema {
 }
 
 /// `{"data": {…}}`
-pub(in crate::api) struct CitizenBody(pub(super) Citizen);
+pub(in crate::api) struct CitizenBody;
 
 schema::object!(CitizenBody, "CitizenAnswer", citizen_body_schema, CitizenItem);
 
@@ -87,12 +79,6 @@ fn citizen_body_schema() -> MetaSchema {
         required: vec!["data"],
         example: Some(json!({ "data": example() })),
         ..MetaSchema::new("object")
-    }
-}
-
-impl ToJSON for CitizenBody {
-    fn to_json(&self) -> Option<Json> {
-        Some(json!({ "data": Text(&Listed::from(&self.0)) }))
     }
 }
 
@@ -110,53 +96,4 @@ fn list_schema() -> MetaSchema {
         example: Some(json!({ "data": [example()] })),
         ..MetaSchema::new("object")
     }
-}
-
-/// A citizen as the contract writes it; the channel is left out where it was not given.
-pub(super) struct Text<'a>(pub(super) &'a Listed<'a>);
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Listed {
-            citizen_id,
-            town,
-            street,
-            building,
-            apartment,
-            name,
-            birth_date,
-            gender,
-            channel,
-            relatives,
-        } = self.0;
-        let birth_date = date::format(*birth_date);
-        Fields {
-            citizen_id: *citizen_id,
-            town,
-            street,
-            building,
-            apartment: *apartment,
-            name,
-            birth_date: std::str::from_utf8(&birth_date).unwrap_or_default(),
-            gender,
-            relatives,
-            channel: *channel,
-        }
-        .serialize(serializer)
-    }
-}
-
-#[derive(Serialize)]
-struct Fields<'a> {
-    citizen_id: i64,
-    town: &'a str,
-    street: &'a str,
-    building: &'a str,
-    apartment: i64,
-    name: &'a str,
-    birth_date: &'a str,
-    gender: &'a str,
-    relatives: &'a [i64],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    channel: Option<&'a str>,
 }

@@ -22,14 +22,14 @@ use self::{
 use super::{
     Context, Tag,
     access::{MayRead, MayWrite},
-    body::{Json, JsonBytes},
+    body::JsonBytes,
     negotiate::Accepted,
     page,
     problem::{Conflict, Internal, Invalid, NotFound, Violation},
-    stream::StreamRefusal,
+    stream::{JsonText, StreamRefusal},
 };
 use crate::{
-    datasets::citizen::{body, faults::Faults},
+    datasets::citizen::{Citizen, body, faults::Faults},
     db::citizens::{self, NoAccess, PatchError, Range, ReadError, Snapshot, Unknown},
     refusal,
 };
@@ -44,12 +44,12 @@ pub(super) struct Citizens {
 enum CitizenAnswer {
     /// The citizen
     #[oai(status = 200)]
-    Citizen(Json<CitizenBody>),
+    Citizen(JsonText<CitizenBody>),
 }
 
 refusal!(
     /// Why the citizens of an import cannot be seen.
-    pub(in crate::api) AccessRefusal: NotFound, Conflict
+    pub(in crate::api) AccessRefusal: NotFound, Conflict, Internal
 );
 refusal!(
     /// Why citizens are not listed.
@@ -133,7 +133,7 @@ impl Citizens {
     ) -> Result<CitizenAnswer, AccessRefusal> {
         let found = citizens::find(&self.context.db, id, cid).await.map_err(|error| refused(error, id))?;
         let citizen = found.ok_or_else(|| unknown(id, cid))?;
-        Ok(CitizenAnswer::Citizen(Json(CitizenBody(citizen))))
+        single(&citizen)
     }
 
     /// Change a citizen
@@ -152,7 +152,7 @@ impl Citizens {
     ) -> Result<CitizenAnswer, PatchRefusal> {
         let patch = body::read_patch(&body.bytes, self.context.clock.today()).map_err(Invalid::from)?;
         match citizens::patch(&self.context.db, id, cid, &patch).await {
-            Ok(citizen) => Ok(CitizenAnswer::Citizen(Json(CitizenBody(citizen)))),
+            Ok(citizen) => Ok(single(&citizen)?),
             Err(PatchError::Import(reason)) => Err(inaccessible(reason, id).into()),
             Err(PatchError::UnknownCitizen) => Err(unknown(id, cid).into()),
             Err(PatchError::UnknownRelatives(unknown)) => {
@@ -175,6 +175,10 @@ impl Citizens {
     ) -> Result<BirthdaysAnswer, ListRefusal> {
         birthdays::answer(&self.context, id, group_by).await
     }
+}
+
+fn single(citizen: &Citizen) -> Result<CitizenAnswer, AccessRefusal> {
+    Ok(CitizenAnswer::Citizen(formats::single(citizen).map_err(Internal::because)?))
 }
 
 fn unknown(import_id: i64, citizen_id: i64) -> NotFound {
