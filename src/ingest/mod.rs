@@ -55,6 +55,10 @@ impl From<TransportError> for IngestError {
     fn from(error: TransportError) -> Self {
         match error {
             TransportError::Kafka(KafkaFailure::Fenced) => Self::Fenced,
+            TransportError::Kafka(KafkaFailure::TooLong) => Self::refused(
+                "chunk_too_long",
+                "the file was begun in longer chunks than Kafka takes now; it can be uploaded again",
+            ),
             error => Self::Transport(error),
         }
     }

@@ -14,6 +14,7 @@ use crate::support::{
     database::Database,
     files::{bad_row, row, rows},
     imports::{completed, id, outcome, post_csv},
+    kafka::Topics,
     process::Launch,
     variables::seed,
     wait::{DEADLINE, until},
@@ -247,11 +248,26 @@ async fn an_import_that_was_cut_otherwise_fails_instead_of_mixing_chunks() {
         sqlx::query("update imports set chunk_rows = chunk_rows - 1").execute(&world.database.pool).await;
     assert_eq!(changed.expect("the database answers").rows_affected(), 1);
     let service = world.launch.start();
-    let ended = until("the import ends", || async {
-        let import = service.client.get(&format!("/imports/{import}")).send().await.json();
-        (import["state"] == "failed").then_some(import)
-    })
-    .await;
-    assert_eq!(ended["error"]["code"], "cut_otherwise", "{ended}");
+    assert_eq!(failed(&service.client, import).await, "cut_otherwise");
     assert_eq!(world.database.one::<i64>("select count(*) from airports").await, 0);
+}
+
+#[tokio::test]
+async fn an_import_whose_chunks_kafka_does_not_take_fails_instead_of_waiting_for_ever() {
+    let world = World::new().await;
+    let import = begun(&world).await;
+    let topics = Topics::new();
+    let sizes = [("kafka.chunk_bytes", "2000"), ("ingest.record_bytes", "1000")];
+    let service = world.launch.clone().with(&topics.settings()).with(&sizes).start();
+    assert_eq!(failed(&service.client, import).await, "chunk_too_long");
+    assert_eq!(world.database.one::<i64>("select count(*) from airports").await, 0);
+}
+
+/// Why the import has failed, once it has.
+async fn failed(client: &Client, import: i64) -> Value {
+    until("the import fails", || async {
+        let import = client.get(&format!("/imports/{import}")).send().await.json();
+        (import["state"] == "failed").then(|| import["error"]["code"].clone())
+    })
+    .await
 }

@@ -36,6 +36,9 @@ pub enum KafkaFailure {
     /// A topic is not as it must be.
     #[error("{0}")]
     Topic(String),
+    /// A chunk is longer than chunks are that travel by Kafka: its import was begun with other sizes.
+    #[error("a chunk is longer than kafka.chunk_bytes and ingest.record_bytes allow")]
+    TooLong,
     /// Another publisher of the same import has begun.
     #[error("another publisher has taken over")]
     Fenced,

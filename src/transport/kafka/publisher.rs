@@ -73,6 +73,9 @@ impl Drop for KafkaPublisher {
 #[async_trait]
 impl Publisher for KafkaPublisher {
     async fn publish(&mut self, chunks: &[(Chunk, Bytes)]) -> Result<(), TransportError> {
+        if chunks.iter().any(|(_, bytes)| bytes.len() > self.kafka.settings.chunk_bytes) {
+            return Err(KafkaFailure::TooLong.into());
+        }
         // Should nobody wait for the end of this, the transaction still comes to one.
         let producer = match self.producer.take() {
             Some(producer) => producer,

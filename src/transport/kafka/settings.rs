@@ -17,16 +17,20 @@ pub(super) struct Settings {
     pub(super) chunks: String,
     /// The topic of what cannot be loaded.
     pub(super) dead_letters: String,
+    /// Bytes of the longest chunk there can be.
+    pub(super) chunk_bytes: usize,
     /// The longest message there can be.
     pub(super) message_bytes: usize,
 }
 
 impl Settings {
     pub(super) fn new(kafka: &config::Kafka, ingest: &config::Ingest) -> Self {
+        let chunk_bytes = ingest.chunk_bytes.max(ingest.record_bytes);
         Self {
             chunks: format!("{}.chunks", kafka.application),
             dead_letters: format!("{}.dead-letters", kafka.application),
-            message_bytes: ingest.chunk_bytes.max(ingest.record_bytes) + ENVELOPE_BYTES,
+            chunk_bytes,
+            message_bytes: chunk_bytes + ENVELOPE_BYTES,
             kafka: kafka.clone(),
         }
     }
