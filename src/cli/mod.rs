@@ -10,7 +10,7 @@ mod retain;
 mod serve;
 mod upload;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -58,6 +58,10 @@ enum Command {
     Config,
 }
 
+/// How long to wait for threads that are still at work when a command has ended. Whatever had to be finished is; what is left are
+/// calls of libraries, and nobody knows how long they take.
+const LEFTOVERS: Duration = Duration::from_secs(5);
+
 /// What a command may fail with: printed once, with its causes.
 type CommandError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -68,10 +72,12 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(run(arguments)) {
+    let code = match runtime.block_on(run(arguments)) {
         Ok(code) => code,
         Err(error) => fail(error.as_ref()),
-    }
+    };
+    runtime.shutdown_timeout(LEFTOVERS);
+    code
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {

@@ -4,6 +4,7 @@ use poem_openapi::{
     ApiResponse, Enum,
     registry::{MetaSchema, MetaSchemaRef},
 };
+use serde::Serialize;
 use serde_json::json;
 
 use super::ListRefusal;
@@ -12,7 +13,7 @@ use crate::{
         Context, schema,
         stream::{self, JsonText, StreamRefusal, Write},
     },
-    db::citizens::{self, Birthday, Buyer, GroupBy},
+    db::citizens::{self, Buyers, GroupBy, Presents},
 };
 
 const MONTHS: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
@@ -75,7 +76,7 @@ pub(super) async fn answer(
     };
     let snapshot = context.snapshot(import_id).await?;
     let birthdays = citizens::birthdays(snapshot, group_by).await?;
-    let months = Months { open: 0, entries: false };
+    let months = Months { open: 0, has_entries: false };
     Ok(BirthdaysAnswer::Months(JsonText::new(stream::write(&context.config, birthdays, months).await?)))
 }
 
@@ -84,7 +85,7 @@ struct Months {
     /// The month that is open; 0 before the first.
     open: usize,
     /// Whether it has entries.
-    entries: bool,
+    has_entries: bool,
 }
 
 impl Months {
@@ -94,36 +95,41 @@ impl Months {
             let before = if self.open == 0 { "" } else { "]," };
             out.extend_from_slice(format!("{before}\"{name}\":[").as_bytes());
             self.open += 1;
-            self.entries = false;
+            self.has_entries = false;
         }
+    }
+
+    fn entries<B: Serialize>(
+        &mut self,
+        begin: &[u8],
+        buyers: Vec<(B, i64)>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StreamRefusal> {
+        for (buyer, presents) in buyers {
+            if std::mem::replace(&mut self.has_entries, true) {
+                out.push(b',');
+            }
+            out.extend_from_slice(begin);
+            serde_json::to_writer(&mut *out, &buyer)?;
+            out.extend_from_slice(b",\"presents\":");
+            serde_json::to_writer(&mut *out, &presents)?;
+            out.push(b'}');
+        }
+        Ok(())
     }
 }
 
-impl Write<Birthday> for Months {
+impl Write<Presents> for Months {
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"data\":{");
     }
 
-    fn row(&mut self, birthday: Birthday, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
-        let Birthday { month, buyer, presents } = birthday;
-        self.open_up_to(usize::try_from(month).unwrap_or(0).min(MONTHS.len()), out);
-        if std::mem::replace(&mut self.entries, true) {
-            out.push(b',');
+    fn row(&mut self, presents: Presents, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {
+        self.open_up_to(usize::try_from(presents.month).unwrap_or(0).min(MONTHS.len()), out);
+        match presents.buyers {
+            Buyers::Citizens(buyers) => self.entries(b"{\"citizen_id\":", buyers, out),
+            Buyers::Channels(buyers) => self.entries(b"{\"channel\":", buyers, out),
         }
-        match buyer {
-            Buyer::Citizen(citizen_id) => {
-                out.extend_from_slice(b"{\"citizen_id\":");
-                serde_json::to_writer(&mut *out, &citizen_id)?;
-            }
-            Buyer::Channel(channel) => {
-                out.extend_from_slice(b"{\"channel\":");
-                serde_json::to_writer(&mut *out, &channel)?;
-            }
-        }
-        out.extend_from_slice(b",\"presents\":");
-        serde_json::to_writer(&mut *out, &presents)?;
-        out.push(b'}');
-        Ok(())
     }
 
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), StreamRefusal> {

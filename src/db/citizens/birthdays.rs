@@ -2,9 +2,8 @@
 //!
 //! It is counted from segments, where there are some and presents are not too many; else by the database.
 
-use std::ops::ControlFlow;
+use std::{iter, ops::ControlFlow};
 
-use chrono::Datelike;
 use futures_util::{StreamExt, stream, stream::BoxStream};
 
 use super::{
@@ -26,30 +25,30 @@ pub enum GroupBy {
     Channel,
 }
 
-/// The buyer of presents.
+/// The presents of a month, or of some of its buyers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Buyer {
-    /// A citizen.
-    Citizen(i64),
-    /// All citizens of a channel, or of none.
-    Channel(Option<String>),
-}
-
-/// The presents a buyer buys in a month.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Birthday {
+pub struct Presents {
     /// 1 to 12.
     pub month: u32,
-    /// Who buys.
-    pub buyer: Buyer,
-    /// How many.
-    pub presents: i64,
+    /// In their order.
+    pub buyers: Buyers,
+}
+
+/// Buyers, each with how many presents it buys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Buyers {
+    /// By their numbers.
+    Citizens(Vec<(i64, i64)>),
+    /// All citizens of a channel, or of none.
+    Channels(Vec<(Option<String>, i64)>),
 }
 
 /// More presents of citizens are left to the database to count: 16 MB.
 const MAX_PRESENTS: usize = 2_000_000;
 /// So are those of more channels.
 const MAX_CHANNELS: usize = 16_384;
+/// Citizens handed on together.
+const CITIZENS: usize = 1024;
 
 /// Relations are mutual: whoever lists somebody gets a present from them. So no birth date has to be looked up.
 const PRESENTS: &str = "
@@ -69,7 +68,7 @@ const BY_CHANNEL: &str = "
 pub async fn birthdays(
     mut snapshot: Snapshot,
     group_by: GroupBy,
-) -> Result<BoxStream<'static, Result<Birthday, DbError>>, DbError> {
+) -> Result<BoxStream<'static, Result<Presents, DbError>>, DbError> {
     if let Some(months) = buyers(&mut snapshot).await? {
         let counted = match group_by {
             GroupBy::Citizen => Some(stream::iter(by_citizen(months).map(Ok)).boxed()),
@@ -88,7 +87,7 @@ pub async fn birthdays(
         GroupBy::Channel => BY_CHANNEL,
     };
     let query = query.replace(":presents", PRESENTS).replace(":import", &snapshot.import_id.to_string());
-    Ok(snapshot.export.rows(&query).map(move |row| Birthday::read(&row?, group_by)).boxed())
+    Ok(snapshot.export.rows(&query).map(move |row| Presents::read(&row?, group_by)).boxed())
 }
 
 /// For each month who buys a present in it, once for each.
@@ -98,8 +97,8 @@ async fn buyers(snapshot: &mut Snapshot) -> Result<Option<[Vec<i64>; 12]>, DbErr
     let is_whole = visit(snapshot, [Column::BirthDate, Column::Relatives], |mut segment| {
         let [mut dates, mut relatives] = segment.columns.map(Packed::new);
         for _ in 0..segment.rows {
-            let (born, count) = (dates.date()?, relatives.length()?);
-            let month = &mut months[born.month0() as usize];
+            let (born, count) = (dates.month()?, relatives.length()?);
+            let month = &mut months[born as usize - 1];
             let before = month.len();
             for _ in 0..count {
                 month.push(relatives.integer()?);
@@ -196,38 +195,40 @@ async fn brought(snapshot: &mut Snapshot) -> Result<Option<Brought>, DbError> {
     Ok(Some(Brought { by_number: ByNumber::new(citizens), channels: channels.into_names() }))
 }
 
-fn by_citizen(months: [Vec<i64>; 12]) -> impl Iterator<Item = Birthday> {
+fn by_citizen(months: [Vec<i64>; 12]) -> impl Iterator<Item = Presents> {
     (1..).zip(months).flat_map(|(month, buyers)| {
-        let counted = counted(buyers);
-        counted.map(move |(buyer, presents)| Birthday { month, buyer: Buyer::Citizen(buyer), presents })
+        let mut counted = counted(buyers);
+        iter::from_fn(move || {
+            let some: Vec<_> = counted.by_ref().take(CITIZENS).collect();
+            (!some.is_empty()).then_some(Presents { month, buyers: Buyers::Citizens(some) })
+        })
     })
 }
 
-fn by_channel(months: [Vec<i64>; 12], Brought { by_number, channels }: &Brought) -> Vec<Birthday> {
+fn by_channel(months: [Vec<i64>; 12], Brought { by_number, channels }: &Brought) -> Vec<Presents> {
     // Of citizens without a channel come last.
     let mut order: Vec<usize> = (1..=channels.len()).collect();
     order.sort_unstable_by_key(|channel| &channels[channel - 1]);
     order.push(0);
-    let mut birthdays = Vec::new();
-    for (month, buyers) in (1..).zip(months) {
+    let name = |channel: usize| channel.checked_sub(1).map(|channel| channels[channel].to_string());
+    let bought = |(month, buyers): (u32, Vec<i64>)| {
         let mut presents_of = vec![0; order.len()];
         for channel in buyers.into_iter().filter_map(|buyer| by_number.get(buyer)) {
             presents_of[channel as usize] += 1;
         }
-        let bought = order.iter().filter(|channel| presents_of[**channel] > 0);
-        birthdays.extend(bought.map(|channel| {
-            let name = channel.checked_sub(1).map(|channel| channels[channel].to_string());
-            Birthday { month, buyer: Buyer::Channel(name), presents: presents_of[*channel] }
-        }));
-    }
-    birthdays
+        let presents = order.iter().map(|channel| (*channel, presents_of[*channel]));
+        let some = presents.filter(|(_, presents)| *presents > 0);
+        let buyers = some.map(|(channel, presents)| (name(channel), presents)).collect();
+        Presents { month, buyers: Buyers::Channels(buyers) }
+    };
+    (1..).zip(months).map(bought).collect()
 }
 
 /// The buyers in the order of their numbers, each once, with how often they were there.
 fn counted(mut buyers: Vec<i64>) -> impl Iterator<Item = (i64, i64)> {
     buyers.sort_unstable();
     let mut place = 0;
-    std::iter::from_fn(move || {
+    iter::from_fn(move || {
         let buyer = *buyers.get(place)?;
         let presents = buyers[place..].iter().take_while(|other| **other == buyer).count();
         place += presents;
@@ -235,15 +236,19 @@ fn counted(mut buyers: Vec<i64>) -> impl Iterator<Item = (i64, i64)> {
     })
 }
 
-impl Birthday {
+impl Presents {
+    /// Those of one buyer.
     fn read(row: &Row, group_by: GroupBy) -> Result<Self, DbError> {
         let mut columns = row.columns();
         let month = columns.i32()?.unsigned_abs();
-        let buyer = match group_by {
-            GroupBy::Citizen => Buyer::Citizen(columns.i64()?),
-            GroupBy::Channel => Buyer::Channel(columns.optional_text()?.map(ToOwned::to_owned)),
+        let buyers = match group_by {
+            GroupBy::Citizen => Buyers::Citizens(vec![(columns.i64()?, columns.i64()?)]),
+            GroupBy::Channel => {
+                let channel = columns.optional_text()?.map(ToOwned::to_owned);
+                Buyers::Channels(vec![(channel, columns.i64()?)])
+            }
         };
-        Ok(Self { month, buyer, presents: columns.i64()? })
+        Ok(Self { month, buyers })
     }
 }
 

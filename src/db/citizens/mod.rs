@@ -8,7 +8,7 @@ pub(super) mod segments;
 mod store;
 
 pub use access::{NoAccess, ReadError, Snapshot, snapshot};
-pub use birthdays::{Birthday, Buyer, GroupBy, birthdays};
+pub use birthdays::{Buyers, GroupBy, Presents, birthdays};
 pub use patch::{PatchError, Unknown, patch};
 pub use rows::{Listed, Range, csv, find, list, page_end};
 pub use store::insert;

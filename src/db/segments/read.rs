@@ -31,6 +31,11 @@ impl<'a> Packed<'a> {
         days::day(self.integer()?).ok_or_else(|| malformed("there is no such day"))
     }
 
+    /// The month of the next day, 1 to 12.
+    pub fn month(&mut self) -> Result<u32, DbError> {
+        days::month(self.integer()?).ok_or_else(|| malformed("there is no such day"))
+    }
+
     /// How many numbers the next list has; they come next, one by one.
     pub fn length(&mut self) -> Result<usize, DbError> {
         usize::try_from(self.varint()?).map_err(|_| malformed("a length is too great"))

@@ -38,6 +38,9 @@ const HELD_MOST: usize = 16;
 const COMMIT_AFTER: Duration = Duration::from_millis(200);
 /// What could not be committed is tried again after so long.
 const COMMIT_AGAIN: Duration = Duration::from_secs(1);
+/// How long to wait for the end of a consumer. librdkafka does not always find one (<https://github.com/confluentinc/librdkafka/issues/4884>);
+/// the group then goes on without the member when its session ends.
+const LEAVE: Duration = Duration::from_secs(30);
 /// A dead letter that cannot be written is tried again.
 const BURY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -263,7 +266,9 @@ impl Task {
             }
         }
         drop(consumer);
-        self.end().await;
+        if tokio::time::timeout(LEAVE, self.end()).await.is_err() {
+            tracing::warn!("a consumer did not leave its group in time");
+        }
     }
 
     /// Notes since when the loader is behind, and fetches again when it no longer is.
