@@ -41,6 +41,8 @@ impl Database {
 fn tarmac_command(database_url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
     command.env("TARMAC_DATABASE_URL", database_url).env_remove("TARMAC_TEST_DATABASE_URL");
+    // As the image has it.
+    command.env("MALLOC_ARENA_MAX", "2");
     command
 }
 
