@@ -59,8 +59,8 @@ enum Command {
 }
 
 /// How long to wait for threads that are still at work when a command has ended. Whatever had to be finished is; what is left are
-/// calls of libraries, and nobody knows how long they take.
-const LEFTOVERS: Duration = Duration::from_secs(5);
+/// calls of libraries, and nobody knows how long they take. Both drains and this fit into the 45 seconds that service managers give.
+const LEFTOVERS: Duration = Duration::from_secs(2);
 
 /// What a command may fail with: printed once, with its causes.
 type CommandError = Box<dyn std::error::Error + Send + Sync>;
