@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run run-kafka stop test test-deploy chaos check audit conformance collection bless bench instructions overload fuzz build clean
+.PHONY: help run run-kafka stop test test-deploy chaos check audit conformance collection bless bench instructions flamegraph overload fuzz build clean
 
 help: ## List the targets
 	@awk -F ': ## ' '/^[a-z-]+: ## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: ## Measure beside what one would use instead, and write docs/BENCHMARKS.m
 
 instructions: ## Compare how many instructions checking a file takes with benches/instructions.txt
 	@dev/instructions
+
+flamegraph: ## Draw where the time of an import and of statistics goes, into docs/flamegraphs (root)
+	@dev/flamegraph
 
 overload: ## Put the service under four times the load it can take, and beside 10,000 idle connections
 	@dev/overload
