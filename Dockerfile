@@ -32,7 +32,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates
 COPY --from=binary --chmod=755 /tarmac /usr/local/bin/tarmac
 USER 10001:10001
 WORKDIR /var/lib/tarmac
-# An arena of glibc's a thread would keep a third more memory: docs/OPERATIONS.md, "Sizing".
+# With an arena a thread, which is the default, glibc keeps more of what is freed: docs/OPERATIONS.md, "Sizing".
 ENV TARMAC_SERVER_ADDRESS=0.0.0.0:8080 MALLOC_ARENA_MAX=2
 EXPOSE 8080
 # SIGTERM begins a drain that takes twice server.shutdown_seconds at most: give it 45 seconds before a SIGKILL.
