@@ -43,9 +43,10 @@ pub enum Buyers {
     Channels(Vec<(Option<String>, i64)>),
 }
 
-/// More presents of citizens are left to the database to count: 16 MB.
-const MAX_PRESENTS: usize = 2_000_000;
-/// So are those of more channels.
+/// Birthdays of more citizens than these are left to the database to count, and so are more presents that are to be told by citizen:
+/// 32 MB of one, 16 of the other.
+const MAX_CITIZENS: usize = 2_000_000;
+/// So are presents of more channels.
 const MAX_CHANNELS: usize = 16_384;
 /// Citizens handed on together.
 const CITIZENS: usize = 1024;
@@ -69,17 +70,18 @@ pub async fn birthdays(
     mut snapshot: Snapshot,
     group_by: GroupBy,
 ) -> Result<BoxStream<'static, Result<Presents, DbError>>, DbError> {
-    if let Some(months) = buyers(&mut snapshot).await? {
+    if let Some(born) = born(&mut snapshot).await? {
         let counted = match group_by {
-            GroupBy::Citizen => Some(stream::iter(by_citizen(months).map(Ok)).boxed()),
+            GroupBy::Citizen => {
+                by_citizen(&mut snapshot, &born).await?.map(|counted| stream::iter(counted).boxed())
+            }
             GroupBy::Channel => {
-                let brought = brought(&mut snapshot).await?;
-                brought.map(|brought| stream::iter(by_channel(months, &brought).into_iter().map(Ok)).boxed())
+                by_channel(&mut snapshot, &born).await?.map(|counted| stream::iter(counted).boxed())
             }
         };
         if let Some(counted) = counted {
             snapshot.export.end_soon();
-            return Ok(counted);
+            return Ok(counted.map(Ok).boxed());
         }
     }
     let query = match group_by {
@@ -90,53 +92,21 @@ pub async fn birthdays(
     Ok(snapshot.export.rows(&query).map(move |row| Presents::read(&row?, group_by)).boxed())
 }
 
-/// For each month who buys a present in it, once for each.
-async fn buyers(snapshot: &mut Snapshot) -> Result<Option<[Vec<i64>; 12]>, DbError> {
-    let mut months: [Vec<i64>; 12] = Default::default();
-    let mut presents = 0;
-    let is_whole = visit(snapshot, [Column::BirthDate, Column::Relatives], |mut segment| {
-        let [mut dates, mut relatives] = segment.columns.map(Packed::new);
-        for _ in 0..segment.rows {
-            let (born, count) = (dates.month()?, relatives.length()?);
-            let month = &mut months[born as usize - 1];
-            let before = month.len();
-            for _ in 0..count {
-                month.push(relatives.integer()?);
-            }
-            if !segment.counts()? {
-                month.truncate(before);
-            }
-            presents += month.len() - before;
-            if presents > MAX_PRESENTS {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    });
-    Ok(is_whole.await?.then_some(months))
-}
-
-/// Which of the channels brought each of those who have relatives.
-struct Brought {
-    by_number: ByNumber,
-    channels: Vec<Box<str>>,
-}
-
-/// The channels of citizens, by their numbers: from 1, and 0 for none.
-enum ByNumber {
+/// In which month a citizen is born, by number: 1 to 12.
+enum Born {
     /// Of numbers that lie close together; [`NOBODY`] where there is none.
-    Table { first: i64, channels: Vec<u32> },
+    Table { first: i64, months: Vec<u8> },
     /// In the order of the numbers.
-    List(Vec<(i64, u32)>),
+    List(Vec<(i64, u8)>),
 }
 
-/// No channel has this place.
-const NOBODY: u32 = u32::MAX;
+/// Nobody is born then.
+const NOBODY: u8 = 0;
 /// A table has so many places for each citizen at most: as many bytes as a list.
-const PLACES: usize = 4;
+const PLACES: usize = 16;
 
-impl ByNumber {
-    fn new(mut citizens: Vec<(i64, u32)>) -> Self {
+impl Born {
+    fn new(mut citizens: Vec<(i64, u8)>) -> Self {
         let numbers = citizens.iter().map(|(number, _)| *number);
         let first = numbers.clone().min().unwrap_or(0);
         let place = |number: i64| number.abs_diff(first) as usize;
@@ -145,19 +115,20 @@ impl ByNumber {
             citizens.sort_unstable_by_key(|(number, _)| *number);
             return Self::List(citizens);
         }
-        let mut channels = vec![NOBODY; places];
-        for (number, channel) in citizens {
-            channels[place(number)] = channel;
+        let mut months = vec![NOBODY; places];
+        for (number, month) in citizens {
+            months[place(number)] = month;
         }
-        Self::Table { first, channels }
+        Self::Table { first, months }
     }
 
-    /// The channel of the citizen of that number. `None`: there is no such citizen.
-    fn get(&self, number: i64) -> Option<u32> {
+    /// `None`: there is no such citizen.
+    fn month(&self, number: i64) -> Option<u8> {
         match self {
-            Self::Table { first, channels } => {
-                let place = usize::try_from(number.checked_sub(*first)?).ok()?;
-                channels.get(place).copied().filter(|channel| *channel != NOBODY)
+            Self::Table { first, months } => {
+                // A number before the first gives a place behind the last.
+                let place = number.wrapping_sub(*first).cast_unsigned() as usize;
+                months.get(place).copied().filter(|month| *month != NOBODY)
             }
             Self::List(citizens) => {
                 let place = citizens.binary_search_by_key(&number, |(other, _)| *other).ok()?;
@@ -167,24 +138,74 @@ impl ByNumber {
     }
 }
 
-async fn brought(snapshot: &mut Snapshot) -> Result<Option<Brought>, DbError> {
-    let mut channels = Names::default();
+async fn born(snapshot: &mut Snapshot) -> Result<Option<Born>, DbError> {
     let mut citizens = Vec::new();
-    let wanted = [Column::CitizenId, Column::Relatives, Column::Channel];
-    let is_whole = visit(snapshot, wanted, |mut segment| {
-        let [numbers, relatives, by_channel] = segment.columns;
-        let (mut numbers, mut relatives) = (Packed::new(numbers), Packed::new(relatives));
-        let mut by_channel = PackedTexts::new(by_channel)?;
+    let is_whole = visit(snapshot, [Column::CitizenId, Column::BirthDate], |mut segment| {
+        let [mut numbers, mut dates] = segment.columns.map(Packed::new);
+        for _ in 0..segment.rows {
+            let citizen = (numbers.integer()?, dates.month()? as u8);
+            if segment.counts()? {
+                citizens.push(citizen);
+            }
+        }
+        Ok(if citizens.len() > MAX_CITIZENS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    });
+    Ok(is_whole.await?.then(|| Born::new(citizens)))
+}
+
+async fn by_citizen(
+    snapshot: &mut Snapshot,
+    born: &Born,
+) -> Result<Option<impl Iterator<Item = Presents> + Send + use<>>, DbError> {
+    // Each buyer, once for each present.
+    let mut months: [Vec<i64>; 12] = Default::default();
+    let mut presents = 0;
+    let is_whole = visit(snapshot, [Column::CitizenId, Column::Relatives], |mut segment| {
+        let [mut numbers, mut relatives] = segment.columns.map(Packed::new);
+        for _ in 0..segment.rows {
+            let (buyer, counts) = (numbers.integer()?, segment.counts()?);
+            for _ in 0..relatives.length()? {
+                let month = born.month(relatives.integer()?).filter(|_| counts);
+                if let Some(month) = month {
+                    months[usize::from(month) - 1].push(buyer);
+                    presents += 1;
+                }
+            }
+        }
+        Ok(if presents > MAX_CITIZENS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    });
+    if !is_whole.await? {
+        return Ok(None);
+    }
+    let presents = (1..).zip(months).flat_map(|(month, buyers)| {
+        let mut counted = counted(buyers);
+        iter::from_fn(move || {
+            let some: Vec<_> = counted.by_ref().take(CITIZENS).collect();
+            (!some.is_empty()).then_some(Presents { month, buyers: Buyers::Citizens(some) })
+        })
+    });
+    Ok(Some(presents))
+}
+
+async fn by_channel(snapshot: &mut Snapshot, born: &Born) -> Result<Option<Vec<Presents>>, DbError> {
+    let mut channels = Names::default();
+    // By channel, from 1, and 0 for none; then by month.
+    let mut bought: Vec<[i64; 12]> = Vec::new();
+    let is_whole = visit(snapshot, [Column::Relatives, Column::Channel], |mut segment| {
+        let [relatives, by_channel] = segment.columns;
+        let (mut relatives, mut by_channel) = (Packed::new(relatives), PackedTexts::new(by_channel)?);
         let Some(places) = channels.places(by_channel.texts(), MAX_CHANNELS) else {
             return Ok(ControlFlow::Break(()));
         };
+        bought.resize(channels.len() + 1, [0; 12]);
         for _ in 0..segment.rows {
-            let (number, channel, count) = (numbers.integer()?, by_channel.place()?, relatives.length()?);
-            relatives.skip(count)?;
-            if segment.counts()? && count > 0 {
-                // There are not nearly so many channels.
-                let channel = channel.map_or(0, |channel| places[channel] as u32 + 1);
-                citizens.push((number, channel));
+            let counts = segment.counts()?;
+            let bought = &mut bought[by_channel.place()?.map_or(0, |channel| places[channel] + 1)];
+            for _ in 0..relatives.length()? {
+                let month = born.month(relatives.integer()?).filter(|_| counts);
+                if let Some(month) = month {
+                    bought[usize::from(month) - 1] += 1;
+                }
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -192,36 +213,16 @@ async fn brought(snapshot: &mut Snapshot) -> Result<Option<Brought>, DbError> {
     if !is_whole.await? {
         return Ok(None);
     }
-    Ok(Some(Brought { by_number: ByNumber::new(citizens), channels: channels.into_names() }))
-}
-
-fn by_citizen(months: [Vec<i64>; 12]) -> impl Iterator<Item = Presents> {
-    (1..).zip(months).flat_map(|(month, buyers)| {
-        let mut counted = counted(buyers);
-        iter::from_fn(move || {
-            let some: Vec<_> = counted.by_ref().take(CITIZENS).collect();
-            (!some.is_empty()).then_some(Presents { month, buyers: Buyers::Citizens(some) })
-        })
-    })
-}
-
-fn by_channel(months: [Vec<i64>; 12], Brought { by_number, channels }: &Brought) -> Vec<Presents> {
-    // Of citizens without a channel come last.
-    let mut order: Vec<usize> = (1..=channels.len()).collect();
-    order.sort_unstable_by_key(|channel| &channels[channel - 1]);
-    order.push(0);
-    let name = |channel: usize| channel.checked_sub(1).map(|channel| channels[channel].to_string());
-    let bought = |(month, buyers): (u32, Vec<i64>)| {
-        let mut presents_of = vec![0; order.len()];
-        for channel in buyers.into_iter().filter_map(|buyer| by_number.get(buyer)) {
-            presents_of[channel as usize] += 1;
-        }
-        let presents = order.iter().map(|channel| (*channel, presents_of[*channel]));
-        let some = presents.filter(|(_, presents)| *presents > 0);
-        let buyers = some.map(|(channel, presents)| (name(channel), presents)).collect();
+    let names = channels.into_names().into_iter().map(|name| Some(name.into_string()));
+    let mut bought: Vec<_> = iter::once(None).chain(names).zip(bought).collect();
+    // Those of no channel come last.
+    bought.sort_unstable_by(|(one, _), (other, _)| (one.is_none(), one).cmp(&(other.is_none(), other)));
+    let presents = (1..=12).map(|month| {
+        let buyers = bought.iter().map(|(channel, months)| (channel.clone(), months[month as usize - 1]));
+        let buyers = buyers.filter(|(_, presents)| *presents > 0).collect();
         Presents { month, buyers: Buyers::Channels(buyers) }
-    };
-    (1..).zip(months).map(bought).collect()
+    });
+    Ok(Some(presents.collect()))
 }
 
 /// The buyers in the order of their numbers, each once, with how often they were there.
@@ -260,15 +261,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_channel_is_found_by_number_whether_numbers_are_close_or_not(
+        fn a_month_is_found_by_number_whether_numbers_are_close_or_not(
             citizens in proptest::collection::btree_map(
-                prop_oneof![0_i64..20, 0..=i64::MAX, Just(i64::MAX)], 0_u32..3, 0..20,
+                prop_oneof![0_i64..20, 0..=i64::MAX, Just(i64::MAX)], 1_u8..=12, 0..20,
             ),
             others in proptest::collection::vec(prop_oneof![0_i64..20, any::<i64>()], 20),
         ) {
-            let by_number = ByNumber::new(citizens.clone().into_iter().rev().collect());
+            let born = Born::new(citizens.clone().into_iter().rev().collect());
             for number in others.iter().chain(citizens.keys()) {
-                prop_assert_eq!(by_number.get(*number), citizens.get(number).copied());
+                prop_assert_eq!(born.month(*number), citizens.get(number).copied());
             }
         }
     }

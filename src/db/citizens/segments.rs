@@ -46,6 +46,7 @@ pub(in crate::db) struct Segment<'a, const N: usize> {
 
 impl<const N: usize> Segment<'_, N> {
     /// Whether the next citizen counts: who has changed comes again in another segment. To be asked for one after the other.
+    #[inline]
     pub(in crate::db) fn counts(&mut self) -> Result<bool, DbError> {
         Ok(self.changed.is_empty() || !self.changed.contains(&self.numbers.integer()?))
     }

@@ -19,6 +19,7 @@ impl<'a> Packed<'a> {
     }
 
     /// The next number.
+    #[inline]
     pub fn integer(&mut self) -> Result<i64, DbError> {
         let zigzag = self.varint()?;
         let difference = (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
@@ -37,6 +38,7 @@ impl<'a> Packed<'a> {
     }
 
     /// How many numbers the next list has; they come next, one by one.
+    #[inline]
     pub fn length(&mut self) -> Result<usize, DbError> {
         usize::try_from(self.varint()?).map_err(|_| malformed("a length is too great"))
     }
@@ -49,6 +51,7 @@ impl<'a> Packed<'a> {
         Ok(())
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, DbError> {
         if let Some((byte @ ..0x80, rest)) = self.rest.split_first() {
             self.rest = rest;
@@ -95,6 +98,7 @@ impl<'a> PackedTexts<'a> {
     }
 
     /// The next row's place among the texts; `None` for null.
+    #[inline]
     pub fn place(&mut self) -> Result<Option<usize>, DbError> {
         let place = self.places.length()?.checked_sub(1);
         if place.is_some_and(|place| place >= self.texts.len()) {
