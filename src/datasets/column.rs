@@ -172,7 +172,7 @@ impl Column {
 
     fn check_text(&self, text: &str, max_chars: usize) -> Result<(), Fault> {
         // PostgreSQL's text cannot hold it.
-        if text.contains('\0') {
+        if text.as_bytes().contains(&0) {
             return Err(Fault::new("nul_character", format!("{} holds a NUL character", self.name)));
         }
         // Bytes bound characters from above: counting is only needed for what might be too long.

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::{Db, DbError};
-use crate::db::imports::Import;
+use crate::db::imports::{Dialect, Import};
 
 /// One loaded chunk.
 #[derive(Debug, Clone, FromRow)]
@@ -63,14 +64,44 @@ pub async fn insert(connection: &mut PgConnection, entry: &Entry) -> Result<bool
     .map_err(DbError::during("entering a chunk in the ledger"))
 }
 
-/// Whether the chunk is loaded.
-pub async fn contains(db: &Db, import_id: i64, chunk_no: i64) -> Result<bool, DbError> {
-    sqlx::query_scalar("select exists (select from import_chunks where import_id = $1 and chunk_no = $2)")
-        .bind(import_id)
-        .bind(chunk_no)
-        .fetch_one(db.pool())
-        .await
-        .map_err(DbError::during("looking for a chunk in the ledger"))
+/// What it takes to load a chunk.
+#[derive(Debug, Clone, FromRow)]
+pub struct Assignment {
+    /// Its import's.
+    pub dataset: String,
+    /// Its import's.
+    #[sqlx(json)]
+    pub dialect: Dialect,
+    /// Whether its import stores nothing.
+    pub dry_run: bool,
+    /// The upload its import is of.
+    pub source: String,
+    /// When that came.
+    pub created_at: DateTime<Utc>,
+    /// What the fields of its file are; `None` before they are known.
+    pub columns: Option<Vec<String>>,
+    /// Whether it is in the ledger.
+    pub is_loaded: bool,
+}
+
+/// What it takes to load the chunk. `None`: its import is gone.
+pub async fn assignment(
+    db: &Db,
+    import_id: i64,
+    file_no: i32,
+    chunk_no: i64,
+) -> Result<Option<Assignment>, DbError> {
+    sqlx::query_as(
+        "select i.dataset, i.dialect, i.dry_run, i.source, i.created_at, f.columns,
+             exists (select from import_chunks c where c.import_id = i.id and c.chunk_no = $3) as is_loaded
+         from imports i left join import_files f on f.import_id = i.id and f.file_no = $2 where i.id = $1",
+    )
+    .bind(import_id)
+    .bind(file_no)
+    .bind(chunk_no)
+    .fetch_optional(db.pool())
+    .await
+    .map_err(DbError::during("preparing to load a chunk"))
 }
 
 /// The chunks that are loaded: by their numbers, offset and length in bytes.

@@ -48,18 +48,6 @@ pub async fn list(db: &Db, import_id: i64) -> Result<Vec<File>, DbError> {
     .map_err(DbError::during("reading the files of an import"))
 }
 
-/// What the fields of a file are; none before they are known.
-pub async fn columns(db: &Db, import_id: i64, file_no: i32) -> Result<Vec<String>, DbError> {
-    let columns: Option<Option<Vec<String>>> =
-        sqlx::query_scalar("select columns from import_files where import_id = $1 and file_no = $2")
-            .bind(import_id)
-            .bind(file_no)
-            .fetch_optional(db.pool())
-            .await
-            .map_err(DbError::during("reading the columns of a file"))?;
-    Ok(columns.flatten().unwrap_or_default())
-}
-
 /// Keeps what the fields of a file are.
 pub async fn set_columns(db: &Db, import_id: i64, file_no: i32, columns: &[String]) -> Result<(), DbError> {
     sqlx::query("update import_files set columns = $3 where import_id = $1 and file_no = $2")

@@ -48,6 +48,14 @@ pub async fn publish<C: serde::Serialize + Sync>(db: &Db, entries: &[Entry<'_, C
     transaction.commit().await.map_err(failed())
 }
 
+/// Lets the statement's commit not wait for the disk. What a crash of the database undoes by that is a claim or an acknowledgement:
+/// the chunk comes once more, and the ledger knows it.
+macro_rules! lazily {
+    () => {
+        "lazily as materialized (select set_config('synchronous_commit', 'off', true))"
+    };
+}
+
 /// Claims the oldest chunk of a running import for `claim`; afterwards, unacknowledged, it is anybody's again.
 /// Comes with how often it has been claimed.
 pub async fn claim<C>(db: &Db, by: &str, claim: Duration) -> Result<Option<(C, i32)>, DbError>
@@ -57,15 +65,19 @@ where
     let claimed: Option<(Json<C>, i32)> = sqlx::query_as(
         // Materialized, so that it runs once: as a part of a join it could run again for every row of the journal,
         // and claim as many chunks.
-        "with next as materialized (
+        concat!(
+            "with next as materialized (
              select c.import_id, c.chunk_no from journal c
              join imports i on i.id = c.import_id and i.state = 'running' and i.epoch = c.epoch
              where c.visible_at <= now()
              order by c.import_id, c.chunk_no limit 1 for update of c skip locked
-         )
+         ), ",
+            lazily!(),
+            "
          update journal j set claimed_by = $1, visible_at = now() + $2, attempts = j.attempts + 1
-         from next where j.import_id = next.import_id and j.chunk_no = next.chunk_no
-         returning j.chunk, j.attempts",
+         from next, lazily where j.import_id = next.import_id and j.chunk_no = next.chunk_no
+         returning j.chunk, j.attempts"
+        ),
     )
     .bind(by)
     .bind(claim)
@@ -77,14 +89,18 @@ where
 
 /// Forgets a chunk that `by` holds.
 pub async fn acknowledge(db: &Db, import_id: i64, chunk_no: i64, by: &str) -> Result<(), DbError> {
-    sqlx::query("delete from journal where import_id = $1 and chunk_no = $2 and claimed_by = $3")
-        .bind(import_id)
-        .bind(chunk_no)
-        .bind(by)
-        .execute(db.pool())
-        .await
-        .map(drop)
-        .map_err(DbError::during("acknowledging a chunk"))
+    sqlx::query(concat!(
+        "with ",
+        lazily!(),
+        " delete from journal using lazily where import_id = $1 and chunk_no = $2 and claimed_by = $3"
+    ))
+    .bind(import_id)
+    .bind(chunk_no)
+    .bind(by)
+    .execute(db.pool())
+    .await
+    .map(drop)
+    .map_err(DbError::during("acknowledging a chunk"))
 }
 
 /// Gives a chunk back, for anybody after `delay`.

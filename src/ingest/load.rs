@@ -1,6 +1,6 @@
 //! Checks the records of a chunk and stores them: the ledger's entry, the rows and the rejects in one transaction.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use chrono::NaiveDate;
 
@@ -14,7 +14,6 @@ use crate::{
     db::{
         Db, Failure, chunks, commit,
         copy::CopyBuffer,
-        files,
         imports::{self, Dialect, State},
         notify,
         rejects::{self, MoreFault, Reject},
@@ -188,7 +187,7 @@ impl Format {
             return relations;
         }
         // All fields at once, which is cheaper; where that fails, whichever is to blame fails by itself.
-        let text = std::str::from_utf8(record.as_slice()).ok();
+        let text = simdutf8::basic::from_utf8(record.as_slice()).ok();
         for (place, (column, field)) in self.dataset.columns.iter().zip(&self.fields).enumerate() {
             let Some(range) = field.and_then(|field| record.range(field)) else {
                 copy.put_null();
@@ -344,29 +343,21 @@ pub async fn load(
     bytes: bytes::Bytes,
     meter: &Meter,
 ) -> Result<Loaded, IngestError> {
-    let prepared = async {
-        if chunks::contains(db, chunk.import_id, chunk.chunk_no).await? {
-            return Ok(ControlFlow::Break(Loaded::Before));
-        }
-        let Some(import) = imports::get(db, chunk.import_id).await? else {
-            return Ok(ControlFlow::Break(Loaded::Fenced));
-        };
-        let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
-        let columns = files::columns(db, chunk.import_id, chunk.file_no).await?;
-        Ok::<_, IngestError>(ControlFlow::Continue((import, dataset, columns)))
-    };
-    let (import, dataset, columns) = match meter.phase(Phase::Prepare, prepared).await? {
-        ControlFlow::Continue(prepared) => prepared,
-        ControlFlow::Break(needless) => return Ok(needless),
-    };
-    let today = import.created_at.date_naive();
-    let format = Format::new(dataset, import.dialect, &columns, today, &import.source);
+    let assignment = chunks::assignment(db, chunk.import_id, chunk.file_no, chunk.chunk_no);
+    let Some(assignment) = meter.phase(Phase::Prepare, assignment).await? else { return Ok(Loaded::Fenced) };
+    if assignment.is_loaded {
+        return Ok(Loaded::Before);
+    }
+    let chunks::Assignment { dataset, dialect, dry_run, source, created_at, columns, .. } = assignment;
+    let dataset = datasets::by_name(&dataset).ok_or_else(|| unknown_dataset(&dataset))?;
+    let columns = columns.unwrap_or_default();
+    let format = Format::new(dataset, dialect, &columns, created_at.date_naive(), &source);
     let work = chunk.clone();
     let checked = blocking(move || format.check(&work, &bytes));
     let mut checked = meter.phase(Phase::Check, checked).await?;
-    let staging = staging::table(import.id);
+    let staging = staging::table(chunk.import_id);
     let table = match dataset.load {
-        Load::Direct { table } if !import.dry_run => table,
+        Load::Direct { table } if !dry_run => table,
         _ => &staging,
     };
     match store(db, (dataset, table), rejects_kept, chunk, &mut checked, meter).await {

@@ -105,7 +105,7 @@ fn read_whole(body: &[u8], today: NaiveDate) -> Result<(Vec<Fields>, Faults), Fa
 }
 
 fn read_all<'de, T: Take<'de>>(body: &'de [u8], take: T) -> Result<T::Taken, Faults> {
-    match std::str::from_utf8(body) {
+    match simdutf8::basic::from_utf8(body) {
         // Then no text has to be looked at once more.
         Ok(text) => read_from(StrRead::new(text), take),
         Err(_) => read_from(SliceRead::new(body), take),
