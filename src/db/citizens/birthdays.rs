@@ -43,15 +43,16 @@ pub enum Buyers {
     Channels(Vec<(Option<String>, i64)>),
 }
 
-/// Birthdays of more citizens than these are left to the database to count, and so are more presents that are to be told by citizen:
-/// 32 MB of one, 16 of the other.
+/// Birthdays of more citizens with relatives are left to the database to count: 32 MB.
 const MAX_CITIZENS: usize = 2_000_000;
+/// So are more presents that are to be told by citizen: 16 MB.
+const MAX_PRESENTS: usize = 2_000_000;
 /// So are presents of more channels.
 const MAX_CHANNELS: usize = 16_384;
 /// Citizens handed on together.
 const CITIZENS: usize = 1024;
 
-/// Relations are mutual: whoever lists somebody gets a present from them. So no birth date has to be looked up.
+/// Relations are mutual: whoever lists somebody gets a present from them, and buys them one. So no birth date has to be looked up here.
 const PRESENTS: &str = "
     select date_part('month', birth_date::timestamp)::integer as month, unnest(relatives) as buyer
     from citizens where import_id = :import and cardinality(relatives) > 0";
@@ -92,7 +93,7 @@ pub async fn birthdays(
     Ok(snapshot.export.rows(&query).map(move |row| Presents::read(&row?, group_by)).boxed())
 }
 
-/// In which month a citizen is born, by number: 1 to 12.
+/// In which month a citizen who has relatives is born, by number: 1 to 12.
 enum Born {
     /// Of numbers that lie close together; [`NOBODY`] where there is none.
     Table { first: i64, months: Vec<u8> },
@@ -140,12 +141,14 @@ impl Born {
 
 async fn born(snapshot: &mut Snapshot) -> Result<Option<Born>, DbError> {
     let mut citizens = Vec::new();
-    let is_whole = visit(snapshot, [Column::CitizenId, Column::BirthDate], |mut segment| {
-        let [mut numbers, mut dates] = segment.columns.map(Packed::new);
+    let wanted = [Column::CitizenId, Column::BirthDate, Column::Relatives];
+    let is_whole = visit(snapshot, wanted, |mut segment| {
+        let [mut numbers, mut dates, mut relatives] = segment.columns.map(Packed::new);
         for _ in 0..segment.rows {
-            let citizen = (numbers.integer()?, dates.month()? as u8);
-            if segment.counts()? {
-                citizens.push(citizen);
+            let (number, month, count) = (numbers.integer()?, dates.month()? as u8, relatives.length()?);
+            relatives.skip(count)?;
+            if segment.counts()? && count > 0 {
+                citizens.push((number, month));
             }
         }
         Ok(if citizens.len() > MAX_CITIZENS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -153,6 +156,7 @@ async fn born(snapshot: &mut Snapshot) -> Result<Option<Born>, DbError> {
     Ok(is_whole.await?.then(|| Born::new(citizens)))
 }
 
+/// A citizen buys one present for each relative: relations are mutual.
 async fn by_citizen(
     snapshot: &mut Snapshot,
     born: &Born,
@@ -172,7 +176,7 @@ async fn by_citizen(
                 }
             }
         }
-        Ok(if presents > MAX_CITIZENS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if presents > MAX_PRESENTS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
     if !is_whole.await? {
         return Ok(None);
