@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream, stream::BoxStream};
 
 use super::{
     Snapshot,
-    segments::{Column, Names, visit},
+    segments::{Column, Names, Segment, visit},
 };
 use crate::db::{
     DbError,
@@ -137,6 +137,25 @@ impl Born {
             }
         }
     }
+
+    /// Tells the month, from 0, in which each relative of the next citizen is born, if that one counts.
+    #[inline]
+    fn each_relative<const N: usize>(
+        &self,
+        segment: &mut Segment<'_, N>,
+        relatives: &mut Packed<'_>,
+        mut tell: impl FnMut(usize),
+    ) -> Result<(), DbError> {
+        let counts = segment.counts()?;
+        for _ in 0..relatives.length()? {
+            // Of those who do not count too: what comes next is a difference from it.
+            let relative = relatives.integer()?;
+            if counts && let Some(month) = self.month(relative) {
+                tell(usize::from(month) - 1);
+            }
+        }
+        Ok(())
+    }
 }
 
 async fn born(snapshot: &mut Snapshot) -> Result<Option<Born>, DbError> {
@@ -167,14 +186,11 @@ async fn by_citizen(
     let is_whole = visit(snapshot, [Column::CitizenId, Column::Relatives], |mut segment| {
         let [mut numbers, mut relatives] = segment.columns.map(Packed::new);
         for _ in 0..segment.rows {
-            let (buyer, counts) = (numbers.integer()?, segment.counts()?);
-            for _ in 0..relatives.length()? {
-                let month = born.month(relatives.integer()?).filter(|_| counts);
-                if let Some(month) = month {
-                    months[usize::from(month) - 1].push(buyer);
-                    presents += 1;
-                }
-            }
+            let buyer = numbers.integer()?;
+            born.each_relative(&mut segment, &mut relatives, |month| {
+                months[month].push(buyer);
+                presents += 1;
+            })?;
         }
         Ok(if presents > MAX_PRESENTS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
@@ -203,14 +219,8 @@ async fn by_channel(snapshot: &mut Snapshot, born: &Born) -> Result<Option<Vec<P
         };
         bought.resize(channels.len() + 1, [0; 12]);
         for _ in 0..segment.rows {
-            let counts = segment.counts()?;
             let bought = &mut bought[by_channel.place()?.map_or(0, |channel| places[channel] + 1)];
-            for _ in 0..relatives.length()? {
-                let month = born.month(relatives.integer()?).filter(|_| counts);
-                if let Some(month) = month {
-                    bought[usize::from(month) - 1] += 1;
-                }
-            }
+            born.each_relative(&mut segment, &mut relatives, |month| bought[month] += 1)?;
         }
         Ok(ControlFlow::Continue(()))
     });
