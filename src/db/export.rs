@@ -14,6 +14,15 @@ const HEADER_BYTES: usize = 19;
 const ARRAY_HEADER_BYTES: usize = 20;
 const LENGTH_BYTES: usize = 4;
 
+/// How PostgreSQL writes dates as text. `to_char` could write any, at a third of the time that all other columns take together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dates {
+    /// 2001-02-03
+    Iso,
+    /// 03.02.2001
+    German,
+}
+
 /// A connection that reads in a snapshot of its own. Dropped before its end, the connection is closed, because the
 /// server would go on sending what nobody wants.
 #[derive(Debug)]
@@ -103,9 +112,19 @@ impl Export {
     }
 
     /// The result of a query as CSV with a header, line by line. The snapshot ends with it.
-    pub fn csv(mut self, query: &str) -> impl Stream<Item = Result<Bytes, DbError>> + Send + 'static + use<> {
+    pub fn csv(
+        mut self,
+        query: &str,
+        dates: Dates,
+    ) -> impl Stream<Item = Result<Bytes, DbError>> + Send + 'static + use<> {
         let statement = format!("copy ({query}) to stdout (format csv, header)");
         try_stream! {
+            if let Dates::German = dates {
+                sqlx::raw_sql("set local datestyle = 'German'")
+                    .execute(self.connection()?)
+                    .await
+                    .map_err(DbError::during("choosing how dates are written"))?;
+            }
             {
                 let mut lines = self.copy(&statement).await?;
                 while let Some(line) = lines.next().await {

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Transaction};
 
 use super::{
     Db, DbError,
-    export::Export,
+    export::{Dates, Export},
     imports::{self, Again, Import},
 };
 
@@ -142,7 +142,7 @@ pub async fn export(
     let (export, count) = Export::begin::<(i64,)>(db, &count).await?;
     let (columns, order) = (table.columns().join(", "), table.order());
     let query = format!("select {columns} from {name} where import_id = {import_id} order by {order}");
-    Ok((count.map_or(0, |(count,)| count), export.csv(&query)))
+    Ok((count.map_or(0, |(count,)| count), export.csv(&query, Dates::Iso)))
 }
 
 /// Says that the import is in the long-term archive and removes its ledger and its rejects, unless their numbers are other

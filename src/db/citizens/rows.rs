@@ -7,7 +7,10 @@ use sqlx::FromRow;
 use super::{ReadError, Snapshot, access::access};
 use crate::{
     datasets::citizen::Citizen,
-    db::{Db, DbError, export::Row},
+    db::{
+        Db, DbError,
+        export::{Dates, Row},
+    },
 };
 
 /// Which citizens of an import.
@@ -123,10 +126,9 @@ pub fn csv(
     snapshot: Snapshot,
     range: Range,
 ) -> impl Stream<Item = Result<bytes::Bytes, DbError>> + Send + 'static + use<> {
-    let columns = "citizen_id, town, street, building, apartment, name,
-        to_char(birth_date, 'DD.MM.YYYY') as birth_date, gender,
+    let columns = "citizen_id, town, street, building, apartment, name, birth_date, gender,
         array_to_string(relatives, ';') as relatives, channel";
-    snapshot.export.csv(&query(columns, snapshot.import_id, range))
+    snapshot.export.csv(&query(columns, snapshot.import_id, range), Dates::German)
 }
 
 fn query(columns: &str, import_id: i64, range: Range) -> String {
