@@ -228,7 +228,7 @@ pub struct Worker {
     /// Where `tarmac worker` can be watched; `None`: nowhere. A service is watched where it serves.
     #[serde(deserialize_with = "unless_empty")]
     pub address: Option<SocketAddr>,
-    /// Chunks loaded at the same time by this process, each by a consumer of its own.
+    /// Chunks stored at the same time by this process, each by a consumer of its own. Each may have two connections to the database.
     pub loaders: usize,
     /// Imports driven at the same time by this process; 0 where the archive cannot be seen.
     pub imports: usize,

@@ -125,9 +125,11 @@ pub async fn give_back(
     .map_err(DbError::during("giving a chunk back"))
 }
 
-/// Gives back every chunk that `by` holds.
+/// Gives back every chunk that `by` holds, as if it had not been claimed: nothing was tried with it.
 pub async fn give_all_back(db: &Db, by: &str) -> Result<(), DbError> {
-    sqlx::query("update journal set claimed_by = null, visible_at = now() where claimed_by = $1")
+    sqlx::query(
+        "update journal set claimed_by = null, visible_at = now(), attempts = attempts - 1 where claimed_by = $1",
+    )
         .bind(by)
         .execute(db.pool())
         .await

@@ -335,18 +335,36 @@ impl Lines {
     }
 }
 
-/// Checks a chunk and stores what came of it, unless the ledger has it.
-pub async fn load(
+/// A chunk whose storing can begin.
+#[derive(Debug)]
+pub enum Prepared {
+    /// There is nothing to store.
+    Settled(Loaded),
+    /// Its records are checked.
+    Ready(Box<Ready>),
+}
+
+/// What is to be stored of a chunk.
+#[derive(Debug)]
+pub struct Ready {
+    dataset: &'static Dataset,
+    dry_run: bool,
+    checked: Checked,
+}
+
+/// Checks a chunk, unless the ledger has it or its import is gone. Changes nothing.
+pub async fn prepare(
     db: &Db,
-    rejects_kept: i64,
     chunk: &Chunk,
     bytes: bytes::Bytes,
     meter: &Meter,
-) -> Result<Loaded, IngestError> {
+) -> Result<Prepared, IngestError> {
     let assignment = chunks::assignment(db, chunk.import_id, chunk.file_no, chunk.chunk_no);
-    let Some(assignment) = meter.phase(Phase::Prepare, assignment).await? else { return Ok(Loaded::Fenced) };
+    let Some(assignment) = meter.phase(Phase::Prepare, assignment).await? else {
+        return Ok(Prepared::Settled(Loaded::Fenced));
+    };
     if assignment.is_loaded {
-        return Ok(Loaded::Before);
+        return Ok(Prepared::Settled(Loaded::Before));
     }
     let chunks::Assignment { dataset, dialect, dry_run, source, created_at, columns, .. } = assignment;
     let dataset = datasets::by_name(&dataset).ok_or_else(|| unknown_dataset(&dataset))?;
@@ -354,16 +372,31 @@ pub async fn load(
     let format = Format::new(dataset, dialect, &columns, created_at.date_naive(), &source);
     let work = chunk.clone();
     let checked = blocking(move || format.check(&work, &bytes));
-    let mut checked = meter.phase(Phase::Check, checked).await?;
+    let checked = meter.phase(Phase::Check, checked).await?;
+    Ok(Prepared::Ready(Box::new(Ready { dataset, dry_run, checked })))
+}
+
+/// Stores what came of a chunk, unless the ledger has it by now.
+pub async fn store(
+    db: &Db,
+    rejects_kept: i64,
+    chunk: &Chunk,
+    prepared: Prepared,
+    meter: &Meter,
+) -> Result<Loaded, IngestError> {
+    let Ready { dataset, dry_run, mut checked } = match prepared {
+        Prepared::Settled(loaded) => return Ok(loaded),
+        Prepared::Ready(ready) => *ready,
+    };
     let staging = staging::table(chunk.import_id);
     let table = match dataset.load {
         Load::Direct { table } if !dry_run => table,
         _ => &staging,
     };
-    match store(db, (dataset, table), rejects_kept, chunk, &mut checked, meter).await {
+    match store_in(db, (dataset, table), rejects_kept, chunk, &mut checked, meter).await {
         // Some row has the key of another: the merge will settle it.
         Err(IngestError::Database(error)) if error.failure() == Failure::UniqueViolation => {
-            store(db, (dataset, &staging), rejects_kept, chunk, &mut checked, meter).await
+            store_in(db, (dataset, &staging), rejects_kept, chunk, &mut checked, meter).await
         }
         stored => stored,
     }
@@ -375,7 +408,7 @@ pub(super) fn unknown_dataset(name: &str) -> IngestError {
 }
 
 /// Stores what came of a chunk, its rows in `table`.
-async fn store(
+async fn store_in(
     db: &Db,
     (dataset, table): (&Dataset, &str),
     rejects_kept: i64,

@@ -78,20 +78,26 @@ struct JournalSubscriber {
 impl Subscriber for JournalSubscriber {
     async fn receive(&mut self) -> Result<Delivery, TransportError> {
         loop {
-            if let Some((chunk, attempt)) =
-                journal::claim::<Chunk>(&self.journal.db, &self.by, self.journal.claim).await?
-            {
-                let length = match chunk.broken {
-                    Some(_) => chunk.byte_len.min(self.journal.sample_bytes),
-                    None => chunk.byte_len,
-                };
-                let range = chunk.byte_offset..chunk.byte_offset + length;
-                let bytes = self.journal.archive.read(&chunk.object, range).await;
-                // An entry is known by its chunk and by who claimed it.
-                return Ok(Delivery { chunk, bytes, attempt, receipt: 0 });
+            if let Some(delivery) = self.try_receive().await? {
+                return Ok(delivery);
             }
             self.watch.changed(LOOK_AGAIN).await;
         }
+    }
+
+    async fn try_receive(&mut self) -> Result<Option<Delivery>, TransportError> {
+        let Journal { db, archive, sample_bytes, claim, .. } = &self.journal;
+        let Some((chunk, attempt)) = journal::claim::<Chunk>(db, &self.by, *claim).await? else {
+            return Ok(None);
+        };
+        let length = match chunk.broken {
+            Some(_) => chunk.byte_len.min(*sample_bytes),
+            None => chunk.byte_len,
+        };
+        let range = chunk.byte_offset..chunk.byte_offset + length;
+        let bytes = archive.read(&chunk.object, range).await;
+        // An entry is known by its chunk and by who claimed it.
+        Ok(Some(Delivery { chunk, bytes, attempt, receipt: 0 }))
     }
 
     async fn acknowledge(&mut self, delivery: &Delivery) -> Result<(), TransportError> {

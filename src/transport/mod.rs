@@ -117,8 +117,11 @@ impl Shares {
 /// Who loads. Each loader has its own.
 #[async_trait]
 pub trait Subscriber: Send + std::fmt::Debug {
-    /// Waits for the next chunk.
+    /// Waits for the next chunk. Others may be in hand; who breaks off the waiting closes the subscriber.
     async fn receive(&mut self) -> Result<Delivery, TransportError>;
+
+    /// The next chunk, if it is there already. After an error nothing else that is in hand can be settled: it comes again.
+    async fn try_receive(&mut self) -> Result<Option<Delivery>, TransportError>;
 
     /// The chunk is dealt with.
     async fn acknowledge(&mut self, delivery: &Delivery) -> Result<(), TransportError>;

@@ -1,20 +1,21 @@
-//! A loader: takes a chunk, stores it, acknowledges it.
+//! A loader: takes a chunk, checks it, stores it, acknowledges it. While one is stored, the next is taken and checked: the
+//! processor works for one, the database for the other.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{Worker, backoff, driving::explain};
 use crate::{
     failpoint,
     ingest::{
         IngestError, finish,
-        load::{self, Loaded},
+        load::{self, Loaded, Prepared},
     },
     meter::{Outcome, Phase},
-    transport::{Delivery, Subscriber},
+    transport::{Delivery, Subscriber, TransportError},
 };
 
 /// What a loader counts.
@@ -42,7 +43,7 @@ impl Gauge {
         *self.counted()
     }
 
-    /// A chunk of this import has come.
+    /// A chunk of this import is in hand.
     pub(super) fn begin(&self, import_id: i64) {
         self.counted().import_id = Some(import_id);
     }
@@ -56,6 +57,13 @@ impl Gauge {
     }
 }
 
+/// A chunk in hand, with what is to be stored of it.
+struct Taken {
+    delivery: Delivery,
+    prepared: Result<Prepared, IngestError>,
+    span: Span,
+}
+
 pub(super) async fn run(
     worker: Worker,
     mut subscriber: Box<dyn Subscriber>,
@@ -64,9 +72,11 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) {
     let mut failures = 0;
+    let mut next = None;
     while !stop.is_cancelled() {
         if *paused.borrow_and_update() {
-            // Others shall have what it could take.
+            // Others shall have what it holds and what it could take.
+            next = None;
             close(subscriber.as_mut()).await;
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -74,17 +84,23 @@ pub(super) async fn run(
             }
             continue;
         }
-        let received = tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            _ = paused.changed() => continue,
-            received = subscriber.receive() => received,
+        let taken = match next.take() {
+            Some(taken) => taken,
+            None => tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = paused.changed() => continue,
+                received = subscriber.receive() => take(&worker, received).await,
+            },
         };
-        let handled = match received {
-            Ok(delivery) => {
+        let handled = match taken {
+            Ok(Taken { delivery, prepared, span }) => {
                 gauge.begin(delivery.chunk.import_id);
-                let span = delivery.chunk.span();
-                let handled = handle(&worker, subscriber.as_mut(), &delivery).instrument(span.clone()).await;
+                let stored = store(&worker, &delivery, prepared).instrument(span.clone());
+                let (stored, following) = tokio::join!(stored, look(&worker, subscriber.as_mut()));
+                next = following;
+                let settled = settle(&worker, subscriber.as_mut(), &delivery, stored);
+                let handled = settled.instrument(span.clone()).await;
                 let dealt_with = if handled.is_ok() { (1, delivery.chunk.byte_len) } else { (0, 0) };
                 gauge.end(dealt_with.0, dealt_with.1);
                 span.in_scope(|| note(&handled));
@@ -121,17 +137,43 @@ async fn close(subscriber: &mut dyn Subscriber) {
     }
 }
 
-async fn handle(
+/// Checks a chunk that was received.
+async fn take(worker: &Worker, received: Result<Delivery, TransportError>) -> Result<Taken, TransportError> {
+    let delivery = received?;
+    let span = delivery.chunk.span();
+    let prepared = match &delivery.bytes {
+        Ok(bytes) => {
+            let prepared = load::prepare(&worker.db, &delivery.chunk, bytes.clone(), &worker.meter);
+            prepared.instrument(span.clone()).await
+        }
+        Err(error) => Err(error.clone().into()),
+    };
+    Ok(Taken { delivery, prepared, span })
+}
+
+/// Takes the next chunk if it is there.
+async fn look(worker: &Worker, subscriber: &mut dyn Subscriber) -> Option<Result<Taken, TransportError>> {
+    let received = subscriber.try_receive().await.transpose()?;
+    Some(take(worker, received).await)
+}
+
+async fn store(
+    worker: &Worker,
+    delivery: &Delivery,
+    prepared: Result<Prepared, IngestError>,
+) -> Result<Loaded, IngestError> {
+    let kept = worker.config.ingest.rejects_kept;
+    load::store(&worker.db, kept, &delivery.chunk, prepared?, &worker.meter).await
+}
+
+/// Tells the transport what became of a chunk.
+async fn settle(
     worker: &Worker,
     subscriber: &mut dyn Subscriber,
     delivery: &Delivery,
+    loaded: Result<Loaded, IngestError>,
 ) -> Result<(), IngestError> {
     let chunk = &delivery.chunk;
-    let limits = &worker.config.ingest;
-    let loaded = match &delivery.bytes {
-        Ok(bytes) => load::load(&worker.db, limits.rejects_kept, chunk, bytes.clone(), &worker.meter).await,
-        Err(error) => Err(error.clone().into()),
-    };
     let error = match loaded {
         Ok(loaded) => {
             failpoint::reach(failpoint::BEFORE_ACKNOWLEDGE);

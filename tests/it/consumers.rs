@@ -105,6 +105,37 @@ async fn what_is_wanted_of_a_consumer_holds_whoever_runs_it() {
 }
 
 #[tokio::test]
+async fn the_next_chunk_is_taken_while_one_is_stored_and_a_pause_hands_it_back() {
+    let app = App::with(&[ONE, ("ingest.chunk_rows", "2")]).await;
+    let id = running(&app, 1).await[0]["id"].clone();
+    let mut holder = app.database.pool.begin().await.expect("the database answers");
+    sqlx::query("lock table import_chunks in share row exclusive mode")
+        .execute(&mut *holder)
+        .await
+        .expect("nobody else holds it");
+    let import = app.begin("", rows(1..=8)).await;
+    let taken = || app.one::<i64>("select count(*) from journal where claimed_by is not null");
+    until("two are in hand", || async { (taken().await == 2).then_some(()) }).await;
+    patch(&app, &id, json!({ "state": "paused" })).await;
+    // Whoever runs it asks what is wanted with every beat; the third begins when what the second heard has been done.
+    for _ in 0..3 {
+        let before = get(&app, &id).await["heartbeat_at"].clone();
+        until("a beat", || async { (get(&app, &id).await["heartbeat_at"] != before).then_some(()) }).await;
+    }
+    holder.rollback().await.expect("the database answers");
+    until("none is in hand", || async { (taken().await == 0).then_some(()) }).await;
+    assert_eq!(app.one::<i64>("select count(*) from import_chunks").await, 1);
+    assert_eq!(app.one::<i64>("select count(*) from journal where attempts = 0").await, 3);
+    patch(&app, &id, json!({ "state": "running" })).await;
+    assert_eq!(outcome(&app.end_of(import).await), [8, 0, 0, 0, 0]);
+    // What was handed back came again as any other: nothing was dealt with twice.
+    let chunks = until("all are counted", || async {
+        get(&app, &id).await["chunks"].as_i64().filter(|chunks| *chunks >= 4)
+    });
+    assert_eq!(chunks.await, 4);
+}
+
+#[tokio::test]
 async fn a_removed_consumer_ends_and_the_others_go_on() {
     let app = App::with(&[("worker.loaders", "2")]).await;
     let consumers = running(&app, 2).await;

@@ -120,6 +120,41 @@ async fn delivers_again_what_was_handed_back(world: &World, transport: &dyn Tran
     assert_eq!(again.chunk.chunk_no, 0);
 }
 
+/// While one chunk is in hand the next can be had if it is there; each is dealt with by itself, and closing hands back the rest.
+async fn gives_the_next_chunk_while_another_is_in_hand(world: &World, transport: &dyn Transport) {
+    let mut subscriber = transport.subscriber("a".to_owned());
+    assert!(subscriber.try_receive().await.expect("the transport answers").is_none());
+    publish(transport, &[0, 1, 2].map(|number| world.chunk(number, world.import.epoch))).await;
+    let first = next(subscriber.as_mut()).await;
+    let second = until_there(subscriber.as_mut()).await;
+    let third = until_there(subscriber.as_mut()).await;
+    assert!(subscriber.try_receive().await.expect("the transport answers").is_none());
+    let all: BTreeSet<_> =
+        [&first, &second, &third].into_iter().map(|delivery| delivery.chunk.chunk_no).collect();
+    assert_eq!(all, (0..3).collect());
+    subscriber.acknowledge(&second).await.expect("the transport answers");
+    subscriber.retry(&first, Duration::ZERO).await.expect("the transport answers");
+    let again = next(subscriber.as_mut()).await;
+    assert_eq!(again.chunk, first.chunk);
+    subscriber.acknowledge(&again).await.expect("the transport answers");
+    subscriber.close().await.expect("the transport answers");
+    let handed_back = next(transport.subscriber("b".to_owned()).as_mut()).await;
+    assert_eq!(handed_back.chunk, third.chunk);
+}
+
+/// What is on its way comes in a moment.
+async fn until_there(subscriber: &mut dyn Subscriber) -> Delivery {
+    let looking = async {
+        loop {
+            if let Some(delivery) = subscriber.try_receive().await.expect("the transport answers") {
+                return delivery;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, looking).await.expect("a chunk comes")
+}
+
 /// A chunk to be tried again comes again, and one to be tried later lets others pass.
 async fn delivers_again_what_is_to_be_tried_again(world: &World, transport: &dyn Transport) {
     let mut subscriber = transport.subscriber("a".to_owned());
@@ -279,6 +314,7 @@ macro_rules! every_transport {
             wakes_who_waits,
             delivers_a_sample_of_a_broken_record,
             delivers_again_what_was_handed_back,
+            gives_the_next_chunk_while_another_is_in_hand,
             delivers_again_what_is_to_be_tried_again,
             does_not_deliver_again_what_was_acknowledged,
             shares_the_chunks_among_subscribers,

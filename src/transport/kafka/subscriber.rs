@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{
     Kafka, KafkaFailure,
@@ -32,6 +33,20 @@ impl KafkaSubscriber {
         }
     }
 
+    /// What the member says; with an error it has ended.
+    async fn unless_ended(
+        &mut self,
+        received: Result<Result<Delivery, KafkaFailure>, KafkaFailure>,
+    ) -> Result<Delivery, TransportError> {
+        match received.flatten() {
+            Ok(delivery) => Ok(delivery),
+            Err(failure) => {
+                self.leave().await;
+                Err(failure.into())
+            }
+        }
+    }
+
     /// Leaves the group; what was received and not dealt with goes to others.
     async fn leave(&mut self) {
         if let Some(Member { deliveries, commands, task }) = self.member.take() {
@@ -51,17 +66,17 @@ impl Subscriber for KafkaSubscriber {
             Some(member) => member,
             None => self.member.insert(consumer::join(&self.kafka, &self.by, &self.shares).await?),
         };
-        match member.deliveries.recv().await {
-            Some(Ok(delivery)) => Ok(delivery),
-            Some(Err(failure)) => {
-                self.leave().await;
-                Err(failure.into())
-            }
-            None => {
-                self.leave().await;
-                Err(KafkaFailure::Stopping.into())
-            }
-        }
+        let received = member.deliveries.recv().await;
+        self.unless_ended(received.ok_or(KafkaFailure::Stopping)).await
+    }
+
+    async fn try_receive(&mut self) -> Result<Option<Delivery>, TransportError> {
+        let received = match self.member.as_mut().map(|member| member.deliveries.try_recv()) {
+            None | Some(Err(TryRecvError::Empty)) => return Ok(None),
+            Some(Err(TryRecvError::Disconnected)) => Err(KafkaFailure::Stopping),
+            Some(Ok(received)) => Ok(received),
+        };
+        self.unless_ended(received).await.map(Some)
     }
 
     async fn acknowledge(&mut self, delivery: &Delivery) -> Result<(), TransportError> {

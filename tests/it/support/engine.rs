@@ -109,7 +109,9 @@ impl Engine {
     pub(crate) async fn load(&self, delivery: &Delivery) -> Loaded {
         let rejects_kept = self.config.ingest.rejects_kept;
         let bytes = delivery.bytes.clone().expect("the archive has them");
-        let loaded = load::load(&self.db, rejects_kept, &delivery.chunk, bytes, &self.meter).await;
+        let prepared = load::prepare(&self.db, &delivery.chunk, bytes, &self.meter).await;
+        let prepared = prepared.expect("the chunk can be checked");
+        let loaded = load::store(&self.db, rejects_kept, &delivery.chunk, prepared, &self.meter).await;
         loaded.expect("the chunk can be loaded")
     }
 
