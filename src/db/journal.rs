@@ -128,13 +128,14 @@ pub async fn give_back(
 /// Gives back every chunk that `by` holds, as if it had not been claimed: nothing was tried with it.
 pub async fn give_all_back(db: &Db, by: &str) -> Result<(), DbError> {
     sqlx::query(
-        "update journal set claimed_by = null, visible_at = now(), attempts = attempts - 1 where claimed_by = $1",
+        "update journal set claimed_by = null, visible_at = now(), attempts = attempts - 1
+         where claimed_by = $1",
     )
-        .bind(by)
-        .execute(db.pool())
-        .await
-        .map(drop)
-        .map_err(DbError::during("giving chunks back"))
+    .bind(by)
+    .execute(db.pool())
+    .await
+    .map(drop)
+    .map_err(DbError::during("giving chunks back"))
 }
 
 /// How many chunks are published and not acknowledged.
