@@ -4,7 +4,8 @@ use sqlx::PgConnection;
 
 use super::{
     IngestError,
-    load::{Lines, Records, unknown_dataset},
+    load::unknown_dataset,
+    records::{Lines, Records},
     unpack,
 };
 use crate::{
@@ -217,10 +218,10 @@ impl LateRejects<'_> {
             let mut records = Records::new(&self.import.dialect, &bytes);
             let mut lines = Lines::new(chunk.first_line);
             let mut row = chunk.first_row;
-            while let Some((_, place)) = records.next() {
+            while let Some(record) = records.next() {
                 if let Some(late) = rest.next_if(|late| late.row == row) {
-                    let line = lines.at(&bytes, place.start);
-                    rejects.push(with_place(late, line, chunk.file_no, &bytes[place]));
+                    let line = lines.at(&bytes, record.start);
+                    rejects.push(with_place(late, line, chunk.file_no, record.raw));
                 }
                 row += 1;
             }

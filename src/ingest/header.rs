@@ -3,7 +3,7 @@
 use crate::{
     datasets::Dataset,
     db::imports::Dialect,
-    ingest::{IngestError, load::parser},
+    ingest::{IngestError, records::Records},
 };
 
 /// The columns that the CSV of rejects adds at the end. Under a header they are left out, so that a corrected file of
@@ -49,12 +49,11 @@ pub(super) fn read(
 }
 
 fn fields(dialect: &Dialect, record: &[u8]) -> Vec<String> {
-    let mut fields = csv::ByteRecord::new();
-    // A record in memory, of any number of fields, always parses.
-    match parser(dialect, record).read_byte_record(&mut fields) {
-        Ok(true) => fields.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect(),
-        _ => Vec::new(),
-    }
+    let mut records = Records::new(dialect, record);
+    let fields = records
+        .next()
+        .map(|record| record.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect());
+    fields.unwrap_or_default()
 }
 
 fn is_known(dataset: &Dataset, name: &str) -> bool {

@@ -1,13 +1,11 @@
 //! Checks the records of a chunk and stores them: the ledger's entry, the rows and the rejects in one transaction.
 
-use std::ops::Range;
-
 use chrono::NaiveDate;
 
 use super::{
     IngestError, blocking,
     pairing::{self, Pairing},
-    split::line_breaks,
+    records::{Lines, Record, Records},
 };
 use crate::{
     datasets::{self, Dataset, Fault, Load, Value},
@@ -81,17 +79,6 @@ impl Checked {
     }
 }
 
-/// A parser for records of this dialect.
-pub(super) fn parser<'a>(dialect: &Dialect, bytes: &'a [u8]) -> csv::Reader<&'a [u8]> {
-    csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(dialect.delimiter)
-        .quote(dialect.quote)
-        .buffer_capacity(1 << 16)
-        .from_reader(bytes)
-}
-
 impl Format {
     /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them, of the upload that the archive
     /// calls `source`.
@@ -133,7 +120,7 @@ impl Format {
         let mut lines = Lines::new(chunk.first_line);
         let mut records = Records::new(&self.dialect, bytes);
         let mut faults = Vec::new();
-        while let Some((record, place)) = records.next() {
+        while let Some(record) = records.next() {
             let row = chunk.first_row + checked.rows_read;
             checked.rows_read += 1;
             checked.copy.begin_row();
@@ -145,7 +132,7 @@ impl Format {
                 segment.begin_row();
             }
             let relations =
-                self.check_record(record, &mut checked.copy, checked.segment.as_mut(), &mut faults);
+                self.check_record(&record, &mut checked.copy, checked.segment.as_mut(), &mut faults);
             let mut found = faults.drain(..);
             let Some(first) = found.next() else {
                 checked.copy.end_row();
@@ -155,16 +142,15 @@ impl Format {
                 checked.unpaired ^= relations.unpaired;
                 continue;
             };
-            let raw = &bytes[place.clone()];
-            let byte_offset = std::str::from_utf8(raw)
+            let byte_offset = std::str::from_utf8(record.raw)
                 .err()
-                .map(|error| chunk.byte_offset as i64 + (place.start + error.valid_up_to()) as i64);
+                .map(|error| chunk.byte_offset as i64 + (record.start + error.valid_up_to()) as i64);
             checked.rejects.push(reject(
                 row,
-                lines.at(bytes, place.start),
+                lines.at(bytes, record.start),
                 chunk.file_no,
                 byte_offset,
-                raw,
+                record.raw,
                 first,
                 found.collect(),
             ));
@@ -175,7 +161,7 @@ impl Format {
     /// Puts the record's values into the open row, unless there are faults.
     fn check_record(
         &self,
-        record: &csv::ByteRecord,
+        record: &Record<'_>,
         copy: &mut CopyBuffer,
         mut segment: Option<&mut SegmentBuffer>,
         faults: &mut Vec<ColumnFault>,
@@ -187,17 +173,17 @@ impl Format {
             return relations;
         }
         // All fields at once, which is cheaper; where that fails, whichever is to blame fails by itself.
-        let text = simdutf8::basic::from_utf8(record.as_slice()).ok();
+        let text = simdutf8::basic::from_utf8(record.raw).ok();
         for (place, (column, field)) in self.dataset.columns.iter().zip(&self.fields).enumerate() {
-            let Some(range) = field.and_then(|field| record.range(field)) else {
+            let Some((field, bytes)) = field.and_then(|field| Some((field, record.get(field)?))) else {
                 copy.put_null();
                 if let Some(segment) = &mut segment {
                     segment.put(place, &Value::Null);
                 }
                 continue;
             };
-            let field = &record.as_slice()[range.clone()];
-            let valid = text.and_then(|text| text.get(range)).map_or_else(|| std::str::from_utf8(field), Ok);
+            let valid = text.and_then(|text| record.get_in(text, field));
+            let valid = valid.map_or_else(|| std::str::from_utf8(bytes), Ok);
             let value = match valid {
                 Ok(text) => column.parse(text, &self.dialect.null, self.today),
                 Err(_) => Err(Fault::new("invalid_utf8", format!("{} is not UTF-8", column.name))),
@@ -213,7 +199,7 @@ impl Format {
                     encode(copy, &value);
                 }
                 Err(fault) => {
-                    faults.push(ColumnFault { column: Some(column.name), fault, value: Some(shorten(field)) })
+                    faults.push(ColumnFault { column: Some(column.name), fault, value: Some(shorten(bytes)) })
                 }
             }
         }
@@ -287,52 +273,6 @@ fn broken_record(chunk: &Chunk, bytes: &[u8], broken: Broken) -> Reject {
 /// What PostgreSQL's text can hold of the bytes: no NUL, no broken UTF-8, and not too much.
 fn shorten(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}").chars().take(VALUE_CHARS).collect()
-}
-
-/// The records of a chunk with their places in it.
-pub(super) struct Records<'a> {
-    parser: csv::Reader<&'a [u8]>,
-    bytes: &'a [u8],
-    record: csv::ByteRecord,
-}
-
-impl<'a> Records<'a> {
-    pub(super) fn new(dialect: &Dialect, bytes: &'a [u8]) -> Self {
-        Self { parser: parser(dialect, bytes), bytes, record: csv::ByteRecord::new() }
-    }
-
-    /// The next record, and where it is without its line break.
-    pub(super) fn next(&mut self) -> Option<(&csv::ByteRecord, Range<usize>)> {
-        let start = self.parser.position().byte() as usize;
-        // Records of any width, read from memory, cannot fail.
-        if !self.parser.read_byte_record(&mut self.record).unwrap_or(false) {
-            return None;
-        }
-        let end = self.parser.position().byte() as usize;
-        let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
-        let leading = self.bytes[start..end].iter().take_while(|byte| is_break(byte)).count();
-        let trailing = self.bytes[start..end].iter().rev().take_while(|byte| is_break(byte)).count();
-        Some((&self.record, start + leading..end - trailing))
-    }
-}
-
-/// Tells the line of a place, counting on from the place before.
-pub(super) struct Lines {
-    line: i64,
-    counted: usize,
-}
-
-impl Lines {
-    pub(super) fn new(first_line: i64) -> Self {
-        Self { line: first_line, counted: 0 }
-    }
-
-    /// The line of the byte at `place`; places come in order.
-    pub(super) fn at(&mut self, bytes: &[u8], place: usize) -> i64 {
-        self.line += line_breaks(&bytes[self.counted..place]);
-        self.counted = place;
-        self.line
-    }
 }
 
 /// A chunk whose storing can begin.

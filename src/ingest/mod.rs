@@ -13,6 +13,7 @@ pub mod load;
 pub mod manifest;
 mod pairing;
 pub mod receive;
+mod records;
 pub mod rejects_csv;
 pub mod split;
 pub mod unpack;

@@ -4,7 +4,7 @@
 use super::{
     export::{self, ExportError},
     header::REJECT_COLUMNS,
-    load::Records,
+    records::Records,
 };
 use crate::db::{
     files::File,
@@ -58,7 +58,7 @@ impl RejectWriter {
         let names = self.files.iter().find(|(number, _)| Some(*number) == reject.file_no);
         let names = names.map_or(&[][..], |(_, names)| names);
         let mut records = Records::new(&self.dialect, reject.raw.as_deref().unwrap_or_default());
-        let Some((record, _)) = records.next() else { return vec![Vec::new(); self.columns.len()] };
+        let Some(record) = records.next() else { return vec![Vec::new(); self.columns.len()] };
         let of_column = |column: &String| {
             let place = names.iter().position(|name| name == column);
             place.and_then(|place| record.get(place)).unwrap_or_default().to_vec()
