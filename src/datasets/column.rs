@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::NaiveDate;
 
-use super::{date, json::Json, kind::Kind};
+use super::{alphanumeric, date, json::Json, kind::Kind};
 
 /// One column of a dataset.
 #[derive(Debug)]
@@ -70,8 +70,10 @@ impl Column {
             Kind::Number { .. } => Value::Number(field.parse().map_err(|_| self.not_a_number())?),
             Kind::PastDate => Value::Date(self.date(field)?),
             Kind::Integers { .. } => {
-                let mut numbers: Vec<_> =
-                    field.split(';').map(|item| self.integer(item)).collect::<Result<_, _>>()?;
+                let mut numbers = Vec::new();
+                for item in field.split(';') {
+                    numbers.push(self.integer(item)?);
+                }
                 numbers.sort_unstable();
                 Value::Integers(numbers)
             }
@@ -127,7 +129,7 @@ impl Column {
             (Kind::Text { max_chars }, Value::Text(text)) => self.check_text(text, max_chars),
             (Kind::Verbatim { max_chars, alphanumeric }, Value::Text(text)) => {
                 self.check_text(text, max_chars)?;
-                if alphanumeric && !text.chars().any(char::is_alphanumeric) {
+                if alphanumeric && !text.chars().any(alphanumeric::is) {
                     return Err(self.broken("no_letter_or_digit"));
                 }
                 Ok(())

@@ -4,6 +4,7 @@
 //! To add one: a file here, a line in [`ALL`], a migration, and a file in `api/`.
 
 pub mod airport;
+mod alphanumeric;
 pub mod citizen;
 mod column;
 pub mod date;

@@ -34,7 +34,8 @@ struct Packer {
 #[derive(Debug, Default)]
 struct Texts {
     bytes: Vec<u8>,
-    places: HashMap<Box<str>, u64>,
+    // At most [`MAX_TEXTS`], so that nobody gains by texts whose hashes collide.
+    places: HashMap<Box<str>, u64, foldhash::fast::RandomState>,
 }
 
 impl SegmentBuffer {
