@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
-use super::{Db, DbError};
+use super::{Db, DbError, notify::Topic};
 use crate::db::imports::{Dialect, Import};
 
 /// One loaded chunk.
@@ -40,13 +40,34 @@ pub struct Progress {
     pub bytes_total: i64,
 }
 
-/// Enters a chunk. `false`: it is there already.
-pub async fn insert(connection: &mut PgConnection, entry: &Entry) -> Result<bool, DbError> {
-    sqlx::query(
-        "insert into import_chunks
-             (import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected,
-              unpaired)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict do nothing",
+/// What the ledger says to a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entered {
+    /// It is entered, and its rows are due.
+    Now,
+    /// It is there already.
+    Before,
+    /// Its import does not run, or not in this epoch.
+    Fenced,
+}
+
+/// Enters a chunk of an import that runs in `epoch`, and keeps it running until the transaction ends: neither a cancel nor a new owner
+/// can slip in between. Whoever waits for the ledger hears of it when the transaction commits.
+///
+/// The commit will not wait for the disk. What a crash of the database takes back by that is the chunk as a whole, and those entered
+/// after it: they are loaded again. What depends on all of them being there must ask the ledger once more, as finishing does.
+pub async fn enter(connection: &mut PgConnection, entry: &Entry, epoch: i32) -> Result<Entered, DbError> {
+    let entered: Option<bool> = sqlx::query_scalar(
+        "with import as (
+             select id from imports where id = $1 and state = 'running' and epoch = $11 for share
+         ), entered as (
+             insert into import_chunks
+                 (import_id, chunk_no, file_no, first_row, first_line, byte_offset, byte_len, rows_read, rejected,
+                  unpaired)
+             select id, $2, $3, $4, $5, $6, $7, $8, $9, $10 from import on conflict do nothing returning chunk_no
+         )
+         select chunk_no is not null, set_config('synchronous_commit', 'off', true), pg_notify($12, '')::text
+         from import left join entered on true",
     )
     .bind(entry.import_id)
     .bind(entry.chunk_no)
@@ -58,10 +79,16 @@ pub async fn insert(connection: &mut PgConnection, entry: &Entry) -> Result<bool
     .bind(entry.rows_read)
     .bind(entry.rejected)
     .bind(entry.unpaired)
-    .execute(connection)
+    .bind(epoch)
+    .bind(Topic::Ledger.channel())
+    .fetch_optional(connection)
     .await
-    .map(|done| done.rows_affected() > 0)
-    .map_err(DbError::during("entering a chunk in the ledger"))
+    .map_err(DbError::during("entering a chunk in the ledger"))?;
+    Ok(match entered {
+        Some(true) => Entered::Now,
+        Some(false) => Entered::Before,
+        None => Entered::Fenced,
+    })
 }
 
 /// What it takes to load a chunk.

@@ -36,7 +36,8 @@ use std::{
 
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use sqlx::{
-    ConnectOptions, Connection, PgPool,
+    ConnectOptions, Connection, PgPool, Postgres,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -136,7 +137,7 @@ impl Drop for Waiting<'_> {
 
 /// Commits, naming what was done.
 pub async fn commit(
-    transaction: sqlx::Transaction<'static, sqlx::Postgres>,
+    transaction: sqlx::Transaction<'_, Postgres>,
     operation: &'static str,
 ) -> Result<(), DbError> {
     transaction.commit().await.map_err(DbError::during(operation))
@@ -203,13 +204,19 @@ impl Db {
             .map_err(DbError::during("asking the database for a sign of life"))
     }
 
-    /// How many transactions wait for a connection.
+    /// How many wait for a connection.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// A connection for longer than a transaction; dropped, it goes back to the pool.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, DbError> {
+        let _waiting = Waiting::begin(&self.waiting);
+        self.pool().acquire().await.map_err(DbError::during("taking a connection"))
+    }
+
     /// Opens a transaction; dropped without a commit it is rolled back.
-    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, DbError> {
+    pub async fn begin(&self) -> Result<sqlx::Transaction<'static, Postgres>, DbError> {
         let _waiting = Waiting::begin(&self.waiting);
         self.pool().begin().await.map_err(DbError::during("opening a transaction"))
     }

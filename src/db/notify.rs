@@ -30,6 +30,18 @@ pub enum Topic {
     Consumers,
 }
 
+impl Topic {
+    /// Where its changes are announced.
+    pub(super) fn channel(self) -> &'static str {
+        match self {
+            Self::Imports => IMPORTS,
+            Self::Ledger => LEDGER,
+            Self::Journal => JOURNAL,
+            Self::Consumers => CONSUMERS,
+        }
+    }
+}
+
 /// Receives notifications on one connection and hands them on. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Changes {
@@ -123,14 +135,8 @@ impl Changes {
 
 /// Announces a change; heard when the transaction commits.
 pub async fn notify(connection: &mut PgConnection, topic: Topic) -> Result<(), DbError> {
-    let channel = match topic {
-        Topic::Imports => IMPORTS,
-        Topic::Ledger => LEDGER,
-        Topic::Journal => JOURNAL,
-        Topic::Consumers => CONSUMERS,
-    };
     sqlx::query("select pg_notify($1, '')")
-        .bind(channel)
+        .bind(topic.channel())
         .execute(connection)
         .await
         .map(drop)

@@ -24,7 +24,7 @@ use crate::{
 /// Rejects of the merge that are completed and stored at once.
 const BATCH: i64 = 10_000;
 
-/// Merges what is loaded and makes it visible, once the ledger holds every chunk.
+/// Merges what is loaded and makes it visible, once the ledger holds every chunk. Its commit waits for the disk, and so for all of them.
 pub async fn finish(
     db: &Db,
     archive: &Archive,
@@ -40,8 +40,11 @@ pub async fn finish(
         _ => return Err(IngestError::Fenced),
     };
     let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
-    merge::prepare(&mut transaction, import_id).await?;
     let progress = chunks::progress(&mut transaction, import_id).await?;
+    if import.chunks_total != Some(progress.chunks) {
+        return Err(IngestError::TakenBack);
+    }
+    merge::prepare(&mut transaction, import_id).await?;
     let (merged, written) = merge(&mut transaction, dataset, &import, &columns, &progress).await?;
     let counts = counts(&progress, &merged);
     if merged.rejected + merged.noted > 0 {

@@ -1,6 +1,7 @@
 //! Checks the records of a chunk and stores them: the ledger's entry, the rows and the rejects in one transaction.
 
 use chrono::NaiveDate;
+use sqlx::{Connection, PgConnection};
 
 use super::{
     IngestError, blocking,
@@ -10,10 +11,11 @@ use super::{
 use crate::{
     datasets::{self, Dataset, Fault, Load, Value},
     db::{
-        Db, Failure, chunks, commit,
+        Db, DbError, Failure,
+        chunks::{self, Entered},
+        commit,
         copy::CopyBuffer,
-        imports::{self, Dialect, State},
-        notify,
+        imports::Dialect,
         rejects::{self, MoreFault, Reject},
         segments::SegmentBuffer,
         staging,
@@ -318,7 +320,7 @@ pub async fn prepare(
 
 /// Stores what came of a chunk, unless the ledger has it by now.
 pub async fn store(
-    db: &Db,
+    connection: &mut PgConnection,
     rejects_kept: i64,
     chunk: &Chunk,
     prepared: Prepared,
@@ -333,10 +335,10 @@ pub async fn store(
         Load::Direct { table } if !dry_run => table,
         _ => &staging,
     };
-    match store_in(db, (dataset, table), rejects_kept, chunk, &mut checked, meter).await {
+    match store_in(connection, (dataset, table), rejects_kept, chunk, &mut checked, meter).await {
         // Some row has the key of another: the merge will settle it.
         Err(IngestError::Database(error)) if error.failure() == Failure::UniqueViolation => {
-            store_in(db, (dataset, &staging), rejects_kept, chunk, &mut checked, meter).await
+            store_in(connection, (dataset, &staging), rejects_kept, chunk, &mut checked, meter).await
         }
         stored => stored,
     }
@@ -349,7 +351,7 @@ pub(super) fn unknown_dataset(name: &str) -> IngestError {
 
 /// Stores what came of a chunk, its rows in `table`.
 async fn store_in(
-    db: &Db,
+    connection: &mut PgConnection,
     (dataset, table): (&Dataset, &str),
     rejects_kept: i64,
     chunk: &Chunk,
@@ -357,17 +359,6 @@ async fn store_in(
     meter: &Meter,
 ) -> Result<Loaded, IngestError> {
     let import_id = chunk.import_id;
-    let begun = async {
-        let mut transaction = db.begin().await?;
-        // Held until the commit: neither a cancel nor a new owner can slip in between.
-        let state = imports::share(&mut transaction, import_id).await?;
-        Ok::<_, IngestError>((transaction, state))
-    };
-    let (mut transaction, state) = meter.phase(Phase::Begin, begun).await?;
-    match state {
-        Some((State::Running, epoch)) if epoch == chunk.epoch => {}
-        _ => return Ok(Loaded::Fenced),
-    }
     let entry = chunks::Entry {
         import_id,
         chunk_no: chunk.chunk_no,
@@ -380,11 +371,24 @@ async fn store_in(
         rejected: checked.rejects.len() as i64,
         unpaired: checked.unpaired.cast_signed(),
     };
+    let begun = async {
+        let begun = connection.begin().await;
+        let mut transaction = begun.map_err(DbError::during("opening a transaction"))?;
+        let entered = chunks::enter(&mut transaction, &entry, chunk.epoch).await?;
+        Ok::<_, IngestError>((transaction, entered))
+    };
+    let (mut transaction, entered) = meter.phase(Phase::Begin, begun).await?;
+    let refused = match entered {
+        Entered::Now => None,
+        Entered::Before => Some(Loaded::Before),
+        Entered::Fenced => Some(Loaded::Fenced),
+    };
+    if let Some(refused) = refused {
+        transaction.rollback().await.map_err(DbError::during("leaving a chunk alone"))?;
+        return Ok(refused);
+    }
     let (accepted, rejected) = (checked.copy.rows(), checked.rejects.len() as u64);
     let copied = async {
-        if !chunks::insert(&mut transaction, &entry).await? {
-            return Ok(false);
-        }
         checked.copy.send(&mut transaction, &staging::copy_target(dataset, table)).await?;
         if let (Load::Direct { table: own }, Some(segment)) = (dataset.load, &checked.segment)
             && table == own
@@ -397,12 +401,9 @@ async fn store_in(
         {
             rejects::insert(&mut transaction, import_id, &checked.rejects).await?;
         }
-        notify::notify(&mut transaction, notify::Topic::Ledger).await?;
-        Ok::<_, IngestError>(true)
+        Ok::<_, IngestError>(())
     };
-    if !meter.phase(Phase::Copy, copied).await? {
-        return Ok(Loaded::Before);
-    }
+    meter.phase(Phase::Copy, copied).await?;
     failpoint::reach(failpoint::BEFORE_COMMIT);
     meter.phase(Phase::Commit, commit(transaction, "storing a chunk")).await?;
     meter.stored(chunk.byte_len, accepted, rejected);

@@ -47,6 +47,9 @@ pub enum IngestError {
     /// The transport.
     #[error(transparent)]
     Transport(TransportError),
+    /// Chunks that were loaded are not: the database has crashed, and a chunk's commit does not wait for the disk.
+    #[error("a crash of the database has taken back chunks")]
+    TakenBack,
     /// Chunks were published and not loaded, for longer than that should take: a transport may have lost them.
     #[error("no chunk was loaded for {} s", .0.as_secs())]
     Stalled(Duration),
@@ -79,7 +82,7 @@ impl IngestError {
                 matches!(error.failure(), Failure::Exhausted | Failure::Passing)
             }
             // A cluster that is away comes back, a topic that is wrong is put right; until then uploads are kept.
-            Self::Transport(TransportError::Kafka(_)) | Self::Stalled(_) => true,
+            Self::Transport(TransportError::Kafka(_)) | Self::Stalled(_) | Self::TakenBack => true,
             Self::Archive(error) => error.is_passing(),
         }
     }

@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use sqlx::{Postgres, pool::PoolConnection};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -73,10 +75,12 @@ pub(super) async fn run(
 ) {
     let mut failures = 0;
     let mut next = None;
+    // The same for all chunks in a row: its process in the database has plans, catalog and shared memory at hand.
+    let mut connection = None;
     while !stop.is_cancelled() {
         if *paused.borrow_and_update() {
             // Others shall have what it holds and what it could take.
-            next = None;
+            (next, connection) = (None, None);
             close(subscriber.as_mut()).await;
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -86,17 +90,20 @@ pub(super) async fn run(
         }
         let taken = match next.take() {
             Some(taken) => taken,
-            None => tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                _ = paused.changed() => continue,
-                received = subscriber.receive() => take(&worker, received).await,
-            },
+            None => {
+                connection = None;
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break,
+                    _ = paused.changed() => continue,
+                    received = subscriber.receive() => take(&worker, received).await,
+                }
+            }
         };
         let handled = match taken {
             Ok(Taken { delivery, prepared, span }) => {
                 gauge.begin(delivery.chunk.import_id);
-                let stored = store(&worker, &delivery, prepared).instrument(span.clone());
+                let stored = store(&worker, &mut connection, &delivery, prepared).instrument(span.clone());
                 let (stored, following) = tokio::join!(stored, look(&worker, subscriber.as_mut()));
                 next = following;
                 let settled = settle(&worker, subscriber.as_mut(), &delivery, stored);
@@ -139,14 +146,15 @@ async fn close(subscriber: &mut dyn Subscriber) {
 
 /// Checks a chunk that was received.
 async fn take(worker: &Worker, received: Result<Delivery, TransportError>) -> Result<Taken, TransportError> {
-    let delivery = received?;
+    let mut delivery = received?;
     let span = delivery.chunk.span();
-    let prepared = match &delivery.bytes {
+    // Not kept beyond that: while what came of them is stored, the next chunk's are there.
+    let prepared = match std::mem::replace(&mut delivery.bytes, Ok(Bytes::new())) {
         Ok(bytes) => {
-            let prepared = load::prepare(&worker.db, &delivery.chunk, bytes.clone(), &worker.meter);
+            let prepared = load::prepare(&worker.db, &delivery.chunk, bytes, &worker.meter);
             prepared.instrument(span.clone()).await
         }
-        Err(error) => Err(error.clone().into()),
+        Err(error) => Err(error.into()),
     };
     Ok(Taken { delivery, prepared, span })
 }
@@ -157,13 +165,22 @@ async fn look(worker: &Worker, subscriber: &mut dyn Subscriber) -> Option<Result
     Some(take(worker, received).await)
 }
 
+/// Stores a chunk over the connection that is held, or one that is held from then on, until something fails.
 async fn store(
     worker: &Worker,
+    held: &mut Option<PoolConnection<Postgres>>,
     delivery: &Delivery,
     prepared: Result<Prepared, IngestError>,
 ) -> Result<Loaded, IngestError> {
+    let prepared = prepared?;
+    let mut connection = match held.take() {
+        Some(connection) => connection,
+        None => worker.db.acquire().await?,
+    };
     let kept = worker.config.ingest.rejects_kept;
-    load::store(&worker.db, kept, &delivery.chunk, prepared?, &worker.meter).await
+    let loaded = load::store(&mut connection, kept, &delivery.chunk, prepared, &worker.meter).await?;
+    *held = Some(connection);
+    Ok(loaded)
 }
 
 /// Tells the transport what became of a chunk.

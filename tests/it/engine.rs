@@ -11,6 +11,7 @@ use crate::support::{
     engine::Engine,
     files::{HEADER, bad_row, gzip, row, row_with_codes, rows, zip},
     imports::{count, outcome},
+    wait::until,
 };
 
 /// New rows, known ones, wrong ones, and rows that compete with each other.
@@ -139,6 +140,27 @@ async fn a_zombie_can_neither_load_nor_finish_nor_fail_an_import() {
     finish::fail(&engine.db, &archive, id, 1, &error).await.expect("a zombie is not listened to");
     assert_eq!(app.import(id).await["state"], "running");
     assert_eq!(count(&app.import(id).await, "chunks"), 0);
+}
+
+/// As after a crash of the database, which may take back what was loaded last.
+#[tokio::test]
+async fn an_import_is_not_finished_while_the_ledger_lacks_a_chunk() {
+    let app = App::without_worker(&[("ingest.chunk_rows", "3")]).await;
+    let id = app.begin("", rows(1..=9)).await;
+    let mut engine = Engine::beside(&app).await;
+    let leading = engine.lead().await;
+    assert_eq!([engine.step().await, engine.step().await], [Loaded::Now, Loaded::Now]);
+    let last = engine.receive().await;
+    let total = format!("select chunks_total from imports where id = {id}");
+    until("all chunks are cut", async || app.one::<Option<i64>>(&total).await.filter(|total| *total == 3))
+        .await;
+    let archive = Archive::open(&app.config.archive).expect("the archive is there");
+    let finished = finish::finish(&engine.db, &archive, 10, id, 1).await;
+    assert!(matches!(finished, Err(IngestError::TakenBack)), "{finished:?}");
+    assert_eq!(app.import(id).await["state"], "running");
+    assert_eq!(engine.load(&last).await, Loaded::Now);
+    leading.await.expect("no panic").expect("the import ends");
+    assert_eq!(outcome(&app.end_of(id).await), [9, 0, 0, 0, 0]);
 }
 
 #[tokio::test]

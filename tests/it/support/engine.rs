@@ -111,7 +111,8 @@ impl Engine {
         let bytes = delivery.bytes.clone().expect("the archive has them");
         let prepared = load::prepare(&self.db, &delivery.chunk, bytes, &self.meter).await;
         let prepared = prepared.expect("the chunk can be checked");
-        let loaded = load::store(&self.db, rejects_kept, &delivery.chunk, prepared, &self.meter).await;
+        let mut connection = self.db.acquire().await.expect("there is a connection");
+        let loaded = load::store(&mut connection, rejects_kept, &delivery.chunk, prepared, &self.meter).await;
         loaded.expect("the chunk can be loaded")
     }
 
