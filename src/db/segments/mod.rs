@@ -17,7 +17,7 @@ use super::DbError;
 use crate::datasets::{Dataset, Segments};
 
 /// With more different texts than these in one column of a segment, it is not worth its place, and left out.
-const MAX_TEXTS: usize = 1_024;
+const MAX_TEXTS: usize = 2_048;
 
 /// Removes what is kept of the import's rows in segments, and which of them have changed.
 pub async fn remove(connection: &mut PgConnection, dataset: &Dataset, import_id: i64) -> Result<(), DbError> {
