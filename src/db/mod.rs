@@ -209,6 +209,12 @@ impl Db {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Whether there is another connection for whoever wants one now.
+    pub fn has_spare(&self) -> bool {
+        let pool = self.pool();
+        pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections()
+    }
+
     /// A connection for longer than a transaction; dropped, it goes back to the pool.
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, DbError> {
         let _waiting = Waiting::begin(&self.waiting);

@@ -165,7 +165,7 @@ async fn look(worker: &Worker, subscriber: &mut dyn Subscriber) -> Option<Result
     Some(take(worker, received).await)
 }
 
-/// Stores a chunk over the connection that is held, or one that is held from then on, until something fails.
+/// Stores a chunk over the connection that is held, or one that is held from then on, until something fails or others have none left.
 async fn store(
     worker: &Worker,
     held: &mut Option<PoolConnection<Postgres>>,
@@ -179,7 +179,7 @@ async fn store(
     };
     let kept = worker.config.ingest.rejects_kept;
     let loaded = load::store(&mut connection, kept, &delivery.chunk, prepared, &worker.meter).await?;
-    *held = Some(connection);
+    *held = Some(connection).filter(|_| worker.db.has_spare());
     Ok(loaded)
 }
 

@@ -35,6 +35,21 @@ async fn running(app: &App, number: usize) -> Vec<Value> {
     .await
 }
 
+/// None of them keeps a connection that another needs.
+#[tokio::test]
+async fn more_consumers_than_connections_take_turns() {
+    let settings = [
+        ("worker.loaders", "8"),
+        ("database.connections", "4"),
+        ("database.acquire_ms", "600000"),
+        ("ingest.chunk_rows", "2"),
+    ];
+    let app = App::with(&settings).await;
+    running(&app, 8).await;
+    let import = app.upload("", rows(1..=400)).await;
+    assert_eq!((&import["state"], outcome(&import)), (&Value::from("complete"), [400, 0, 0, 0, 0]));
+}
+
 #[tokio::test]
 async fn a_process_brings_its_consumers_and_takes_them_away() {
     let app = App::with(&[("worker.loaders", "3")]).await;
