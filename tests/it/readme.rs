@@ -62,7 +62,7 @@ async fn follow(sections: &[&str], service: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let temporary = format!("{}/", directory.path().display());
     let here = |text: &str| {
-        text.replace("target/release/tarmac", env!("CARGO_BIN_EXE_tarmac")).replace("/tmp/", &temporary)
+        text.replace("/tmp/", &temporary).replace("target/release/tarmac", env!("CARGO_BIN_EXE_tarmac"))
     };
     let mark = format!("printf '{MARK}'\n");
     let script: String =
