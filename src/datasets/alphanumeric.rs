@@ -12,8 +12,8 @@ static BASIC: LazyLock<Box<[u64; 1 << 10]>> = LazyLock::new(|| {
     bits
 });
 
-/// What [`char::is_alphanumeric`] says. It looks a letter beyond ASCII up in a packed table, which takes as long as all else that is
-/// checked of a name.
+/// What [`char::is_alphanumeric`] says. It looks letters beyond ASCII up in a packed table, which was a tenth of what checking citizens
+/// takes.
 pub(super) fn is(character: char) -> bool {
     let (word, bit) = place(character);
     BASIC.get(word).map_or_else(|| character.is_alphanumeric(), |bits| bits & bit != 0)

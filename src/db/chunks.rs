@@ -40,23 +40,24 @@ pub struct Progress {
     pub bytes_total: i64,
 }
 
-/// What the ledger says to a chunk.
+/// What became of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entered {
-    /// It is entered, and its rows are due.
+pub enum Loaded {
+    /// Its rows are in.
     Now,
-    /// It is there already.
+    /// Its rows were in already.
     Before,
-    /// Its import does not run, or not in this epoch.
+    /// Its import was stopped, paused or changed hands: the chunk is nobody's. Should the import go on, it is published again.
     Fenced,
 }
 
 /// Enters a chunk of an import that runs in `epoch`, and keeps it running until the transaction ends: neither a cancel nor a new owner
-/// can slip in between. Whoever waits for the ledger hears of it when the transaction commits.
+/// can slip in between. [`Loaded::Now`]: its rows are due, in the same transaction. Whoever waits for the ledger hears of it when that
+/// commits.
 ///
 /// The commit will not wait for the disk. What a crash of the database takes back by that is the chunk as a whole, and those entered
 /// after it: they are loaded again. What depends on all of them being there must ask the ledger once more, as finishing does.
-pub async fn enter(connection: &mut PgConnection, entry: &Entry, epoch: i32) -> Result<Entered, DbError> {
+pub async fn enter(connection: &mut PgConnection, entry: &Entry, epoch: i32) -> Result<Loaded, DbError> {
     let entered: Option<bool> = sqlx::query_scalar(
         "with import as (
              select id from imports where id = $1 and state = 'running' and epoch = $11 for share
@@ -85,9 +86,9 @@ pub async fn enter(connection: &mut PgConnection, entry: &Entry, epoch: i32) -> 
     .await
     .map_err(DbError::during("entering a chunk in the ledger"))?;
     Ok(match entered {
-        Some(true) => Entered::Now,
-        Some(false) => Entered::Before,
-        None => Entered::Fenced,
+        Some(true) => Loaded::Now,
+        Some(false) => Loaded::Before,
+        None => Loaded::Fenced,
     })
 }
 

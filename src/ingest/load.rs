@@ -3,6 +3,8 @@
 use chrono::NaiveDate;
 use sqlx::{Connection, PgConnection};
 
+pub use crate::db::chunks::Loaded;
+
 use super::{
     IngestError, blocking,
     pairing::{self, Pairing},
@@ -11,9 +13,7 @@ use super::{
 use crate::{
     datasets::{self, Dataset, Fault, Load, Value},
     db::{
-        Db, DbError, Failure,
-        chunks::{self, Entered},
-        commit,
+        Db, DbError, Failure, chunks, commit,
         copy::CopyBuffer,
         imports::Dialect,
         rejects::{self, MoreFault, Reject},
@@ -27,17 +27,6 @@ use crate::{
 
 /// What of a wrong value a reject keeps, characters.
 const VALUE_CHARS: usize = 256;
-
-/// What became of a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loaded {
-    /// Its rows are in.
-    Now,
-    /// Its rows were in already.
-    Before,
-    /// Its import was stopped, paused or changed hands: the chunk is nobody's. Should the import go on, it is published again.
-    Fenced,
-}
 
 /// How the records of a file become rows of a dataset.
 #[derive(Debug, Clone)]
@@ -378,14 +367,9 @@ async fn store_in(
         Ok::<_, IngestError>((transaction, entered))
     };
     let (mut transaction, entered) = meter.phase(Phase::Begin, begun).await?;
-    let refused = match entered {
-        Entered::Now => None,
-        Entered::Before => Some(Loaded::Before),
-        Entered::Fenced => Some(Loaded::Fenced),
-    };
-    if let Some(refused) = refused {
+    if entered != Loaded::Now {
         transaction.rollback().await.map_err(DbError::during("leaving a chunk alone"))?;
-        return Ok(refused);
+        return Ok(entered);
     }
     let (accepted, rejected) = (checked.copy.rows(), checked.rejects.len() as u64);
     let copied = async {

@@ -1,7 +1,7 @@
 //! The records of a chunk: where they are, and their fields.
 //!
-//! Read as the `csv` crate reads them, which a property test holds them to, in half of its time: bytes that end a field are looked
-//! for, not every byte looked at, and fields stay where they are.
+//! Read as the `csv` crate reads them, to which a property test holds them, but by searching for the bytes that end a field instead of
+//! looking at every one; fields stay where they are.
 
 use memchr::{memchr, memchr3};
 
@@ -80,31 +80,28 @@ impl<'a> Records<'a> {
     fn quoted(&mut self, record: usize) -> Field {
         let text = self.unescaped.len();
         let mut begin = self.at + 1;
-        let mut from = begin;
         loop {
             // A quote that is never closed reaches to the end.
-            let close =
-                memchr(self.quote, &self.bytes[from..]).map_or(self.bytes.len(), |found| from + found);
+            let close = memchr(self.quote, &self.bytes[begin..]);
+            let close = close.map_or(self.bytes.len(), |found| begin + found);
             self.at = self.bytes.len().min(close + 1);
-            match self.bytes.get(self.at) {
-                Some(byte) if *byte == self.quote => {
-                    // One of the two quotes is meant.
-                    self.unescaped.extend_from_slice(&self.bytes[begin..self.at]);
-                    begin = self.at + 1;
-                    from = begin;
-                    continue;
-                }
-                Some(byte) if *byte != self.delimiter && !matches!(byte, b'\n' | b'\r') => {
-                    // It goes on, and quotes mean nothing any more.
-                    self.unescaped.extend_from_slice(&self.bytes[begin..close]);
-                    begin = self.at;
-                    self.at = self.end_of_field();
-                    self.unescaped.extend_from_slice(&self.bytes[begin..self.at]);
-                }
-                _ if self.unescaped.len() == text => {
-                    return Field { start: begin - record, end: close - record, is_unescaped: false };
-                }
-                _ => self.unescaped.extend_from_slice(&self.bytes[begin..close]),
+            let after = self.bytes.get(self.at);
+            if after == Some(&self.quote) {
+                // One of the two quotes is meant.
+                self.unescaped.extend_from_slice(&self.bytes[begin..self.at]);
+                begin = self.at + 1;
+                continue;
+            }
+            let is_over = after.is_none_or(|byte| *byte == self.delimiter || matches!(byte, b'\n' | b'\r'));
+            if is_over && self.unescaped.len() == text {
+                return Field { start: begin - record, end: close - record, is_unescaped: false };
+            }
+            self.unescaped.extend_from_slice(&self.bytes[begin..close]);
+            if !is_over {
+                // Quotes mean nothing any more.
+                begin = self.at;
+                self.at = self.end_of_field();
+                self.unescaped.extend_from_slice(&self.bytes[begin..self.at]);
             }
             return Field { start: text, end: self.unescaped.len(), is_unescaped: true };
         }
