@@ -7,7 +7,7 @@ use crate::support::{
     files::{row, rows},
     imports::outcome,
     kafka::Topics,
-    wait::until,
+    wait::{DEADLINE, until},
 };
 
 const ONE: (&str, &str) = ("worker.loaders", "1");
@@ -46,7 +46,8 @@ async fn more_consumers_than_connections_take_turns() {
     ];
     let app = App::with(&settings).await;
     running(&app, 8).await;
-    let import = app.upload("", rows(1..=400)).await;
+    let import = tokio::time::timeout(DEADLINE, app.upload("", rows(1..=400))).await;
+    let import = import.expect("nobody waits for ever");
     assert_eq!((&import["state"], outcome(&import)), (&Value::from("complete"), [400, 0, 0, 0, 0]));
 }
 
