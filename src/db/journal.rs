@@ -49,7 +49,7 @@ pub async fn publish<C: serde::Serialize + Sync>(db: &Db, entries: &[Entry<'_, C
 }
 
 /// Lets the statement's commit not wait for the disk. What a crash of the database undoes by that is a claim or an acknowledgement:
-/// the chunk comes once more, and the ledger knows it.
+/// the chunk comes once more, and the ledger has it or not.
 macro_rules! lazily {
     () => {
         "lazily as materialized (select set_config('synchronous_commit', 'off', true))"

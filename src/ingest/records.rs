@@ -5,7 +5,7 @@
 
 use memchr::{memchr, memchr3};
 
-use super::split::line_breaks;
+use super::split::{leading_breaks, line_breaks};
 use crate::db::imports::Dialect;
 
 /// The records of a chunk, in its order.
@@ -51,8 +51,7 @@ impl<'a> Records<'a> {
     pub(super) fn next(&mut self) -> Option<Record<'_>> {
         self.fields.clear();
         self.unescaped.clear();
-        let breaks = self.bytes[self.at..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
-        let start = self.at + breaks;
+        let start = self.at + leading_breaks(&self.bytes[self.at..]);
         if start == self.bytes.len() {
             return None;
         }

@@ -263,8 +263,7 @@ impl Splitter {
     }
 
     fn skip_line_breaks(&self, from: usize) -> usize {
-        let breaks = self.bytes[from..].iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
-        from + breaks
+        from + leading_breaks(&self.bytes[from..])
     }
 
     fn scan(&mut self, start: usize) -> Scan {
@@ -438,6 +437,11 @@ impl Splitter {
         self.clear_to = self.clear_to.saturating_sub(length);
         bytes
     }
+}
+
+/// How many bytes of line breaks are before the first record.
+pub(super) fn leading_breaks(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count()
 }
 
 /// Line breaks in `bytes`: CR LF, LF or CR, each one.
