@@ -15,6 +15,7 @@ use crate::{
     db::{Db, DbError, notify::Changes},
     log::{Lost, Shown},
     meter::Meter,
+    readers::Readers,
     retention::Keeper,
     transport::{Transport, TransportError, journal::Journal, kafka::Kafka},
     worker::Worker,
@@ -64,6 +65,7 @@ struct Parts {
     changes: Changes,
     transport: Arc<dyn Transport>,
     meter: Meter,
+    readers: Readers,
 }
 
 impl Parts {
@@ -84,12 +86,21 @@ impl Parts {
             }
         };
         tokio::spawn(say_whether_chunks_travel(Arc::clone(&transport)));
-        Ok(Self { config: Arc::new(config), db, archive, long_term, changes, transport, meter })
+        Ok(Self {
+            config: Arc::new(config),
+            db,
+            archive,
+            long_term,
+            changes,
+            transport,
+            meter,
+            readers: Readers::default(),
+        })
     }
 
     fn start_worker(&self, stop: &CancellationToken) -> TaskTracker {
-        let Self { config, db, archive, long_term, changes, transport, meter } = self.clone();
-        Worker { db, archive, long_term, transport, changes, config, meter }.start(stop)
+        let Self { config, db, archive, long_term, changes, transport, meter, readers } = self.clone();
+        Worker { db, archive, long_term, transport, changes, config, meter, readers }.start(stop)
     }
 
     fn context(
@@ -99,7 +110,7 @@ impl Parts {
         stop: &CancellationToken,
         address: SocketAddr,
     ) -> api::Context {
-        let Self { config, db, archive, changes, transport, meter, .. } = self.clone();
+        let Self { config, db, archive, changes, transport, meter, readers, .. } = self.clone();
         let uploads = Arc::new(Semaphore::new(config.limits.uploads));
         let (recent, stopping) = (shown.recent, stop.clone());
         api::Context {
@@ -112,6 +123,7 @@ impl Parts {
             uploads,
             recent,
             meter,
+            readers,
             stopping,
             address,
         }

@@ -9,8 +9,8 @@
 //! - [`transport`], [`archive`]: how chunks travel, where bytes are kept
 //! - [`db`]: all SQL
 //! - [`datasets`]: what can be imported
-//! - [`config`], [`clock`], [`log`], [`meter`], [`trace`], [`failpoint`]: what can be set; what time it is; what is told, counted and
-//!   traced; where a test may end the process
+//! - [`config`], [`clock`], [`log`], [`meter`], [`readers`], [`trace`], [`failpoint`]: what can be set; what time it is; what is told,
+//!   counted and traced; who reads meanwhile; where a test may end the process
 //!
 //! `docs/ARCHITECTURE.md` walks one upload through them.
 
@@ -27,6 +27,7 @@ pub mod failpoint;
 pub mod ingest;
 pub mod log;
 pub mod meter;
+pub mod readers;
 pub mod retention;
 pub mod trace;
 pub mod transport;

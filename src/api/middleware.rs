@@ -5,7 +5,7 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Instan
 use futures_util::FutureExt;
 use poem::{
     Endpoint, Middleware, PathPattern, Request, Response,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, Method, header},
 };
 use tracing::Instrument;
 
@@ -15,7 +15,7 @@ use super::{
     metrics::Requests,
     problem::{Internal, Kind, Problem},
 };
-use crate::{config::Config, trace};
+use crate::{config::Config, readers::Readers, trace};
 
 /// A browser that has seen TLS here asks for nothing else for a year.
 const HSTS: &str = "max-age=31536000";
@@ -35,6 +35,8 @@ pub(super) struct Envelope {
     pub(super) cors: Cors,
     /// Where requests are counted.
     pub(super) requests: Requests,
+    /// Told of those that read.
+    pub(super) readers: Readers,
 }
 
 impl<E: Endpoint<Output = Response>> Middleware<E> for Envelope {
@@ -46,6 +48,7 @@ impl<E: Endpoint<Output = Response>> Middleware<E> for Envelope {
             allow: self.allow.clone(),
             cors: self.cors.clone(),
             requests: self.requests.clone(),
+            readers: self.readers.clone(),
             inner,
         }
     }
@@ -57,6 +60,7 @@ pub(super) struct Enveloped<E> {
     allow: HashMap<String, String>,
     cors: Cors,
     requests: Requests,
+    readers: Readers,
     inner: E,
 }
 
@@ -75,6 +79,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
         trace::adopt(&span, request.header("traceparent"));
         request.set_data(Arc::clone(&self.config));
         let method = request.method().clone();
+        if matches!(method, Method::GET | Method::HEAD) {
+            self.readers.ask();
+        }
         let asked = self.cors.asked(request.method(), request.headers());
         let answer = async {
             let started = Instant::now();
@@ -195,6 +202,7 @@ mod tests {
             allow: HashMap::new(),
             cors: Cors::new(""),
             requests: Requests::new(),
+            readers: Readers::default(),
         };
         let endpoint = make_sync(|_| -> Response { panic!("a secret") }).with(envelope);
         let answer = endpoint.get_response(Request::default()).await;

@@ -58,6 +58,7 @@ use crate::{
     db::{Db, notify::Changes},
     log::recent::Recent,
     meter::Meter,
+    readers::Readers,
     transport::Transport,
 };
 
@@ -82,6 +83,8 @@ pub struct Context {
     pub recent: Recent,
     /// What this process counts.
     pub meter: Meter,
+    /// Told of whoever reads.
+    pub readers: Readers,
     /// Cancelled when the service is to end, and answers that would go on for ever with it.
     pub stopping: CancellationToken,
     /// Where the service listens.
@@ -187,5 +190,6 @@ fn endpoint_of<T: OpenApi>(
         allow,
         cors,
         requests,
+        readers: context.readers,
     })
 }

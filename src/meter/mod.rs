@@ -47,7 +47,9 @@ label_values! {
         Prepare = "prepare",
         /// Parsing its records, checking every field, encoding the good rows.
         Check = "check",
-        /// Waiting for a connection and for whoever changes the import's state.
+        /// Waiting for a connection and, while somebody reads, for its turn.
+        Turn = "turn",
+        /// Opening the transaction; waiting for whoever changes the import's state.
         Begin = "begin",
         /// The ledger, the rows, the rejects.
         Copy = "copy",
@@ -198,6 +200,7 @@ impl Phase {
         match self {
             Self::Prepare => tracing::info_span!("prepare"),
             Self::Check => tracing::info_span!("check"),
+            Self::Turn => tracing::info_span!("turn"),
             Self::Begin => tracing::info_span!("begin"),
             Self::Copy => tracing::info_span!("copy"),
             Self::Commit => tracing::info_span!("commit"),

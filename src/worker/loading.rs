@@ -173,10 +173,14 @@ async fn store(
     prepared: Result<Prepared, IngestError>,
 ) -> Result<Loaded, IngestError> {
     let prepared = prepared?;
-    let mut connection = match held.take() {
-        Some(connection) => connection,
-        None => worker.db.acquire().await?,
+    let begin = async {
+        let connection = match held.take() {
+            Some(connection) => connection,
+            None => worker.db.acquire().await?,
+        };
+        Ok::<_, IngestError>((connection, worker.readers.turn().await))
     };
+    let (mut connection, _turn) = worker.meter.phase(Phase::Turn, begin).await?;
     let kept = worker.config.ingest.rejects_kept;
     let loaded = load::store(&mut connection, kept, &delivery.chunk, prepared, &worker.meter).await?;
     *held = Some(connection).filter(|_| worker.db.has_spare());

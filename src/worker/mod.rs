@@ -12,7 +12,8 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    archive::Archive, config::Config, db::Db, db::notify::Changes, meter::Meter, transport::Transport,
+    archive::Archive, config::Config, db::Db, db::notify::Changes, meter::Meter, readers::Readers,
+    transport::Transport,
 };
 
 /// How long to wait at most before looking for work again.
@@ -37,6 +38,8 @@ pub struct Worker {
     pub config: Arc<Config>,
     /// Where chunks are counted.
     pub meter: Meter,
+    /// Who reads meanwhile.
+    pub readers: Readers,
 }
 
 impl Worker {

@@ -89,7 +89,7 @@ async fn chunks_rows_bytes_and_the_archive_are_counted() {
         (value(&text, acknowledged) == Some(3.0)).then_some(text)
     })
     .await;
-    for phase in ["prepare", "check", "begin", "copy", "commit"] {
+    for phase in ["prepare", "check", "turn", "begin", "copy", "commit"] {
         let line = format!("tarmac_chunk_seconds_count{{phase=\"{phase}\"}}");
         assert_eq!(value(&text, &line), Some(3.0), "{line}\n{text}");
     }

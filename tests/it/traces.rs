@@ -50,7 +50,7 @@ async fn one_trace_leads_from_the_request_to_the_commit(settings: &[(&str, &str)
 
     let spans = collector.trace(TRACE);
     let named = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();
-    for part in ["prepare", "check", "begin", "copy", "commit", "acknowledge"] {
+    for part in ["prepare", "check", "turn", "begin", "copy", "commit", "acknowledge"] {
         let parts = named(part);
         assert_eq!(parts.len(), 2, "{part}: {spans:?}");
         for span in parts {
