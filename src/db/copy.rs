@@ -136,6 +136,8 @@ impl CopyBuffer {
         let mut copy = connection.copy_in_raw(&statement).await.map_err(failed())?;
         for message in self.bytes.chunks(MESSAGE_BYTES) {
             copy.send(message).await.map_err(failed())?;
+            // The kernel takes megabytes without a wait; requests shall not wait for all of them.
+            tokio::task::yield_now().await;
         }
         copy.finish().await.map_err(failed())?;
         Ok(())

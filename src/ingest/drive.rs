@@ -190,7 +190,11 @@ impl Driver {
                 return Ok(splitter.next_row());
             }
             match blocks.next().await {
-                Some(block) => splitter.push(&block?),
+                Some(block) => {
+                    splitter.push(&block?);
+                    // To copy a block and to search it are a millisecond each.
+                    tokio::task::yield_now().await;
+                }
                 None => {
                     splitter.end();
                     ended = true;

@@ -156,6 +156,8 @@ async fn copy(
         }
         digest.update(&bytes);
         writer.write(bytes).await?;
+        // A fast client has more at once; requests shall not wait for all of it.
+        tokio::task::yield_now().await;
     }
     if head.is_empty() {
         return Err(ReceiveError::Empty);
