@@ -1,5 +1,6 @@
 //! Every operation that reads, with 1, 16 and 128 connections: how many requests a second, and how long they take; with nothing else to do, and
-//! while files of `--rows` citizens are imported one after the other.
+//! while files of `--rows` citizens are imported one after the other. To compare with, also while psql copies the same rows, and while a process
+//! that has nothing to do with any of it computes on one core.
 //!
 //! `dev/bench --bench reads -- --rows 1000000 --rounds 3`; each measurement takes so many seconds as there are rounds
 //!
@@ -7,6 +8,8 @@
 
 #[path = "support/fixtures.rs"]
 mod fixtures;
+#[path = "support/psql.rs"]
+mod psql;
 #[path = "support/report.rs"]
 mod report;
 #[path = "support/settings.rs"]
@@ -32,6 +35,8 @@ const CONNECTIONS: [usize; 3] = [1, 16, 128];
 const CITIZENS: u64 = 10_000;
 /// As many as the real file has.
 const AIRPORTS: u64 = 7_698;
+const COLUMNS: &str = "import_id, row, citizen_id, town, street, building, apartment, name, birth_date, gender, \
+                       relatives, channel";
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
@@ -40,40 +45,51 @@ async fn main() -> Outcome<()> {
     let directory = tempfile::tempdir()?;
     let tarmac = Tarmac::start(&database.url, directory.path(), &PATIENT)?;
     let mut sql = PgConnection::connect(&database.url).await?;
+    let file = directory.path().join("many.csv");
+    fixtures::citizens(options.rows, &file)?;
+    upload(&tarmac, "/imports", &file, options.rows).await?;
+    let copied = directory.path().join("many.copy");
+    let rows = format!("'{}' with (format csv)", copied.display());
+    psql::run(&database.url, &[&format!(r"\copy (select {COLUMNS} from citizens) to {rows}")])?;
+    run(&mut sql, "create table copied (like citizens including all)").await?;
+    run(&mut sql, "truncate citizens, citizen_segments").await?;
     let import = fill(&tarmac, directory.path()).await?;
     // As it is some minutes after an import.
     run(&mut sql, "vacuum analyze").await?;
 
-    let file = directory.path().join("many.csv");
-    fixtures::citizens(options.rows, &file)?;
-    let alone = measure(&tarmac, import, options.rounds).await?;
-    let finished = AtomicBool::new(false);
-    let imports = AtomicU64::new(0);
-    let importing = async {
-        while !finished.load(Ordering::Relaxed) {
-            upload(&tarmac, "/imports", &file, options.rows).await?;
-            imports.fetch_add(1, Ordering::Relaxed);
-        }
-        Outcome::Ok(())
-    };
-    let measuring = async {
-        let beside = measure(&tarmac, import, options.rounds).await;
-        // Whether it went well or not: imports must end.
-        finished.store(true, Ordering::Relaxed);
-        beside
-    };
-    let (imported, beside) = tokio::join!(importing, measuring);
-    imported?;
+    let operations = operations(import);
+    let ask = || measure(&tarmac, &operations, options.rounds);
+    let alone = ask().await?;
+    // The scheduler's last class: whatever else wants the core is to have it.
+    let mut computing = Command::new("chrt");
+    let mut computing = computing.args(["--idle", "0", "sh", "-c", "while :; do :; done"]).spawn()?;
+    let asked = ask().await;
+    computing.kill()?;
+    computing.wait()?;
+    let computing = asked?;
+    let copy = format!(r"\copy copied ({COLUMNS}) from {rows}");
+    let (_, copying) = beside(ask(), || async {
+        let (url, copy) = (database.url.clone(), copy.clone());
+        tokio::task::spawn_blocking(move || psql::run(&url, &["truncate copied", &copy])).await??;
+        Ok(())
+    })
+    .await?;
+    let (imports, importing) = beside(ask(), || async {
+        upload(&tarmac, "/imports", &file, options.rows).await?;
+        Ok(())
+    })
+    .await?;
 
     let mut report = Report::new("reads");
     report.say("**With nothing else to do:**");
-    report.table(&HEAD, &alone)?;
-    report.say(format!(
-        "**While files of {} citizens are imported**, {} in all:",
-        options.rows,
-        imports.into_inner()
-    ));
-    report.table(&HEAD, &beside?)?;
+    report.table(&HEAD, &figures(&operations, &alone))?;
+    report.say(format!("**While files of {} citizens are imported**, {imports} in all:", options.rows));
+    report.table(&HEAD, &figures(&operations, &importing))?;
+    report.say(
+        "**The 99th percentile, as a multiple of what it is with nothing else to do**: while one core computes at the lowest \
+         priority; while psql copies the same citizens with `\\copy`, again and again; while Tarmac imports them:",
+    );
+    report.table(&MULTIPLES, &multiples(&operations, &alone, &[computing, copying, importing]))?;
     report.say(format!(
         "{} s each, after a second that does not count. Peak memory of the server over all of it: {:.0} MB.",
         options.rounds,
@@ -81,6 +97,31 @@ async fn main() -> Outcome<()> {
     ));
     let server = settings::of(&mut sql).await?;
     report.finish(Some(&server))
+}
+
+/// What comes of `asking`, with `work` done again and again until that has ended; how often it was.
+async fn beside<T, W: Future<Output = Outcome<()>>>(
+    asking: impl Future<Output = Outcome<T>>,
+    work: impl Fn() -> W,
+) -> Outcome<(u64, T)> {
+    let finished = AtomicBool::new(false);
+    let times = AtomicU64::new(0);
+    let working = async {
+        while !finished.load(Ordering::Relaxed) {
+            work().await?;
+            times.fetch_add(1, Ordering::Relaxed);
+        }
+        Outcome::Ok(())
+    };
+    let asking = async {
+        let answers = asking.await;
+        // Whether it went well or not: the work must end.
+        finished.store(true, Ordering::Relaxed);
+        answers
+    };
+    let (worked, answers) = tokio::join!(working, asking);
+    worked?;
+    Ok((times.into_inner(), answers?))
 }
 
 /// The data to read; the number of the import of citizens.
@@ -103,8 +144,10 @@ async fn fill(tarmac: &Tarmac, directory: &Path) -> Outcome<i64> {
     imports["data"][0]["id"].as_i64().ok_or_else(|| format!("no import: {imports}").into())
 }
 
-/// What is asked for, and what it is called in the table.
-fn operations(import: i64) -> [(&'static str, String); 10] {
+/// What is asked for: what it is called in the tables, and its path.
+type Operation = (&'static str, String);
+
+fn operations(import: i64) -> [Operation; 10] {
     [
         ("airports, 100", "/airports".to_owned()),
         ("airports within 50 km", "/airports?near=2.35,48.86&radius=50000".to_owned()),
@@ -115,46 +158,87 @@ fn operations(import: i64) -> [(&'static str, String); 10] {
         ("percentiles of 10,000", format!("/imports/{import}/towns/stat/percentile/age")),
         ("demand of 10,000", format!("/imports/{import}/towns/stat/demand")),
         ("imports", "/imports".to_owned()),
-        ("rejects, 22", "/imports/2/rejects".to_owned()),
+        ("rejects, 22", "/imports/3/rejects".to_owned()),
     ]
 }
 
 const HEAD: [&str; 10] =
     ["GET", "1: /s", "p50 ms", "p99 ms", "16: /s", "p50 ms", "p99 ms", "128: /s", "p50 ms", "p99 ms"];
 
-async fn measure(tarmac: &Tarmac, import: i64, seconds: usize) -> Outcome<Vec<Vec<String>>> {
-    let mut lines = Vec::new();
-    for (name, path) in operations(import) {
-        let mut line = vec![name.to_owned()];
-        for connections in CONNECTIONS {
-            let url = format!("http://{}{path}", tarmac.address);
+/// Of each operation a rate for each number of connections.
+type Rates = Vec<[Rate; CONNECTIONS.len()]>;
+
+async fn measure(tarmac: &Tarmac, operations: &[Operation], seconds: usize) -> Outcome<Rates> {
+    let mut rates = Vec::new();
+    for (name, path) in operations {
+        let url = format!("http://{}{path}", tarmac.address);
+        let mut of_this = [Rate::default(); CONNECTIONS.len()];
+        for (rate, connections) in of_this.iter_mut().zip(CONNECTIONS) {
             wrk(&url, connections, 1).await?;
-            let rate = wrk(&url, connections, seconds).await?;
-            let refused =
-                if rate.refused > 0.0 { format!(", and {:.0} refused", rate.refused) } else { String::new() };
-            line.push(format!("{:.0}{refused}", rate.a_second));
-            for millis in [rate.p50_ms, rate.p99_ms] {
-                // Without a single answer in that time, wrk says 0.
-                line.push(if millis > 0.0 { format!("{millis:.1}") } else { "–".to_owned() });
-            }
+            *rate = wrk(&url, connections, seconds).await?;
         }
-        tell(&line);
-        lines.push(line);
+        tell(name, &of_this);
+        rates.push(of_this);
     }
-    Ok(lines)
+    Ok(rates)
 }
 
 #[expect(clippy::print_stderr, reason = "a benchmark says how far it is")]
-fn tell(line: &[String]) {
-    eprintln!("{}", line.join("  "));
+fn tell(name: &str, rates: &[Rate]) {
+    let rates: Vec<_> = rates.iter().flat_map(Rate::figures).collect();
+    eprintln!("{name}  {}", rates.join("  "));
 }
 
+fn figures(operations: &[Operation], rates: &Rates) -> Vec<Vec<String>> {
+    let lines = operations.iter().zip(rates);
+    let figures = |rates: &[Rate]| rates.iter().flat_map(Rate::figures).collect::<Vec<_>>();
+    lines.map(|((name, _), rates)| [vec![(*name).to_owned()], figures(rates)].concat()).collect()
+}
+
+const MULTIPLES: [&str; 10] = [
+    "GET",
+    "1: core",
+    r"`\copy`",
+    "Tarmac",
+    "16: core",
+    r"`\copy`",
+    "Tarmac",
+    "128: core",
+    r"`\copy`",
+    "Tarmac",
+];
+
+fn multiples(operations: &[Operation], alone: &Rates, others: &[Rates; 3]) -> Vec<Vec<String>> {
+    let mut lines = Vec::new();
+    for (number, (name, _)) in operations.iter().enumerate() {
+        let mut line = vec![(*name).to_owned()];
+        for (connections, alone) in alone[number].iter().enumerate() {
+            for other in others {
+                line.push(format!("{:.1}", other[number][connections].p99_ms / alone.p99_ms));
+            }
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+#[derive(Clone, Copy, Default)]
 struct Rate {
     a_second: f64,
     /// Answers a second that say that the service is too busy.
     refused: f64,
     p50_ms: f64,
     p99_ms: f64,
+}
+
+impl Rate {
+    fn figures(&self) -> [String; 3] {
+        let refused =
+            if self.refused > 0.0 { format!(", and {:.0} refused", self.refused) } else { String::new() };
+        // Without a single answer in that time, wrk says 0.
+        let millis = |millis| if millis > 0.0 { format!("{millis:.1}") } else { "–".to_owned() };
+        [format!("{:.0}{refused}", self.a_second), millis(self.p50_ms), millis(self.p99_ms)]
+    }
 }
 
 /// Asks for one URL again and again.
