@@ -86,16 +86,8 @@ impl Parts {
             }
         };
         tokio::spawn(say_whether_chunks_travel(Arc::clone(&transport)));
-        Ok(Self {
-            config: Arc::new(config),
-            db,
-            archive,
-            long_term,
-            changes,
-            transport,
-            meter,
-            readers: Readers::default(),
-        })
+        let (config, readers) = (Arc::new(config), Readers::default());
+        Ok(Self { config, db, archive, long_term, changes, transport, meter, readers })
     }
 
     fn start_worker(&self, stop: &CancellationToken) -> TaskTracker {

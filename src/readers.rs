@@ -10,10 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 /// For how long after a request another is expected: longer than a chunk takes.
 const ATTENTIVE_FOR: Duration = Duration::from_millis(200);
+/// The longest wait for a turn: a chunk that hangs in the database shall not hold up the others.
+const PATIENT_FOR: Duration = Duration::from_secs(1);
 
 /// Those of this process. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,14 +57,15 @@ impl Readers {
         self.0.last.store(self.0.now() + 1, Ordering::Relaxed);
     }
 
-    /// Waits until a chunk may be stored: at once, unless somebody reads and enough others are being stored.
+    /// Waits until a chunk may be stored: at once, unless somebody reads and enough others are being stored, and never for
+    /// longer than a second.
     pub async fn turn(&self) -> Turn {
         let turns = Arc::clone(&self.0.turns);
-        match Arc::clone(&turns).try_acquire_owned() {
-            Ok(permit) => Turn(Some(permit)),
-            Err(TryAcquireError::NoPermits) if self.0.reading() => Turn(turns.acquire_owned().await.ok()),
-            Err(_) => Turn(None),
+        if !self.0.reading() {
+            return Turn(turns.try_acquire_owned().ok());
         }
+        let turn = timeout(PATIENT_FOR, turns.acquire_owned()).await;
+        Turn(turn.ok().and_then(Result::ok))
     }
 }
 
@@ -93,5 +99,14 @@ mod tests {
         assert!(third.as_mut().now_or_never().is_none(), "somebody reads, and the first is being stored");
         drop(first);
         assert!(third.now_or_never().is_some(), "the first is stored");
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_hangs_does_not_hold_up_the_others() {
+        let readers = Readers::who_leave(1);
+        let _hangs = readers.turn().await;
+        readers.ask();
+        let next = timeout(10 * PATIENT_FOR, readers.turn()).await;
+        assert!(next.is_ok(), "it waited for longer than {PATIENT_FOR:?}");
     }
 }

@@ -312,13 +312,10 @@ pub async fn store(
     connection: &mut PgConnection,
     rejects_kept: i64,
     chunk: &Chunk,
-    prepared: Prepared,
+    ready: Ready,
     meter: &Meter,
 ) -> Result<Loaded, IngestError> {
-    let Ready { dataset, dry_run, mut checked } = match prepared {
-        Prepared::Settled(loaded) => return Ok(loaded),
-        Prepared::Ready(ready) => *ready,
-    };
+    let Ready { dataset, dry_run, mut checked } = ready;
     let staging = staging::table(chunk.import_id);
     let table = match dataset.load {
         Load::Direct { table } if !dry_run => table,

@@ -172,7 +172,10 @@ async fn store(
     delivery: &Delivery,
     prepared: Result<Prepared, IngestError>,
 ) -> Result<Loaded, IngestError> {
-    let prepared = prepared?;
+    let ready = match prepared? {
+        Prepared::Settled(loaded) => return Ok(loaded),
+        Prepared::Ready(ready) => *ready,
+    };
     let begin = async {
         let connection = match held.take() {
             Some(connection) => connection,
@@ -182,7 +185,7 @@ async fn store(
     };
     let (mut connection, _turn) = worker.meter.phase(Phase::Turn, begin).await?;
     let kept = worker.config.ingest.rejects_kept;
-    let loaded = load::store(&mut connection, kept, &delivery.chunk, prepared, &worker.meter).await?;
+    let loaded = load::store(&mut connection, kept, &delivery.chunk, ready, &worker.meter).await?;
     *held = Some(connection).filter(|_| worker.db.has_spare());
     Ok(loaded)
 }

@@ -14,7 +14,7 @@ use tarmac::{
     ingest::{
         IngestError,
         drive::Driver,
-        load::{self, Loaded},
+        load::{self, Loaded, Prepared},
     },
     log::Lost,
     meter::Meter,
@@ -110,9 +110,12 @@ impl Engine {
         let rejects_kept = self.config.ingest.rejects_kept;
         let bytes = delivery.bytes.clone().expect("the archive has them");
         let prepared = load::prepare(&self.db, &delivery.chunk, bytes, &self.meter).await;
-        let prepared = prepared.expect("the chunk can be checked");
+        let ready = match prepared.expect("the chunk can be checked") {
+            Prepared::Settled(loaded) => return loaded,
+            Prepared::Ready(ready) => *ready,
+        };
         let mut connection = self.db.acquire().await.expect("there is a connection");
-        let loaded = load::store(&mut connection, rejects_kept, &delivery.chunk, prepared, &self.meter).await;
+        let loaded = load::store(&mut connection, rejects_kept, &delivery.chunk, ready, &self.meter).await;
         loaded.expect("the chunk can be loaded")
     }
 
