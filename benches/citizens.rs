@@ -22,7 +22,7 @@ mod support;
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -34,7 +34,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgExecutor, postgres::PgPool
 use report::Report;
 use support::{
     Options, PATIENT, median,
-    server::{Database, Outcome, Tarmac, run},
+    server::{Database, Outcome, Running, Tarmac, run},
     upload,
 };
 
@@ -78,7 +78,7 @@ async fn main() -> Outcome<()> {
     report.say(format!(
         "{} citizens; medians of 3 rounds, ms. Peak memory of the server meanwhile: {:.0} MB.",
         options.rows,
-        tarmac.memory_mb("VmHWM")?
+        tarmac.process.memory_mb("VmHWM")?
     ));
     report.table(&TIMES, &table)?;
     report.finish(Some(&settings::of(&mut sql).await?))
@@ -118,9 +118,10 @@ fn citizens(directory: &Path) -> Outcome<Value> {
     Ok(json!({ "citizens": citizens }))
 }
 
-/// The service in Python, `benches/contenders/service.py`, in a process of its own; gone when dropped.
+/// The service in Python, `benches/contenders/service.py`, in a process of its own.
 struct Python {
-    process: Child,
+    /// Ends with it.
+    _process: Running,
     /// Where it listens: `127.0.0.1:41234`.
     address: String,
 }
@@ -128,22 +129,13 @@ struct Python {
 impl Python {
     /// With tables of its own in the database.
     fn start(database_url: &str) -> Outcome<Self> {
-        let mut process = python::interpreter()?
-            .args([concat!(env!("CARGO_MANIFEST_DIR"), "/benches/contenders/service.py"), database_url])
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut python = python::interpreter()?;
+        python.args([concat!(env!("CARGO_MANIFEST_DIR"), "/benches/contenders/service.py"), database_url]);
+        let mut process = Running(python.stdout(Stdio::piped()).spawn()?);
         let mut port = String::new();
-        BufReader::new(process.stdout.take().ok_or("no output")?).read_line(&mut port)?;
+        BufReader::new(process.0.stdout.take().ok_or("no output")?).read_line(&mut port)?;
         let port: u16 = port.trim().parse().map_err(|_| "the service in Python ended at its start")?;
-        Ok(Self { process, address: format!("127.0.0.1:{port}") })
-    }
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        drop(self.process.kill());
-        drop(self.process.wait());
+        Ok(Self { _process: process, address: format!("127.0.0.1:{port}") })
     }
 }
 

@@ -137,16 +137,16 @@ async fn import(
     let postmaster = process::parent(session.cast_unsigned())?;
     let (disk, wal) = bytes(sql).await?;
     let (ours, theirs) =
-        (process::cpu_seconds(tarmac.process.id())?, process::family_cpu_seconds(postmaster)?);
+        (process::cpu_seconds(tarmac.process.0.id())?, process::family_cpu_seconds(postmaster)?);
 
     let seconds = upload(&tarmac, "/imports", file, rows).await?.as_secs_f64();
 
     let (ours_after, theirs_after) =
-        (process::cpu_seconds(tarmac.process.id())?, process::family_cpu_seconds(postmaster)?);
+        (process::cpu_seconds(tarmac.process.0.id())?, process::family_cpu_seconds(postmaster)?);
     let (disk_after, wal_after) = bytes(sql).await?;
     Ok(Taken {
         seconds,
-        memory: tarmac.memory_mb("VmHWM")?,
+        memory: tarmac.process.memory_mb("VmHWM")?,
         disk: (disk_after - disk) / rows as f64,
         wal: (wal_after - wal) / rows as f64,
         ours: ours_after - ours,

@@ -77,7 +77,7 @@ async fn main() -> Outcome<()> {
         format!("{:.2}", median(&mut ratios)),
     ]);
     report.table(&["round", "Tarmac", r"`\copy` + upsert", "ratio"], &rounds)?;
-    let memory = tarmac.memory_mb("VmHWM")?;
+    let memory = tarmac.process.memory_mb("VmHWM")?;
     let (middle, slowest) = radius(&mut sql, &tarmac).await?;
 
     let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/airports/airports.dat");

@@ -205,7 +205,7 @@ async fn memory(
         let file = directory.join("memory.csv");
         fixtures::citizens(rows, &file)?;
         upload(&publisher, "/imports", &file, rows).await?;
-        lines.push(vec![rows.to_string(), format!("{:.0}", publisher.memory_mb("VmHWM")?)]);
+        lines.push(vec![rows.to_string(), format!("{:.0}", publisher.process.memory_mb("VmHWM")?)]);
     }
     report
         .say("A process that receives and publishes and loads nothing, with a worker beside it that loads.");

@@ -74,7 +74,7 @@ async fn main() -> Outcome<()> {
         "beside {idle} idle connections: median {:?}, p99 {:?}; {:.0} MB",
         times[100],
         times[198],
-        tarmac.memory_mb("VmRSS")?
+        tarmac.process.memory_mb("VmRSS")?
     );
     drop(connections);
 
@@ -178,7 +178,7 @@ async fn overload(
         });
     }
     tokio::time::sleep(time / 2).await;
-    let middle = tarmac.memory_mb("VmRSS")?;
+    let middle = tarmac.process.memory_mb("VmRSS")?;
     let mut counts = BTreeMap::new();
     while let Some(ended) = clients.join_next().await {
         for (status, count) in ended?? {
@@ -186,5 +186,5 @@ async fn overload(
         }
     }
     let accepted = counts.get(&202).copied().unwrap_or_default();
-    Ok((counts, accepted, (middle, tarmac.memory_mb("VmRSS")?)))
+    Ok((counts, accepted, (middle, tarmac.process.memory_mb("VmRSS")?)))
 }

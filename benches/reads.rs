@@ -27,7 +27,7 @@ use report::Report;
 use sqlx::{Connection, PgConnection};
 use support::{
     Options, PATIENT,
-    server::{Database, Outcome, Tarmac, run},
+    server::{Database, Outcome, Running, Tarmac, run},
     upload,
 };
 
@@ -60,13 +60,13 @@ async fn main() -> Outcome<()> {
     let operations = operations(import);
     let ask = || measure(&tarmac, &operations, options.rounds);
     let alone = ask().await?;
-    // The scheduler's last class: whatever else wants the core is to have it.
-    let mut computing = Command::new("chrt");
-    let mut computing = computing.args(["--idle", "0", "sh", "-c", "while :; do :; done"]).spawn()?;
-    let asked = ask().await;
-    computing.kill()?;
-    computing.wait()?;
-    let computing = asked?;
+    let computing = {
+        // The scheduler's last class: whatever else wants the core is to have it.
+        let mut endless = Command::new("chrt");
+        endless.args(["--idle", "0", "sh", "-c", "while :; do :; done"]);
+        let _computes = Running(endless.spawn()?);
+        ask().await?
+    };
     let copy = format!(r"\copy copied ({COLUMNS}) from {rows}");
     let (_, copying) = beside(ask(), || async {
         let (url, copy) = (database.url.clone(), copy.clone());
@@ -93,7 +93,7 @@ async fn main() -> Outcome<()> {
     report.say(format!(
         "{} s each, after a second that does not count. Peak memory of the server over all of it: {:.0} MB.",
         options.rounds,
-        tarmac.memory_mb("VmHWM")?
+        tarmac.process.memory_mb("VmHWM")?
     ));
     let server = settings::of(&mut sql).await?;
     report.finish(Some(&server))

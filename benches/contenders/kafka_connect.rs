@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,14 +18,17 @@ use rdkafka::{
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use crate::{Setting, Taken, support::server::Outcome};
+use crate::{
+    Setting, Taken,
+    support::server::{Outcome, Running},
+};
 
 const PARTITIONS: i32 = 2;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The running sink, and what it is to be sent.
 pub(crate) struct KafkaConnect {
-    process: Child,
+    process: Running,
     producer: BaseProducer,
     administrator: Arc<AdminClient<DefaultClientContext>>,
     topic: String,
@@ -51,13 +54,14 @@ impl KafkaConnect {
         fs::write(&worker, worker_properties(setting))?;
         fs::write(&sink, sink_properties(setting, &topic)?)?;
         // The memory that Kafka's own script gives it.
-        let process = Command::new("java")
+        let mut connect = Command::new("java");
+        connect
             .args(["-Xms256M", "-Xmx2G", "-Dlog4j2.level=WARN", "-cp", &format!("{jars}/*")])
             .arg("org.apache.kafka.connect.cli.ConnectStandalone")
             .args([worker, sink])
             .stdout(Stdio::null())
-            .stderr(File::create(directory.join("connect.log"))?)
-            .spawn()?;
+            .stderr(File::create(directory.join("connect.log"))?);
+        let process = Running(connect.spawn()?);
         let messages = messages(sql, rows).await?;
         Ok(Self {
             process,
@@ -95,10 +99,7 @@ impl KafkaConnect {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let seconds = started.elapsed().as_secs_f64();
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("it has ended")?;
-        let kib: f64 = peak.trim().trim_end_matches(" kB").parse()?;
-        Ok(Taken { seconds, megabytes: kib / 1_024.0 })
+        Ok(Taken { seconds, megabytes: self.process.memory_mb("VmHWM")? })
     }
 
     fn send(&self, message: &str) -> Outcome<()> {
@@ -112,14 +113,6 @@ impl KafkaConnect {
                 sent => return Ok(sent.map_err(|(error, _)| error)?),
             }
         }
-    }
-}
-
-impl Drop for KafkaConnect {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }
 

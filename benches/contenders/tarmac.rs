@@ -68,7 +68,7 @@ async fn settled(service: &Tarmac, consumers: usize) -> Outcome<()> {
 
 async fn send_file(setting: &Setting, tarmac: &Tarmac) -> Outcome<Taken> {
     let seconds = upload(tarmac, "/imports", &setting.csv(), setting.rows).await?.as_secs_f64();
-    Ok(Taken { seconds, megabytes: tarmac.memory_mb("VmHWM")? })
+    Ok(Taken { seconds, megabytes: tarmac.process.memory_mb("VmHWM")? })
 }
 
 /// The rows as the contract's JSON, in one request.
@@ -79,7 +79,7 @@ pub(crate) async fn json(setting: &Setting, sql: &mut PgConnection) -> Outcome<T
     let request = request.header("Content-Type", "application/json").body(body);
     let started = Instant::now();
     request.send().await?.error_for_status()?.bytes().await?;
-    Ok(Taken { seconds: started.elapsed().as_secs_f64(), megabytes: tarmac.memory_mb("VmHWM")? })
+    Ok(Taken { seconds: started.elapsed().as_secs_f64(), megabytes: tarmac.process.memory_mb("VmHWM")? })
 }
 
 /// Of the table's columns what the contract names, as it writes it.

@@ -52,9 +52,30 @@ pub(crate) async fn run(sql: &mut PgConnection, statements: &str) -> Outcome<()>
     Ok(())
 }
 
+/// A process that ends when this is dropped.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// What `/proc` says of its memory: `VmRSS` is how much it has, `VmHWM` the most it had.
+    pub(crate) fn memory_mb(&self, figure: &str) -> Outcome<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find(|line| line.starts_with(figure)).ok_or("no such figure")?;
+        let kib: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
+        Ok(kib / 1_024.0)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 /// The service, in a process of its own.
 pub(crate) struct Tarmac {
-    pub(crate) process: Child,
+    pub(crate) process: Running,
     /// Where it listens: `127.0.0.1:41234`.
     pub(crate) address: String,
     /// Talks to it.
@@ -64,14 +85,15 @@ pub(crate) struct Tarmac {
 impl Tarmac {
     /// With the settings of `environment` beside its own.
     pub(crate) fn start(database_url: &str, directory: &Path, environment: &[(&str, &str)]) -> Outcome<Self> {
-        let mut process = tarmac_command(database_url)
+        let mut serve = tarmac_command(database_url);
+        serve
             .args(["serve", "--address", "127.0.0.1:0"])
             .env("TARMAC_ARCHIVE_URL", directory.join("archive"))
             .env("TARMAC_LOG_FORMAT", "json")
             .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut log = BufReader::new(process.stdout.take().ok_or("no log")?);
+            .stdout(Stdio::piped());
+        let mut process = Running(serve.spawn()?);
+        let mut log = BufReader::new(process.0.stdout.take().ok_or("no log")?);
         let mut address = String::new();
         while address.is_empty() {
             let mut line = String::new();
@@ -86,21 +108,5 @@ impl Tarmac {
         // Read to its end, so that the service never waits for its log.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Ok(Self { process, address, client: reqwest::Client::new() })
-    }
-
-    /// What `/proc` says of the process's memory: `VmRSS` is how much it has, `VmHWM` the most it had.
-    pub(crate) fn memory_mb(&self, figure: &str) -> Outcome<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find(|line| line.starts_with(figure)).ok_or("no such figure")?;
-        let kib: f64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
-        Ok(kib / 1_024.0)
-    }
-}
-
-impl Drop for Tarmac {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }
