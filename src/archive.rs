@@ -84,7 +84,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    fn during<'a, E: Into<object_store::Error>>(
+    pub(crate) fn during<'a, E: Into<object_store::Error>>(
         operation: &'static str,
         object: &'a str,
     ) -> impl FnOnce(E) -> Self + use<'a, E> {

@@ -16,7 +16,7 @@ use tarmac::{
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// `tarmac.toml`'s.
-const LIMITS: Limits = Limits { chunk_rows: 32_768, chunk_bytes: 2_621_440, record_bytes: 524_288 };
+const LIMITS: Limits = Limits { chunk_rows: 32_768, chunk_bytes: 3_145_728, record_bytes: 524_288 };
 /// As uploads are read from the archive.
 const READ_BYTES: usize = 1 << 16;
 

@@ -135,7 +135,7 @@ impl Example for ImportContract {
     fn example() -> Self {
         let limits = config::Ingest {
             chunk_rows: 32_768,
-            chunk_bytes: 2_621_440,
+            chunk_bytes: 3_145_728,
             chunks_in_flight: 16,
             upload_bytes: 10_737_418_240,
             record_bytes: 524_288,

@@ -47,6 +47,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Its name.
+    pub fn object(&self) -> &str {
+        &self.object
+    }
+
     /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::manifest::Manifest;
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
         imports::{self, Dialect, Import, Mode, NewImport},
     },
 };
+
+/// Pieces of a body that are received and not yet digested, at most.
+const PIECES_AHEAD: usize = 4;
 
 /// What the bytes are said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +148,7 @@ async fn copy(
     limit: u64,
     mut body: impl Stream<Item = io::Result<Bytes>> + Unpin,
 ) -> Result<([u8; 32], &'static str, bool), ReceiveError> {
-    let mut digest = Sha256::new();
+    let (pieces, digest) = digesting();
     let mut head = Vec::with_capacity(4);
     while let Some(bytes) = body.next().await {
         let bytes = bytes.map_err(|source| ReceiveError::Body { received: writer.bytes(), source })?;
@@ -154,7 +158,10 @@ async fn copy(
         if writer.bytes() + bytes.len() as u64 > limit {
             return Err(ReceiveError::TooLarge { limit });
         }
-        digest.update(&bytes);
+        if pieces.send(bytes.clone()).await.is_err() {
+            // Whoever digests has broken down, which shows in the end.
+            break;
+        }
         writer.write(bytes).await?;
         // A fast client has more at once; requests shall not wait for all of it.
         tokio::task::yield_now().await;
@@ -163,7 +170,22 @@ async fn copy(
         return Err(ReceiveError::Empty);
     }
     let (media_type, gzipped) = recognize(packing, &head)?;
-    Ok((digest.finalize().into(), media_type, gzipped))
+    drop(pieces);
+    let sha256 = digest.await.map_err(ArchiveError::during("digesting", writer.object()))?;
+    Ok((sha256, media_type, gzipped))
+}
+
+/// Digests what it is sent, in a task of its own: a processor receives while another digests.
+fn digesting() -> (mpsc::Sender<Bytes>, JoinHandle<[u8; 32]>) {
+    let (pieces, mut coming) = mpsc::channel::<Bytes>(PIECES_AHEAD);
+    let digest = tokio::spawn(async move {
+        let mut digest = Sha256::new();
+        while let Some(bytes) = coming.recv().await {
+            digest.update(&bytes);
+        }
+        digest.finalize().into()
+    });
+    (pieces, digest)
 }
 
 const CSV: &str = "text/csv";
