@@ -27,8 +27,8 @@ pub struct Readers(Arc<Seen>);
 #[derive(Debug)]
 struct Seen {
     began: Instant,
-    /// When the last one asked, milliseconds after the beginning and one more; 0: none did.
-    last: AtomicU64,
+    /// Until when another request is expected, milliseconds after the beginning.
+    until: AtomicU64,
     /// A permit for each chunk that may be stored whoever reads.
     turns: Arc<Semaphore>,
 }
@@ -49,12 +49,13 @@ impl Readers {
     /// They leave room for so many chunks at the same time.
     fn who_leave(turns: usize) -> Self {
         let turns = Arc::new(Semaphore::new(turns));
-        Self(Arc::new(Seen { began: Instant::now(), last: AtomicU64::new(0), turns }))
+        Self(Arc::new(Seen { began: Instant::now(), until: AtomicU64::new(0), turns }))
     }
 
     /// Somebody asks.
     pub fn ask(&self) {
-        self.0.last.store(self.0.now() + 1, Ordering::Relaxed);
+        let until = self.0.now() + ATTENTIVE_FOR.as_millis() as u64;
+        self.0.until.store(until, Ordering::Relaxed);
     }
 
     /// Waits until a chunk may be stored: at once, unless somebody reads and enough others are being stored, and never for
@@ -77,8 +78,7 @@ impl Seen {
     }
 
     fn reading(&self) -> bool {
-        let last = self.last.load(Ordering::Relaxed);
-        last > 0 && self.now() < last + ATTENTIVE_FOR.as_millis() as u64
+        self.now() < self.until.load(Ordering::Relaxed)
     }
 }
 
