@@ -296,8 +296,6 @@ pub struct Kafka {
     pub min_insync_replicas: i32,
     /// How long messages are kept, hours.
     pub retention_hours: u64,
-    /// Most bytes of a chunk, where `ingest.chunk_bytes` allows more: one is a message.
-    pub chunk_bytes: usize,
     /// Properties of librdkafka for every client.
     #[serde(default)]
     pub properties: Properties,
@@ -464,10 +462,7 @@ impl Config {
         for (key, value) in overrides {
             builder = builder.set_override(*key, value.as_str())?;
         }
-        let mut config: Self = builder.build()?.try_deserialize()?;
-        if config.transport.kind == TransportKind::Kafka {
-            config.ingest.chunk_bytes = config.ingest.chunk_bytes.min(config.kafka.chunk_bytes);
-        }
+        let config: Self = builder.build()?.try_deserialize()?;
         config.check()?;
         Ok(config)
     }
@@ -487,7 +482,6 @@ impl Config {
             ("kafka.replication", u64::try_from(self.kafka.replication).unwrap_or(0)),
             ("kafka.min_insync_replicas", u64::try_from(self.kafka.min_insync_replicas).unwrap_or(0)),
             ("kafka.retention_hours", self.kafka.retention_hours),
-            ("kafka.chunk_bytes", self.kafka.chunk_bytes as u64),
             ("server.page_rows", self.server.page_rows),
             ("limits.connections", self.limits.connections as u64),
             ("limits.requests", self.limits.requests as u64),

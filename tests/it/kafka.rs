@@ -89,7 +89,7 @@ async fn an_import_is_paused_and_resumed_and_another_cancelled() {
 #[tokio::test]
 async fn what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on() {
     let topics = Topics::new();
-    topics.make(4, "2000000").await;
+    topics.make(4, "4000000").await;
     topics.send(&topics.chunks(), &[], "not ours").await;
     topics.send(&topics.chunks(), &[("schema-version", "0"), ("import", "1")], "an older one").await;
     topics.send(&topics.chunks(), &[("schema-version", "1"), ("import", "x")], "a broken one").await;
@@ -201,11 +201,11 @@ async fn right_credentials_work_and_wrong_ones_are_named() {
 async fn a_topic_that_is_not_as_it_must_be_is_refused_with_what_to_do() {
     let topics = Topics::new();
     topics.make(2, "1000").await;
-    let app = start(&topics, &[("kafka.chunk_bytes", "2000"), ("ingest.record_bytes", "1000")]).await;
+    let app = start(&topics, &[("ingest.chunk_bytes", "2000"), ("ingest.record_bytes", "1000")]).await;
     let complaint = complaint(&app).await;
     for part in [
         format!("the topic {} has 2 partitions, kafka.partitions asks for 4", topics.chunks()),
-        "max.message.bytes=1000, messages take up to 18384: raise it, or lower kafka.chunk_bytes".to_owned(),
+        "max.message.bytes=1000, messages take up to 18384: raise it, or lower ingest.chunk_bytes".to_owned(),
     ] {
         assert!(complaint.contains(&part), "{complaint}");
     }

@@ -257,7 +257,7 @@ async fn an_import_whose_chunks_kafka_does_not_take_fails_instead_of_waiting_for
     let world = World::new().await;
     let import = begun(&world).await;
     let topics = Topics::new();
-    let sizes = [("kafka.chunk_bytes", "2000"), ("ingest.record_bytes", "1000")];
+    let sizes = [("ingest.chunk_bytes", "2000"), ("ingest.record_bytes", "1000")];
     let service = world.launch.clone().with(&topics.settings()).with(&sizes).start();
     assert_eq!(failed(&service.client, import).await, "chunk_too_long");
     assert_eq!(world.database.one::<i64>("select count(*) from airports").await, 0);

@@ -37,7 +37,7 @@ pub enum KafkaFailure {
     #[error("{0}")]
     Topic(String),
     /// A chunk is longer than chunks are that travel by Kafka: its import was begun with other sizes.
-    #[error("a chunk is longer than kafka.chunk_bytes and ingest.record_bytes allow")]
+    #[error("a chunk is longer than ingest.chunk_bytes and ingest.record_bytes allow")]
     TooLong,
     /// Another publisher of the same import has begun.
     #[error("another publisher has taken over")]

@@ -70,6 +70,8 @@ impl Settings {
             .set("delivery.timeout.ms", "30000")
             .set("transaction.timeout.ms", "30000")
             .set("compression.type", "lz4")
+            // Who publishes a batch waits for it: nothing comes that could go with it.
+            .set("linger.ms", "0")
             .set("message.max.bytes", self.message_bytes.to_string());
         overlay(client, &self.kafka.producer)
     }
@@ -89,8 +91,8 @@ impl Settings {
             .set("heartbeat.interval.ms", "1000")
             // How far behind it is.
             .set("statistics.interval.ms", "1000")
-            // Fetched ahead, and so in memory: a few chunks.
-            .set("queued.max.messages.kbytes", "4096")
+            // Nothing is fetched ahead while so much waits, which is one chunk: they take memory.
+            .set("queued.max.messages.kbytes", "1024")
             // How often it is looked whether there is room again. By default once a second, and loaders would wait for that.
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.max.bytes", self.message_bytes.max(4 << 20).to_string());
@@ -102,6 +104,8 @@ impl Settings {
         client
             .set("bootstrap.servers", &self.kafka.brokers)
             .set("client.id", format!("{}-{topic}", self.kafka.application))
+            // Doubled with every attempt. A new client waits half of it before it connects to a broker it has just learnt of.
+            .set("reconnect.backoff.ms", "20")
             // A broker that lost its power closes no connection. As long as a lease, too: by default a minute.
             .set("socket.timeout.ms", "10000")
             // Who leads its partitions instead is noticed, and so is a topic that is made anew.

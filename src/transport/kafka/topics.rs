@@ -145,7 +145,7 @@ impl Topics {
         let needed = self.settings.message_bytes as i64;
         if let Some(bytes) = number("max.message.bytes").filter(|bytes| *bytes < needed) {
             faults.push(format!(
-                "max.message.bytes={bytes}, messages take up to {needed}: raise it, or lower kafka.chunk_bytes and ingest.record_bytes"
+                "max.message.bytes={bytes}, messages take up to {needed}: raise it, or lower ingest.chunk_bytes and ingest.record_bytes"
             ));
         }
         let kept = kafka.retention_hours as i64 * 3_600_000;

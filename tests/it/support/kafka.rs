@@ -135,7 +135,7 @@ impl Topics {
                 .set("max.message.bytes", bytes)
                 .set("retention.ms", "-1")
         };
-        let topics = [topic(&chunks, partitions, max_message_bytes), topic(&dead_letters, 1, "2000000")];
+        let topics = [topic(&chunks, partitions, max_message_bytes), topic(&dead_letters, 1, "4000000")];
         let made = self.administrator().create_topics(&topics, &options()).await.expect("the broker answers");
         made.into_iter().for_each(|topic| drop(topic.expect("the topic is new")));
     }
