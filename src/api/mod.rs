@@ -24,6 +24,7 @@ mod health;
 mod idempotency;
 mod imports;
 mod limits;
+mod linger;
 mod logs;
 mod metrics;
 mod middleware;

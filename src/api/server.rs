@@ -26,6 +26,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::linger;
 use crate::config::{self, Limits};
 
 /// Bytes of a request's head, and of what is read of a body at once.
@@ -169,7 +170,8 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
                 async move {
                     let local = LocalAddr(Addr::SocketAddr(host.local));
                     let remote = RemoteAddr(Addr::SocketAddr(remote));
-                    let request = (request, local, remote, scheme).into();
+                    let mut request = (request, local, remote, scheme).into();
+                    linger::read_to_the_end(&mut request, &host.stop);
                     Ok::<hyper::Response<_>, Infallible>(host.endpoint.get_response(request).await.into())
                 }
             }

@@ -149,6 +149,24 @@ async fn a_body_that_stops_coming_is_408_and_nothing_of_it_is_kept() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_all_of_a_refused_body_first_gets_the_answer_and_keeps_the_connection() {
+    let app = App::start().await;
+    let mut socket = connect(&app).await;
+    let length = 64 << 20;
+    let head = format!(
+        "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.expect("the service reads");
+    socket.write_all(&vec![b'x'; length]).await.expect("the service reads what it refuses");
+    socket
+        .write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("the connection is whole");
+    let text = rest(socket).await;
+    assert!(text.starts_with("HTTP/1.1 415 ") && text.contains("}HTTP/1.1 200 OK"), "{text}");
+}
+
+#[tokio::test]
 async fn a_connection_that_brings_no_whole_request_is_closed() {
     let app = App::with(&[("limits.head_seconds", "1")]).await;
     let idle = "GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
