@@ -35,9 +35,11 @@ use support::{
     upload,
 };
 
-/// As many bytes as a chunk of Tarmac's has, and as many chunks as it publishes in a transaction.
-const MESSAGE_BYTES: usize = 900_000;
-const TRANSACTION_MESSAGES: usize = 4;
+/// As many bytes as a chunk of Tarmac's has, and as many chunks as it publishes in most transactions.
+const MESSAGE_BYTES: usize = 3 << 20;
+const TRANSACTION_MESSAGES: usize = 1;
+/// What a message may take, by the clients and by the topic.
+const MESSAGE_LIMIT: &str = "4000000";
 /// What `tarmac.toml` says of the chunks' topic.
 const PARTITIONS: i32 = 12;
 const ANSWER: Duration = Duration::from_secs(30);
@@ -93,7 +95,7 @@ const GUARANTEES: [Guarantee; 4] = [
     },
     Guarantee { name: "idempotent", properties: &[("enable.idempotence", "true")], transactions: false },
     Guarantee {
-        name: "transactions of 4 messages",
+        name: "a transaction a message",
         properties: &[("transactional.id", "bench")],
         transactions: true,
     },
@@ -105,10 +107,11 @@ async fn publishing(report: &mut Report, brokers: &str, bytes: &[u8], rounds: us
     client
         .set("bootstrap.servers", brokers)
         .set("compression.type", "lz4")
-        .set("message.max.bytes", "1000000");
+        .set("message.max.bytes", MESSAGE_LIMIT);
     let administrator: AdminClient<DefaultClientContext> = client.create()?;
     let topic = format!("tarmac_bench_{}_publishing", std::process::id());
-    let new = NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1));
+    let new =
+        NewTopic::new(&topic, PARTITIONS, TopicReplication::Fixed(1)).set("max.message.bytes", MESSAGE_LIMIT);
     for made in administrator.create_topics([&new], &AdminOptions::new()).await? {
         made.map_err(|(name, code)| format!("{name}: {code}"))?;
     }
