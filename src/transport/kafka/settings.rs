@@ -91,7 +91,7 @@ impl Settings {
             .set("heartbeat.interval.ms", "1000")
             // How far behind it is.
             .set("statistics.interval.ms", "1000")
-            // Nothing is fetched ahead while so much waits, which is one chunk: they take memory.
+            // Chunks take memory: while one waits here, no other is fetched.
             .set("queued.max.messages.kbytes", "1024")
             // How often it is looked whether there is room again. By default once a second, and loaders would wait for that.
             .set("fetch.queue.backoff.ms", "10")
