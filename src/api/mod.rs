@@ -1,8 +1,8 @@
 //! The only user of poem: one file a resource. Handlers translate: request, one call, response.
 //!
-//! - [`problem`]: what a request is refused with; the one place with status codes
-//! - [`server`]: connections, and `linger`, which hears them out; [`access`], `limits`, `cors`: who may use an operation, and how much
-//! - [`operations`]: what all operations have in common; [`middleware`]: what goes around them
+//! - `problem`: what a request is refused with; the one place with status codes
+//! - [`server`]: connections, and `linger`, which hears them out; `access`, `limits`, `cors`: who may use an operation, and how much
+//! - `operations`: what all operations have in common; `middleware`: what goes around them
 //! - `body`, `negotiate`, `page`, `precondition`, `prefer`, `idempotency`: parts that handlers are made of
 //! - the rest: resources, named after their paths
 

@@ -1,5 +1,5 @@
 //! Rejects as CSV, in the dialect of the import: the original columns as they were, then the five of
-//! [`REJECT_COLUMNS`]. Posted back under its header, such a file is read like any other.
+//! `REJECT_COLUMNS`. Posted back under its header, such a file is read like any other.
 
 use super::{
     export::{self, ExportError},

@@ -1,4 +1,4 @@
-//! What is logged, and where it goes: standard output, files that rotate ([`files`]), a window in memory ([`recent`]).
+//! What is logged, and where it goes: standard output, files that rotate (`files`), a window in memory (`recent`).
 //!
 //! Each writes in a thread of its own, behind a bounded queue. Whoever logs never waits: a disk that is full, slow or gone
 //! costs lines, which are counted, and nothing else.

@@ -1,4 +1,4 @@
-//! Citizens: columns and rules. The set of an import is checked as a whole by [`relations`]; [`body`] reads the
+//! Citizens: columns and rules. The set of an import is checked as a whole by `relations`; [`body`] reads the
 //! JSON of a request.
 
 pub mod ages;

@@ -1,4 +1,4 @@
-//! Airports: reading one, listing many ([`list`]), and changing them one at a time ([`Write`]).
+//! Airports: reading one, listing many (`list`), and changing them one at a time ([`Write`]).
 
 mod area;
 mod list;
