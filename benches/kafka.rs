@@ -35,9 +35,8 @@ use support::{
     upload,
 };
 
-/// As many bytes as a chunk of Tarmac's has, and as many chunks as it publishes in most transactions.
+/// As many bytes as a chunk of Tarmac's has; most of its transactions publish one.
 const MESSAGE_BYTES: usize = 3 << 20;
-const TRANSACTION_MESSAGES: usize = 1;
 /// What a message may take, by the clients and by the topic.
 const MESSAGE_LIMIT: &str = "4000000";
 /// What `tarmac.toml` says of the chunks' topic.
@@ -164,14 +163,11 @@ fn publish(producer: &BaseProducer, topic: &str, bytes: &[u8], transactions: boo
         producer.commit_transaction(ANSWER)?;
     }
     let started = Instant::now();
-    let messages: Vec<_> = bytes.chunks(MESSAGE_BYTES).collect();
-    for batch in messages.chunks(TRANSACTION_MESSAGES) {
+    for message in bytes.chunks(MESSAGE_BYTES) {
         if transactions {
             producer.begin_transaction()?;
         }
-        for message in batch {
-            send(producer, topic, message)?;
-        }
+        send(producer, topic, message)?;
         if transactions {
             delivered(producer);
             producer.commit_transaction(ANSWER)?;

@@ -1,9 +1,10 @@
 //! The parts of an import that only take CPU time, over a file in memory.
 
-use std::{error::Error, process::Command};
+use std::{collections::HashMap, error::Error, process::Command};
 
 use bytes::Bytes;
 use tarmac::{
+    config::{Config, Ingest},
     datasets::{self, Dataset},
     db::imports::Dialect,
     ingest::{
@@ -15,8 +16,6 @@ use tarmac::{
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// `tarmac.toml`'s.
-const LIMITS: Limits = Limits { chunk_rows: 32_768, chunk_bytes: 3_145_728, record_bytes: 524_288 };
 /// As uploads are read from the archive.
 const READ_BYTES: usize = 1 << 16;
 
@@ -24,6 +23,7 @@ const READ_BYTES: usize = 1 << 16;
 pub(crate) struct Work {
     pub(crate) name: &'static str,
     pub(crate) bytes: Bytes,
+    limits: Limits,
     format: Format,
 }
 
@@ -49,12 +49,16 @@ impl Work {
         // Far enough ahead that all who are born are so before it, and always the same.
         let today = chrono::NaiveDate::from_ymd_opt(2100, 1, 1).ok_or("no day")?;
         let format = Format::new(dataset, dialect, &columns, today, "bench");
-        Ok(Self { name: dataset.name, bytes: bytes.into(), format })
+        let database = HashMap::from([("database.url".to_owned(), "postgres://unused".to_owned())]);
+        let Ingest { chunk_rows, chunk_bytes, record_bytes, .. } =
+            Config::from_parts(None, database, &[])?.ingest;
+        let limits = Limits { chunk_rows, chunk_bytes, record_bytes };
+        Ok(Self { name: dataset.name, bytes: bytes.into(), limits, format })
     }
 
     /// Cuts the file into chunks.
     pub(crate) fn split(&self) -> Outcome<Vec<Cut>> {
-        Ok(Splitter::new(b',', b'"', LIMITS, 1).cut_all(self.bytes.chunks(READ_BYTES))?)
+        Ok(Splitter::new(b',', b'"', self.limits, 1).cut_all(self.bytes.chunks(READ_BYTES))?)
     }
 
     /// Parses and checks the records of a chunk, and encodes what is stored.
