@@ -1,7 +1,8 @@
 //! What can be imported. A dataset is data, not code: its columns with their rules, and the SQL that merges
 //! a loaded file into its table. The engine reads it; no dataset does I/O.
 //!
-//! To add one: a file here, a line in [`ALL`], a migration, and a file in `api/`.
+//! To add one: a file here and a line in [`ALL`], a migration that creates its table, an operation in `api/` that uploads files of it
+//! and operations that read its rows, their SQL in `db/`, and its name in `cli/upload`.
 
 pub mod airport;
 mod alphanumeric;

@@ -10,7 +10,7 @@ use crate::db::imports::{Dialect, Import};
 
 /// One loaded chunk.
 #[derive(Debug, Clone, FromRow)]
-#[expect(missing_docs, reason = "the columns, explained in DESIGN and the migration")]
+#[expect(missing_docs, reason = "the columns of import_chunks, see the migration that creates it")]
 pub struct Entry {
     pub import_id: i64,
     pub chunk_no: i64,
