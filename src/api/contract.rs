@@ -58,6 +58,8 @@ struct DialectContract {
     delimiter: String,
     /// Around fields; doubled inside them.
     quote: String,
+    /// Takes the next character as it is; null: no character does.
+    escape: Option<String>,
     /// The field that stands for null, beside the empty one.
     null: String,
     /// When the first record names the columns.
@@ -85,6 +87,9 @@ struct LimitContract {
     rejects_kept: i64,
 }
 
+const HEADER: &str = "the first record, when two or more of its fields are names of columns, whatever their case and the blanks \
+    around them, and no number stands where the dataset has one; then every name must be known";
+
 impl ImportContract {
     pub(super) fn of(dataset: &Dataset, limits: &config::Ingest) -> Self {
         Self {
@@ -95,8 +100,9 @@ impl ImportContract {
             dialect: DialectContract {
                 delimiter: ",".to_owned(),
                 quote: "\"".to_owned(),
+                escape: None,
                 null: dataset.null.to_owned(),
-                header: "the first record, when all its fields are names of columns".to_owned(),
+                header: HEADER.to_owned(),
                 encoding: "UTF-8".to_owned(),
             },
             limits: LimitContract {

@@ -50,12 +50,45 @@ pub enum Mode {
 pub struct Dialect {
     /// Between fields; one ASCII byte.
     pub delimiter: u8,
+    /// Whether the client stated the delimiter. A file may state another one only where it did not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delimiter_stated: bool,
     /// Around fields; one ASCII byte.
     pub quote: u8,
+    /// Before a byte that is to be taken as it is; one ASCII byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escape: Option<u8>,
     /// The field that stands for null, beside the empty one.
     pub null: String,
-    /// Whether the first record of a file names the columns; `None`: it does when all its fields are names of columns.
+    /// Whether the first record of a file names the columns; `None`: it does when it looks like a header.
     pub header: Option<bool>,
+}
+
+impl Dialect {
+    /// Commas and double quotes, as RFC 4180 has them.
+    pub fn standard(null: &str) -> Self {
+        Self {
+            delimiter: b',',
+            delimiter_stated: false,
+            quote: b'"',
+            escape: None,
+            null: null.to_owned(),
+            header: None,
+        }
+    }
+}
+
+/// Something about an import, or a file of it, that is neither a count nor a reject; shown to its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Stable and for machines.
+    pub code: String,
+    /// The file of a ZIP.
+    pub file: Option<String>,
+    /// The column's name.
+    pub column: Option<String>,
+    /// For people.
+    pub message: String,
 }
 
 /// What was uploaded.
@@ -119,6 +152,8 @@ pub struct Import {
     pub rejected: Option<i64>,
     pub error_code: Option<String>,
     pub error_message: Option<String>,
+    #[sqlx(json)]
+    pub notes: Vec<Note>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -134,7 +169,7 @@ macro_rules! columns {
     () => {
         "id, dataset, state, mode, max_rejects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
          chunk_rows, chunk_bytes, record_bytes, chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, \
-         error_code, error_message, created_at, started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
+         error_code, error_message, notes, created_at, started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
     };
 }
 pub(super) use columns;
@@ -359,6 +394,21 @@ pub async fn set_error(connection: &mut PgConnection, id: i64, error: &ImportErr
         .await
         .map(drop)
         .map_err(DbError::during("keeping why an import failed"))
+}
+
+/// Adds a note, unless the import has it already or has `most`.
+pub async fn add_note(connection: &mut PgConnection, id: i64, note: &Note, most: i32) -> Result<(), DbError> {
+    sqlx::query(
+        "update imports set notes = notes || $2
+         where id = $1 and not notes @> $2 and jsonb_array_length(notes) < $3",
+    )
+    .bind(id)
+    .bind(sqlx::types::Json([note]))
+    .bind(most)
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(DbError::during("adding a note to an import"))
 }
 
 /// Keeps the final counts.

@@ -218,7 +218,8 @@ impl LateRejects<'_> {
             let Some(file) = self.files.iter().find(|file| file.file_no == chunk.file_no) else { break };
             let place = chunk.byte_offset as u64..(chunk.byte_offset + chunk.byte_len) as u64;
             let bytes = self.archive.read(&file.object, place).await?;
-            let mut records = Records::new(&self.import.dialect, &bytes);
+            let dialect = file.layout.dialect(&self.import.dialect);
+            let mut records = Records::new(&dialect, &bytes);
             let mut lines = Lines::new(chunk.first_line);
             let mut row = chunk.first_row;
             while let Some(record) = records.next() {

@@ -145,7 +145,9 @@ async fn a_dry_run_and_an_undone_import_leave_no_citizens() {
 #[tokio::test]
 async fn parameters_for_files_are_refused_with_json() {
     let app = App::start().await;
-    for query in ["mode=strict", "max_rejects=1", "force=true", "delimiter=;", "null=-", "header=present"] {
+    for query in
+        ["mode=strict", "max_rejects=1", "force=true", "delimiter=;", "escape=!", "null=-", "header=present"]
+    {
         let request = app.client.post(&format!("/imports?{query}")).json(json!({"citizens": []}));
         let problem = request.send().await.expect(400).json();
         assert!(problem["detail"].as_str().expect("words").contains("for files"), "{problem}");

@@ -205,6 +205,9 @@ async fn a_dialect_that_cannot_be_is_400() {
         "?quote=%0D",
         "?quote=%2C",
         "?delimiter=%22",
+        "?escape=ab",
+        "?escape=%2C",
+        "?escape=%22",
         "?null=%00",
         "?header=maybe",
         "?mode=loose",
@@ -227,12 +230,13 @@ async fn a_header_is_known_by_its_names_or_stated() {
     // Stated to be absent, the names are a row like any other.
     let import = app.upload("?header=absent", with_header.clone()).await;
     assert_eq!(app.faults(&import).await, ["1 id not_an_integer"]);
-    // A header with a name that is no column is data, unless it is stated to be one.
+    // With a name that is no column it is no less a header.
     let misspelt = with_header.replace("latitude", "lat");
-    assert_eq!(app.faults(&app.upload("", misspelt.clone()).await).await, ["1 id not_an_integer"]);
-    let import = app.upload("?header=present", misspelt).await;
-    assert_eq!(failure(&import), "unknown_column");
-    assert!(import["error"]["message"].as_str().expect("text").contains("\"lat\""), "{import}");
+    for query in ["", "?header=present"] {
+        let import = app.upload(query, misspelt.clone()).await;
+        assert_eq!(failure(&import), "unknown_column");
+        assert!(import["error"]["message"].as_str().expect("text").contains("\"lat\""), "{import}");
+    }
     // The rows below a header are all there is.
     let import = app.upload("?header=present", row(2) + &row(3)).await;
     assert_eq!(failure(&import), "unknown_column");
@@ -274,8 +278,10 @@ async fn a_header_may_reorder_the_columns_and_leave_out_optional_ones() {
 #[tokio::test]
 async fn the_columns_of_rejects_are_left_out_under_a_header() {
     let app = App::start().await;
-    let file = "row,name,country,latitude,longitude,line,column,code,message\n9,A,B,1,2,3,name,x,\"y, z\"\n";
+    let file = "_row,name,country,latitude,longitude,_line,_file,_column,_code,_message\n9,A,B,1,2,3,,name,x,\"y, z\"\n";
     assert_eq!(outcome(&app.upload("", file).await), [1, 0, 0, 0, 0]);
+    let without_one = file.replace("_file,", "").replace(",,name", ",name");
+    assert_eq!(failure(&app.upload("", without_one).await), "unknown_column");
 }
 
 #[tokio::test]
@@ -309,6 +315,7 @@ async fn other_settings_or_a_first_import_that_is_no_more_make_a_new_one() {
         "?mode=strict",
         "?delimiter=%3B",
         "?quote=%27",
+        "?escape=%5C",
         "?null=x",
         "?header=absent",
         "?max_rejects=7",

@@ -75,6 +75,20 @@ pub(crate) struct ErrorView {
     message: String,
 }
 
+/// Something about an import, or a file of it, that is neither a count nor a reject
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "ImportNote")]
+pub(crate) struct NoteView {
+    /// Stable and for machines: `passed_over`, `empty_column`.
+    code: String,
+    /// Which file of the upload, when that was a ZIP.
+    file: Option<String>,
+    /// The column's name.
+    column: Option<String>,
+    /// For people.
+    message: String,
+}
+
 /// Paths that belong to an import
 #[derive(Debug, Clone, Object)]
 #[oai(rename = "ImportLinks")]
@@ -124,6 +138,8 @@ pub(crate) struct ImportView {
     seconds_left: Option<f64>,
     /// Why it failed.
     error: Option<ErrorView>,
+    /// What was left out of it: files of a ZIP, columns. The first ones, where there are many.
+    notes: Vec<NoteView>,
     /// Where to go on.
     links: LinksView,
     /// When the bytes were safe.
@@ -134,6 +150,13 @@ pub(crate) struct ImportView {
     finished_at: Option<DateTime<Utc>>,
     /// Since when its upload and its rejects are in the long-term archive, and cannot be read here.
     archived_at: Option<DateTime<Utc>>,
+}
+
+impl From<imports::Note> for NoteView {
+    fn from(note: imports::Note) -> Self {
+        let imports::Note { code, file, column, message } = note;
+        Self { code, file, column, message }
+    }
 }
 
 impl From<imports::State> for ImportState {
@@ -213,6 +236,7 @@ impl ImportView {
             rows_per_second: rate.map(round),
             seconds_left: seconds_left.map(round),
             error: error.map(|(code, message)| ErrorView { code, message }),
+            notes: import.notes.into_iter().map(Into::into).collect(),
             links: LinksView::of(import.id),
             created_at: import.created_at,
             started_at: import.started_at,
@@ -314,6 +338,7 @@ impl Example for ImportView {
             rows_per_second: Some(38_490.0),
             seconds_left: None,
             error: None,
+            notes: Vec::new(),
             links: LinksView::of(1),
             created_at: at(0),
             started_at: Some(at(0)),
