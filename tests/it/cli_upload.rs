@@ -126,6 +126,58 @@ async fn rejects_exit_3_and_can_be_corrected_and_uploaded() {
 }
 
 #[tokio::test]
+async fn a_clean_import_removes_the_rejects_that_an_earlier_run_has_saved() {
+    let app = App::start().await;
+    let (directory, file) = copy("rejected.csv");
+    upload(app.client.base(), &[&file], &["--wait"]).await;
+    assert_eq!(names(&directory), ["rejected.csv", "rejected.csv.rejects.csv"]);
+    fs::copy(fixture("valid-header.csv"), &file).expect("the file can be corrected");
+    let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("removed") && ended.stderr.contains("rejected.csv.rejects.csv"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(names(&directory), ["rejected.csv"]);
+
+    // What the program has not written stays.
+    let other = directory.path().join("rejected.csv.rejects.csv");
+    fs::write(&other, "name,why\nGoroka,lost\n").expect("the directory takes it");
+    let ended = upload(app.client.base(), &[&file], &["--wait", "--force"]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert_eq!(names(&directory), ["rejected.csv", "rejected.csv.rejects.csv"]);
+}
+
+#[tokio::test]
+async fn rejects_beside_their_file_are_left_out_unless_they_are_named_alone() {
+    let app = App::start().await;
+    let (directory, file) = copy("rejected.csv");
+    upload(app.client.base(), &[&file], &["--wait"]).await;
+    let rejects = directory.path().join("rejected.csv.rejects.csv");
+    let ended = upload(app.client.base(), &[&file, &rejects], &["--wait"]).await;
+    assert_eq!((ended.status, ended.stdout.lines().count()), (Some(3), 1), "{}", ended.stdout);
+    assert!(
+        ended.stderr.contains("rejected.csv.rejects.csv: left out: it has the rejects of"),
+        "{}",
+        ended.stderr
+    );
+    let ended = upload(app.client.base(), &[&rejects], &["--wait"]).await;
+    assert!(ended.stdout.contains("rejected.csv.rejects.csv: import "), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn what_is_left_out_of_a_file_is_said() {
+    let app = App::start().await;
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = directory.path().join("excel.csv");
+    fs::write(&file, "name,country,latitude,longitude,\nA,B,1,2,\n").expect("the directory takes it");
+    let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("excel.csv: column 5, the last one, has no name"), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn a_failed_import_exits_1_with_the_reason_and_its_rejects() {
     let app = App::start().await;
     let (directory, file) = copy("rejected.csv");

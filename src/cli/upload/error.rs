@@ -31,6 +31,13 @@ pub(super) enum UploadError {
     /// Whoever answered does not speak this API.
     #[error("{url} answered {status}, and not as Tarmac does")]
     Foreign { url: Url, status: StatusCode },
+    /// The rejects of an earlier run cannot be removed.
+    #[error("cannot remove the rejects of an earlier run, {}", path.display())]
+    Remove {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     /// The rejects cannot be written.
     #[error("cannot save the rejects as {}", path.display())]
     Save {
@@ -78,7 +85,7 @@ impl UploadError {
                 | StatusCode::GATEWAY_TIMEOUT => true,
                 _ => false,
             },
-            Self::Read(_) | Self::NotAFile | Self::Save { .. } => false,
+            Self::Read(_) | Self::NotAFile | Self::Save { .. } | Self::Remove { .. } => false,
         }
     }
 

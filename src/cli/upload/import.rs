@@ -13,6 +13,9 @@ pub(super) struct Import {
     pub(super) counts: Counts,
     pub(super) seconds_left: Option<f64>,
     pub(super) error: Option<Failure>,
+    /// A server of an earlier version has none.
+    #[serde(default)]
+    pub(super) notes: Vec<Note>,
 }
 
 /// Where an import stands.
@@ -38,6 +41,13 @@ pub(super) struct Counts {
     pub(super) unchanged: u64,
     pub(super) deleted: u64,
     pub(super) rejected: u64,
+}
+
+/// What was left out of an import.
+#[derive(Debug, Deserialize)]
+pub(super) struct Note {
+    pub(super) file: Option<String>,
+    pub(super) message: String,
 }
 
 /// Why an import failed.

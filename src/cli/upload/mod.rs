@@ -6,6 +6,7 @@ mod client;
 mod error;
 mod import;
 mod progress;
+mod rejects;
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ use reqwest::{Url, header::HeaderValue};
 use self::{
     client::Client,
     error::UploadError,
-    import::{Import, State},
+    import::{Import, Note, State},
     progress::Progress,
 };
 use super::{CommandError, explain, print};
@@ -26,13 +27,15 @@ use super::{CommandError, explain, print};
 const EXIT_STATUS: &str = "\
 Exit status:
   0    every file was accepted; with --wait: every import is complete and without rejects
-  1    a file was not accepted, its import failed or was cancelled, or its rejects could not be saved
+  1    a file was not accepted, its import failed or was cancelled, or its rejects could not be saved or removed
   2    the command line is wrong
   3    every import that is known to have ended is complete, and at least one has rejects
   130  interrupted; what was accepted goes on at the server
 
 Standard output has one line for each file that was accepted. Messages and, on a terminal, progress go to standard error.
-The rejects of FILE are saved as FILE.rejects.csv, over an older one; correct them and upload that file.";
+The rejects of FILE are saved as FILE.rejects.csv, over an older one; correct them and upload that file. Once an import of FILE has
+ended without rejects, a FILE.rejects.csv that an earlier run has saved is removed. Of `tarmac upload *`, files of rejects are left
+out: FILE.rejects.csv is not uploaded when FILE is given beside it. Name it without FILE to upload it.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
@@ -78,10 +81,13 @@ pub(super) struct Arguments {
     /// What stands around fields: one ASCII character.
     #[arg(long, value_name = "CHARACTER")]
     quote: Option<String>,
+    /// What takes the next character as it is, within quotes and outside: one ASCII character. None unless given.
+    #[arg(long, value_name = "CHARACTER")]
+    escape: Option<String>,
     /// The field that stands for null, beside the empty one.
     #[arg(long, value_name = "TEXT")]
     null: Option<String>,
-    /// Whether the first record names the columns; unless given, it does when all its fields are names of columns.
+    /// Whether the first record names the columns; unless given, it does when two or more of its fields are names of columns.
     #[arg(long)]
     header: Option<Header>,
     /// How often to try again when the server cannot be reached or is busy. The pause doubles from one second, or is as
@@ -129,6 +135,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     let client = Client::new(&arguments)?;
     let mut worst = Outcome::Good;
     for file in &arguments.files {
+        if let Some(of) = rejects::left_out_beside(file, &arguments.files) {
+            let reason =
+                format!("left out: it has the rejects of {}; name it alone to upload it", of.display());
+            Progress::new().say(&format!("{}: {reason}", file.display()));
+            continue;
+        }
         let mut upload = Upload { client: &client, file, progress: Progress::new(), accepted: None };
         let went = tokio::select! {
             went = upload.run(arguments.wait) => went,
@@ -164,6 +176,7 @@ impl Upload<'_> {
         match ended {
             Ok(import) if import.state.is_final() => {
                 print(&format!("{}: {import}\n", self.file.display()))?;
+                self.say_notes(&import);
                 Ok(self.judge(&import).await)
             }
             Ok(import) => {
@@ -203,16 +216,38 @@ impl Upload<'_> {
         }
         match import.state {
             State::Complete if rejects => Outcome::WithRejects,
-            State::Complete => Outcome::Good,
+            State::Complete => self.remove_rejects().await,
             _ => Outcome::Failed,
         }
     }
 
+    /// After an import without rejects: those of an earlier one are none any more.
+    async fn remove_rejects(&self) -> Outcome {
+        let path = suffixed(self.file, rejects::SUFFIX);
+        match rejects::remove(&path).await {
+            Ok(false) => Outcome::Good,
+            Ok(true) => {
+                self.say(&format!("removed {}, the rejects of an earlier run", path.display()));
+                Outcome::Good
+            }
+            Err(source) => {
+                self.say(&explain(&UploadError::Remove { path, source }));
+                Outcome::Failed
+            }
+        }
+    }
+
     async fn save_rejects(&self, import: &Import) -> Result<(), UploadError> {
-        let path = suffixed(self.file, ".rejects.csv");
+        let path = suffixed(self.file, rejects::SUFFIX);
         self.client.save_rejects(import.id, &path, &self.progress).await?;
         self.say(&format!("rejects saved as {}", path.display()));
         Ok(())
+    }
+
+    fn say_notes(&self, import: &Import) {
+        for Note { file, message } in &import.notes {
+            self.say(&file.iter().chain([message]).map(String::as_str).collect::<Vec<_>>().join(": "));
+        }
     }
 
     fn say_interrupted(&self) {
