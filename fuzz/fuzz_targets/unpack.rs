@@ -70,6 +70,7 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
         unchanged: None,
         deleted: None,
         rejected: None,
+        relations_dropped: None,
         error_code: None,
         error_message: None,
         notes: Vec::new(),

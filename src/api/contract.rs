@@ -26,6 +26,9 @@ pub(super) struct ImportContract {
     dataset: String,
     /// The columns, in the order of a file without header. Under a header they may come in any order.
     columns: Vec<ColumnContract>,
+    /// One more column, which only a header can name: which row of the dataset a row of the file is. Exports begin with it. Null where a
+    /// dataset has none.
+    row_id: Option<ColumnContract>,
     /// The media types of an upload.
     media_types: Vec<String>,
     /// The content codings of an upload.
@@ -95,6 +98,7 @@ impl ImportContract {
         Self {
             dataset: dataset.name.to_owned(),
             columns: dataset.columns.iter().map(ColumnContract::of).collect(),
+            row_id: dataset.row_id.map(ColumnContract::of),
             media_types: MEDIA_TYPES.map(ToOwned::to_owned).to_vec(),
             content_codings: CODINGS.split(", ").map(ToOwned::to_owned).collect(),
             dialect: DialectContract {

@@ -12,7 +12,7 @@ use super::{
     unreadable::{self, FIELD_COUNT, INVALID_UTF8, MALFORMED_QUOTES, RECORD_TOO_LONG, UNCLOSED_QUOTE},
 };
 use crate::{
-    datasets::{self, Dataset, Fault, Load, Value},
+    datasets::{self, Column, Dataset, Fault, Load, Value},
     db::{
         Db, DbError, Failure, chunks, commit,
         copy::CopyBuffer,
@@ -35,8 +35,10 @@ const VALUE_CHARS: usize = 256;
 pub struct Format {
     dataset: &'static Dataset,
     dialect: Dialect,
-    /// For each of the dataset's columns, the field that holds it.
-    fields: Vec<Option<usize>>,
+    /// The columns of a row, each with the field that holds it.
+    columns: Vec<(&'static Column, Option<usize>)>,
+    /// The one of them that says which row of the dataset's table it is, if the file has it.
+    row_id: Option<&'static Column>,
     /// How many fields a record has.
     width: usize,
     layout: Layout,
@@ -49,6 +51,7 @@ pub struct Format {
 #[derive(Debug)]
 pub struct Checked {
     copy: CopyBuffer,
+    row_id: Option<&'static Column>,
     segment: Option<SegmentBuffer>,
     rejects: Vec<Reject>,
     rows_read: i64,
@@ -84,14 +87,12 @@ impl Format {
         today: NaiveDate,
         source: &str,
     ) -> Self {
-        let fields = dataset
-            .columns
-            .iter()
-            .map(|column| columns.iter().position(|name| name == column.name))
-            .collect();
+        let field = |column: &Column| columns.iter().position(|name| name == column.name);
+        let row_id = dataset.row_id.filter(|column| field(column).is_some());
+        let fields = dataset.columns.iter().chain(row_id).map(|column| (column, field(column))).collect();
         let pairing = Pairing::new(dataset, source);
         let dialect = layout.dialect(dialect);
-        Self { dataset, dialect, fields, width: columns.len(), layout, today, pairing }
+        Self { dataset, dialect, columns: fields, row_id, width: columns.len(), layout, today, pairing }
     }
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
@@ -100,9 +101,10 @@ impl Format {
             Load::Staged => 1,
             Load::Direct { .. } => 2,
         };
-        let columns = i16::try_from(self.dataset.columns.len() + own).unwrap_or(i16::MAX);
+        let columns = i16::try_from(self.columns.len() + own).unwrap_or(i16::MAX);
         let mut checked = Checked {
             copy: CopyBuffer::new(columns, bytes.len() * 2),
+            row_id: self.row_id,
             segment: SegmentBuffer::new(self.dataset),
             rejects: Vec::new(),
             rows_read: 0,
@@ -169,7 +171,7 @@ impl Format {
         }
         // All fields at once, which is cheaper; where that fails, whichever is to blame fails by itself.
         let text = simdutf8::basic::from_utf8(record.raw).ok();
-        for (place, (column, field)) in self.dataset.columns.iter().zip(&self.fields).enumerate() {
+        for (place, (column, field)) in self.columns.iter().enumerate() {
             let Some((field, bytes)) = field.and_then(|field| Some((field, record.get(field)?))) else {
                 copy.put_null();
                 if let Some(segment) = &mut segment {
@@ -392,7 +394,7 @@ async fn store_in(
     }
     let (accepted, rejected) = (checked.copy.rows(), checked.rejects.len() as u64);
     let copied = async {
-        checked.copy.send(&mut transaction, &staging::copy_target(dataset, table)).await?;
+        checked.copy.send(&mut transaction, &staging::copy_target(dataset, table, checked.row_id)).await?;
         if let (Load::Direct { table: own }, Some(segment)) = (dataset.load, &checked.segment)
             && table == own
         {

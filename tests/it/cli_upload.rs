@@ -27,8 +27,12 @@ struct Ended {
 }
 
 fn command(server: &str, files: &[&Path], flags: &[&str]) -> Command {
+    command_for("airports", server, files, flags)
+}
+
+fn command_for(dataset: &str, server: &str, files: &[&Path], flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
-    command.args(["upload", "--dataset", "airports", "--server", server]).args(flags).args(files);
+    command.args(["upload", "--dataset", dataset, "--server", server]).args(flags).args(files);
     command.env("NO_PROXY", "127.0.0.1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -175,6 +179,36 @@ async fn what_is_left_out_of_a_file_is_said() {
     let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("excel.csv: column 5, the last one, has no name"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn dropped_relations_exit_3_and_are_saved() {
+    let app = App::start().await;
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = directory.path().join("one-sided.csv");
+    let citizens = "citizen_id,town,street,building,apartment,name,birth_date,gender,relatives,channel\n\
+                    1,T,S,1,2,A,26.12.1986,male,2;3,\n2,T,S,1,2,B,26.12.1986,male,,\n";
+    fs::write(&file, citizens).expect("the file can be written");
+    let child = command_for("citizens", app.client.base(), &[&file], &["--wait"]).spawn();
+    let ended = end(child.expect("the program starts")).await;
+    assert_eq!(ended.status, Some(3), "{}", ended.stderr);
+    assert!(ended.stdout.ends_with("2 read, 2 accepted (2 inserted, 0 updated, 0 unchanged, 0 deleted), 0 rejected, 2 relations dropped\n"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("rejects saved as"), "{}", ended.stderr);
+    assert_eq!(names(&directory), ["one-sided.csv", "one-sided.csv.rejects.csv"]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_imported_before_is_said_to_be() {
+    let app = App::start().await;
+    let (_directory, file) = copy("valid-header.csv");
+    upload(app.client.base(), &[&file], &["--wait"]).await;
+    let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
+    assert!(ended.stdout.contains("import 1 complete: 11 read"), "{}", ended.stdout);
+    let said = "was imported before, and nothing has changed since; --force imports it once more";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    let ended = upload(app.client.base(), &[&file], &["--wait", "--force"]).await;
+    assert!(ended.stdout.contains("import 2 complete"), "{}", ended.stdout);
+    assert_eq!(ended.stderr, "");
 }
 
 #[tokio::test]

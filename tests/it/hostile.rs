@@ -127,7 +127,7 @@ async fn a_nul_byte_is_a_reject() {
     let app = App::start().await;
     let import = app.upload("", fixture("airports/hostile/nul.csv")).await;
     assert_eq!(outcome(&import), [1, 0, 0, 0, 2]);
-    assert_eq!(app.faults(&import).await, ["2 name nul_character", "3 icao not_printable"]);
+    assert_eq!(app.faults(&import).await, ["2 name nul_character", "3 icao pattern"]);
     goes_on(&app).await;
 }
 

@@ -30,7 +30,7 @@ async fn a_reject_names_row_line_column_code_message_value_and_record() {
         rejects[0],
         json!({
             "row": 2, "line": 2, "file": null, "column": "iata", "code": "length",
-            "message": "iata must be exactly 3 printable ASCII characters, or null", "value": "TOOLONG",
+            "message": "iata must be 3 capital letters or digits, or null", "value": "TOOLONG",
             "byte_offset": null,
             "more": [
                 { "column": "latitude", "code": "out_of_range",

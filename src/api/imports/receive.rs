@@ -84,7 +84,7 @@ impl UploadParameters {
 /// What an upload is answered.
 #[derive(ApiResponse)]
 pub(crate) enum UploadAnswer {
-    /// The import has ended: within the time of `Prefer: wait`, or because the same file was imported before
+    /// The import has ended: within the time of `Prefer: wait`, or because the same file was imported before and nothing has changed since
     #[oai(status = 200)]
     Finished(
         Json<ImportView>,
@@ -182,7 +182,9 @@ impl Context {
             stored.discard(&self.archive).await;
         }
         let Some(wait) = wait.filter(|_| !view.is_final()) else { return Ok(Replayable::first(answer)) };
-        let view = self.wait_for(view.id(), wait).await?.unwrap_or(view);
+        let repeated = view.repeated;
+        let mut view = self.wait_for(view.id(), wait).await?.unwrap_or(view);
+        view.repeated = repeated;
         if !view.is_final() {
             return Ok(Replayable::first(answer));
         }
@@ -218,7 +220,8 @@ impl Context {
         let (Received::New(import) | Received::Same(import)) = received.clone();
         tracing::Span::current().record("import", import.id);
         let progress = chunks::progress(&mut transaction, import.id).await?;
-        let view = ImportView::new(import, &progress, Utc::now());
+        let mut view = ImportView::new(import, &progress, Utc::now());
+        view.repeated = matches!(received, Received::Same(_));
         let answer = idempotency::render(mode.answer(view.clone(), None)).await?;
         first.save(&mut transaction, &answer, keep).await?;
         db::commit(transaction, "receiving an upload").await?;

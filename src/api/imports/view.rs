@@ -59,6 +59,9 @@ pub(crate) struct CountsView {
     deleted: i64,
     /// Rows that break a rule; `links.rejects` says which and how.
     rejected: i64,
+    /// Relations that accepted rows have lost: to a citizen who is not in the import, or who does not list back. `links.rejects` names
+    /// them, with `accepted` true. Null for an import that ended before they were counted.
+    relations_dropped: Option<i64>,
     /// Bytes loaded so far, unpacked.
     bytes: i64,
     /// Chunks loaded so far.
@@ -122,6 +125,9 @@ pub(crate) struct ImportView {
     max_rejects: Option<i64>,
     /// Whether it validates and decides, and stores nothing.
     dry_run: bool,
+    /// In the answer to an upload: the same file was imported before, this is that import, and nothing new was begun. False wherever an
+    /// import is read.
+    pub(crate) repeated: bool,
     /// The file as its client named it.
     filename: Option<String>,
     /// `text/csv`, `application/zip` or `application/json`.
@@ -228,6 +234,7 @@ impl ImportView {
             mode: import.mode.into(),
             max_rejects: import.max_rejects,
             dry_run: import.dry_run,
+            repeated: false,
             filename: import.filename,
             media_type: import.media_type,
             bytes: import.bytes,
@@ -285,6 +292,7 @@ fn counts(import: &Import, progress: &Progress) -> CountsView {
             unchanged: import.unchanged?,
             deleted: import.deleted?,
             rejected: import.rejected?,
+            relations_dropped: import.relations_dropped,
             bytes,
             chunks,
         })
@@ -299,6 +307,7 @@ fn counts(import: &Import, progress: &Progress) -> CountsView {
             unchanged: 0,
             deleted: 0,
             rejected: progress.rejected,
+            relations_dropped: Some(0),
             bytes,
             chunks,
         }
@@ -320,6 +329,7 @@ impl Example for ImportView {
             mode: ImportMode::Lenient,
             max_rejects: None,
             dry_run: false,
+            repeated: false,
             filename: Some("airports.dat".to_owned()),
             media_type: "text/csv".to_owned(),
             bytes: 1_127_225,
@@ -332,6 +342,7 @@ impl Example for ImportView {
                 unchanged: 0,
                 deleted: 0,
                 rejected: 0,
+                relations_dropped: Some(0),
                 bytes: 1_127_225,
                 chunks: 2,
             },

@@ -10,6 +10,9 @@ pub(super) struct Import {
     pub(super) id: i64,
     pub(super) state: State,
     pub(super) dry_run: bool,
+    /// The file was not imported: this import of the same file answers for it.
+    #[serde(default)]
+    pub(super) repeated: bool,
     pub(super) counts: Counts,
     pub(super) seconds_left: Option<f64>,
     pub(super) error: Option<Failure>,
@@ -41,6 +44,15 @@ pub(super) struct Counts {
     pub(super) unchanged: u64,
     pub(super) deleted: u64,
     pub(super) rejected: u64,
+    #[serde(default)]
+    pub(super) relations_dropped: Option<u64>,
+}
+
+impl Counts {
+    /// Whether there is anything among the rejects.
+    pub(super) fn have_rejects(&self) -> bool {
+        self.rejected > 0 || self.relations_dropped.is_some_and(|dropped| dropped > 0)
+    }
 }
 
 /// What was left out of an import.
@@ -83,14 +95,27 @@ impl fmt::Display for State {
 /// The line of totals. Scripts read it: words may be added at its end, nothing else changes.
 impl fmt::Display for Import {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { rows_read, accepted, inserted, updated, unchanged, deleted, rejected } = &self.counts;
+        let Counts {
+            rows_read,
+            accepted,
+            inserted,
+            updated,
+            unchanged,
+            deleted,
+            rejected,
+            relations_dropped,
+        } = &self.counts;
         let dry_run = if self.dry_run { " (dry run)" } else { "" };
         write!(
             f,
             "import {} {}{dry_run}: {rows_read} read, {accepted} accepted ({inserted} inserted, {updated} updated, \
              {unchanged} unchanged, {deleted} deleted), {rejected} rejected",
             self.id, self.state
-        )
+        )?;
+        match relations_dropped {
+            None | Some(0) => Ok(()),
+            Some(dropped) => write!(f, ", {dropped} relations dropped"),
+        }
     }
 }
 
@@ -146,10 +171,10 @@ mod tests {
                 "rejected": 2, "bytes": 900, "chunks": 1},
         }))
         .expect("an import");
-        assert_eq!(
-            import.to_string(),
-            "import 1 complete: 10 read, 8 accepted (5 inserted, 1 updated, 2 unchanged, 0 deleted), 2 rejected"
-        );
+        let line = "import 1 complete: 10 read, 8 accepted (5 inserted, 1 updated, 2 unchanged, 0 deleted), 2 rejected";
+        assert_eq!(import.to_string(), line);
+        let counts = Counts { relations_dropped: Some(2), ..import.counts };
+        assert_eq!(Import { counts, ..import }.to_string(), format!("{line}, 2 relations dropped"));
     }
 
     #[test]

@@ -26,10 +26,10 @@ use super::{CommandError, explain, print};
 
 const EXIT_STATUS: &str = "\
 Exit status:
-  0    every file was accepted; with --wait: every import is complete and without rejects
+  0    every file was accepted; with --wait: every import is complete, without rejects and without dropped relations
   1    a file was not accepted, its import failed or was cancelled, or its rejects could not be saved or removed
   2    the command line is wrong
-  3    every import that is known to have ended is complete, and at least one has rejects
+  3    every import that is known to have ended is complete, and at least one has rejects or dropped relations
   130  interrupted; what was accepted goes on at the server
 
 Standard output has one line for each file that was accepted. Messages and, on a terminal, progress go to standard error.
@@ -195,8 +195,8 @@ impl Upload<'_> {
     async fn import(&mut self, wait: bool) -> Result<Import, UploadError> {
         let import = self.client.upload(self.file, &self.progress).await?;
         self.accepted = Some(import.id);
-        if import.state.is_final() {
-            self.say("was imported before; --force imports it once more");
+        if import.repeated {
+            self.say("was imported before, and nothing has changed since; --force imports it once more");
         }
         if !wait || import.state.is_final() {
             return Ok(import);
@@ -209,7 +209,7 @@ impl Upload<'_> {
         if let Some(error) = &import.error {
             self.say(&format!("the import failed: {}", error.message));
         }
-        let rejects = import.counts.rejected > 0;
+        let rejects = import.counts.have_rejects();
         if rejects && let Err(error) = self.save_rejects(import).await {
             self.say(&explain(&error));
             return Outcome::Failed;
