@@ -96,7 +96,7 @@ impl First {
 /// The column of that name, whatever its case.
 fn column(dataset: &Dataset, name: &str) -> Option<&'static str> {
     let name = name.to_lowercase();
-    dataset.columns.iter().map(|column| column.name).find(|known| *known == name)
+    dataset.columns.iter().chain(dataset.row_id).map(|column| column.name).find(|known| *known == name)
 }
 
 /// The service's own column of that name, whatever its case.
@@ -145,7 +145,7 @@ fn say(dataset: &Dataset, unknown: &[&String]) -> String {
     if unknown.len() > NAMES_SAID {
         said.push(format!("{} more", unknown.len() - NAMES_SAID));
     }
-    let known: Vec<_> = dataset.columns.iter().map(|column| column.name).collect();
+    let known: Vec<_> = dataset.columns.iter().chain(dataset.row_id).map(|column| column.name).collect();
     let verb = if unknown.len() == 1 { "is not a column" } else { "are not columns" };
     format!("{} {verb} of {}; its columns are {}", said.join(", "), dataset.name, known.join(", "))
 }
