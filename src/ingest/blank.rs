@@ -16,13 +16,12 @@ impl Blanks {
     /// How many bytes are before the first record. `ended`: there are no bytes after these, so the last record is whole.
     #[inline]
     pub(super) fn leading(&self, bytes: &[u8], ended: bool) -> usize {
-        match bytes.first() {
-            Some(byte) if [b'\n', b'\r', self.delimiter, self.quote].contains(byte) => {
-                self.search(bytes, ended)
-            }
-            // Most records begin with something else.
-            _ => 0,
+        let Some(&byte) = bytes.first() else { return 0 };
+        // Most records begin with something else.
+        if !matches!(byte, b'\n' | b'\r') && byte != self.delimiter && byte != self.quote {
+            return 0;
         }
+        self.search(bytes, ended)
     }
 
     fn search(&self, bytes: &[u8], ended: bool) -> usize {

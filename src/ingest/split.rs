@@ -512,6 +512,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::ingest::records::Records;
 
     const LIMITS: Limits = Limits { chunk_rows: 3, chunk_bytes: 24, record_bytes: 64 };
 
@@ -738,6 +739,31 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn records_end_and_are_counted_where_they_are_read(
+            file in r#"[ab,"\\\n\r]{0,200}"#,
+            is_escaped in any::<bool>(),
+            rows in 1_u64..5,
+            bytes in 1_usize..60,
+            steps in prop::collection::vec(1_usize..40, 1..8),
+        ) {
+            let escape = is_escaped.then_some(b'\\');
+            let dialect = Dialect { escape, ..Dialect::standard("") };
+            let limits = Limits { chunk_rows: rows, chunk_bytes: bytes, record_bytes: 1_000 };
+            let cuts = split_as(&dialect, file.as_bytes(), limits, &[usize::MAX]).expect("cuts");
+            prop_assert_eq!(&cuts, &split_as(&dialect, file.as_bytes(), limits, &steps).expect("cuts"));
+            for cut in cuts.iter().filter(|cut| cut.broken.is_none()) {
+                let mut records = Records::new(&dialect, &cut.bytes);
+                let mut ends = Vec::new();
+                while let Some(record) = records.next() {
+                    ends.push(record.start + record.raw.len());
+                }
+                prop_assert_eq!(ends.len() as i64, cut.rows);
+                let last = ends.last().map_or(0, |end| *end);
+                prop_assert!(cut.bytes[last..].iter().all(|byte| matches!(byte, b'\n' | b'\r')));
+            }
+        }
+
         #[test]
         fn splitting_is_deterministic_and_never_cuts_a_record(
             file in "[ab,\"\n\r ]{0,200}",
