@@ -38,13 +38,13 @@ pub const DATASET: Dataset = Dataset {
             name: "iata",
             kind: Kind::Code { min_chars: 3, max_chars: 3 },
             required: false,
-            description: "IATA code",
+            description: "IATA code, of capital letters and digits",
         },
         Column {
             name: "icao",
             kind: Kind::Code { min_chars: 3, max_chars: 4 },
             required: false,
-            description: "ICAO code",
+            description: "ICAO code, of capital letters and digits",
         },
         Column {
             name: "latitude",

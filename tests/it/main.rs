@@ -6,6 +6,7 @@
 
 mod support;
 
+mod airport_keys;
 mod airports;
 mod archive;
 mod birthdays;
@@ -46,6 +47,7 @@ mod rejects;
 mod requests;
 mod restore;
 mod retention;
+mod same_file;
 mod segments;
 mod silent;
 mod traces;

@@ -47,6 +47,18 @@ async fn a_service_works_on_while_and_after_its_schema_is_expanded() {
 }
 
 #[tokio::test]
+async fn an_import_that_the_version_before_has_begun_is_brought_to_its_end() {
+    let app = App::without_worker(&[]).await;
+    let import = app.begin("", rows(1..10) + &bad_row(10)).await;
+    let columns = "row bigint not null, id bigint, name text, city text, country text, iata text, icao text, latitude double precision,
+        longitude double precision, altitude bigint, timezone double precision, dst text, tz text, type text, source text,
+        target bigint, outcome text, fault_column text, fault_code text, fault_message text, fault_value text";
+    app.run(&format!("create table staging.import_{import} ({columns})")).await;
+    app.work();
+    assert_eq!(outcome(&app.end_of(import).await), [9, 0, 0, 0, 1]);
+}
+
+#[tokio::test]
 async fn a_version_that_is_put_back_starts_on_a_later_schema_and_takes_nothing_back() {
     let app = App::start().await;
     app.run(LATER).await;
