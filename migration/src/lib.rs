@@ -40,6 +40,7 @@ mod m20261130_000010_add_notes;
 mod m20261130_000011_add_layout;
 mod m20261130_000020_add_relations_dropped;
 mod m20261130_000021_count_changes_of_airports;
+mod m20261130_000040_always_note_changed_citizens;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000011_add_layout::Migration),
             Box::new(m20261130_000020_add_relations_dropped::Migration),
             Box::new(m20261130_000021_count_changes_of_airports::Migration),
+            Box::new(m20261130_000040_always_note_changed_citizens::Migration),
         ]
     }
 }

@@ -118,6 +118,26 @@ async fn only_a_change_of_what_is_counted_is_noted() {
 }
 
 #[tokio::test]
+async fn a_change_in_a_session_that_replicates_shows_in_statistics() {
+    let app = App::on_day("2026-11-20").await;
+    let import = app.import_citizens((1..=3).map(|id| citizen(id, json!({}))).collect::<Vec<_>>()).await;
+    let before = statistics(&app, import).await;
+    let mut session = app.database.pool.acquire().await.expect("the database answers");
+    let statements = format!(
+        "set session_replication_role = replica;
+         update citizens set town = 'Αθήνα', birth_date = '1930-01-01' where import_id = {import} and citizen_id = 2;
+         insert into changed_citizens values ({import}, 2), ({import}, 3);
+         reset session_replication_role"
+    );
+    // Who replicates brings the notes of the changes too, and must not fail with them.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut *session).await.expect("they are replicated");
+    let noted = "select string_agg(citizen_id::text, ' ' order by citizen_id) from changed_citizens";
+    assert_eq!(app.database.one::<String>(noted).await, "2 3");
+    assert_ne!(statistics(&app, import).await, before);
+    assert_same_from_rows(&app, import).await;
+}
+
+#[tokio::test]
 async fn statistics_of_a_file_do_not_ask_its_rows() {
     let app = App::with(&[("ingest.chunk_rows", "3")]).await;
     let mut csv = "citizen_id,town,street,building,apartment,name,birth_date,gender,relatives\n".to_owned();
