@@ -4,7 +4,7 @@
 use chrono::NaiveDate;
 use sqlx::{PgConnection, postgres::PgCopyIn};
 
-use super::{DbError, days, silent::ROWS_IN_HAND};
+use super::{DbError, days};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const NULL: i32 = -1;
@@ -132,7 +132,7 @@ impl CopyBuffer {
         self.bytes.truncate(self.row_start);
         self.bytes.extend_from_slice(&END.to_be_bytes());
         let failed = || DbError::during("copying rows");
-        let statement = format!("{ROWS_IN_HAND} copy {target} from stdin (format binary)");
+        let statement = format!("copy {target} from stdin (format binary)");
         let mut copy = connection.copy_in_raw(&statement).await.map_err(failed())?;
         for message in self.bytes.chunks(MESSAGE_BYTES) {
             copy.send(message).await.map_err(failed())?;

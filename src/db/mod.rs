@@ -166,7 +166,9 @@ impl Db {
         let options: PgConnectOptions = config.url.parse().map_err(failed())?;
         // A process that is frozen in a transaction would hold up an import for as long as it stays so.
         let silent = format!("{}ms", config.silent_ms);
-        let options = options.options([("idle_in_transaction_session_timeout", silent)]);
+        let application = options.get_application_name().unwrap_or(silent::APPLICATION).to_owned();
+        let options =
+            options.application_name(&application).options([("idle_in_transaction_session_timeout", silent)]);
         let pool = PgPoolOptions::new()
             .max_connections(config.connections)
             .acquire_timeout(Duration::from_millis(config.acquire_ms))

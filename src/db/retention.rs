@@ -9,6 +9,7 @@ use super::{
     Db, DbError,
     export::{Dates, Export},
     imports::{self, Again, Import},
+    silent::STREAMED,
 };
 
 /// Any number that no other lock uses: those of files are the beginnings of digests.
@@ -203,7 +204,7 @@ pub async fn import_rows<E: From<DbError>>(
     if let Some(foreign) = header.split(',').find(|name| !table.columns().contains(name)) {
         return Err(malformed(format!("{foreign:?} is no column of {}", table.name())));
     }
-    let statement = format!("copy {} ({header}) from stdin (format csv)", table.name());
+    let statement = format!("{STREAMED} copy {} ({header}) from stdin (format csv)", table.name());
     let mut copy = connection.copy_in_raw(&statement).await.map_err(failed())?;
     copy.send(rest).await.map_err(failed())?;
     while let Some(bytes) = csv.next().await {

@@ -1,22 +1,70 @@
-//! Sessions whose process fell silent in the middle of a `COPY`. PostgreSQL waits for the rest of it without end, and with it
-//! everybody who wants the locks of its transaction.
+//! Sessions of this service whose process neither reads nor writes any more: frozen, or cut off. PostgreSQL's time-out for idle
+//! transactions does not see them while a statement is under way, because to PostgreSQL they are busy: in the middle of a `COPY`, or with
+//! an answer that nobody takes. It waits without end, and with it everybody who wants the locks of the transaction.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
 
 use super::{Db, DbError};
 
-/// Begins the statement of a `COPY` whose rows are all in memory: it never waits long for its client.
-pub const ROWS_IN_HAND: &str = "/* rows in hand */";
+/// What sessions of this service call themselves, unless the database's URL has another name. Those of people are left alone.
+pub const APPLICATION: &str = "tarmac";
 
-/// Ends the sessions of this role and database that have waited for such rows for `silent_ms` and longer; how many there were.
-/// PostgreSQL's own time-out for idle transactions does not see them, since to it they are busy.
-pub async fn end(db: &Db, silent_ms: u64) -> Result<i64, DbError> {
-    sqlx::query_scalar(
-        "select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity
-         where datname = current_database() and usename = current_user and state = 'active' and wait_event = 'ClientRead'
-             and starts_with(query, $1) and query_start < now() - make_interval(secs => $2)",
-    )
-    .bind(ROWS_IN_HAND)
-    .bind(silent_ms as f64 / 1_000.0)
-    .fetch_one(db.pool())
-    .await
-    .map_err(DbError::during("ending silent sessions"))
+/// Begins the statement of a `COPY` whose rows come from elsewhere, at whatever pace.
+pub const STREAMED: &str = "/* streamed */";
+
+/// A session that waits for its client.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+struct Waiting {
+    pid: i32,
+    /// When its statement began.
+    since: DateTime<Utc>,
+    /// Bytes of its `COPY` so far.
+    copied: i64,
+}
+
+/// Who waited for its client at the last look.
+#[derive(Debug, Default)]
+pub struct Silence {
+    waiting: Vec<Waiting>,
+}
+
+impl Silence {
+    /// Ends the sessions of this role and database that wait for their client as they did at the last look; how many there were. A
+    /// `COPY` that goes on, however slowly, is not among them, nor are answers that somebody else reads (`COPY … TO`).
+    pub async fn look(&mut self, db: &Db) -> Result<i64, DbError> {
+        let failed = || DbError::during("ending silent sessions");
+        let waiting: Vec<Waiting> = sqlx::query_as(
+            "select a.pid, a.query_start as since, coalesce(c.bytes_processed, 0) as copied
+             from pg_stat_activity a left join pg_stat_progress_copy c on c.pid = a.pid
+             where a.datname = current_database() and a.usename = current_user
+                 and a.application_name = current_setting('application_name')
+                 and a.state = 'active' and a.wait_event in ('ClientRead', 'ClientWrite')
+                 and c.command is distinct from 'COPY TO' and not starts_with(a.query, $1)",
+        )
+        .bind(STREAMED)
+        .fetch_all(db.pool())
+        .await
+        .map_err(failed())?;
+        let (pids, since): (Vec<_>, Vec<_>) = waiting
+            .iter()
+            .filter(|session| self.waiting.contains(session))
+            .map(|session| (session.pid, session.since))
+            .unzip();
+        self.waiting = waiting;
+        if pids.is_empty() {
+            return Ok(0);
+        }
+        sqlx::query_scalar(
+            "select count(*) filter (where pg_terminate_backend(a.pid)) from pg_stat_activity a
+             join unnest($1::integer[], $2::timestamptz[]) as silent (pid, since)
+                 on silent.pid = a.pid and silent.since = a.query_start
+             where a.state = 'active' and a.wait_event in ('ClientRead', 'ClientWrite')",
+        )
+        .bind(pids)
+        .bind(since)
+        .fetch_one(db.pool())
+        .await
+        .map_err(failed())
+    }
 }

@@ -5,20 +5,24 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use crate::db::silent;
+use crate::db::silent::Silence;
 
 pub(super) async fn run(worker: Worker, stop: CancellationToken) {
-    let silent_ms = worker.config.database.silent_ms;
+    let between_looks = Duration::from_millis(worker.config.database.silent_ms);
+    let mut silence = Silence::default();
     loop {
         let round = async {
-            tokio::time::sleep(Duration::from_millis(silent_ms)).await;
-            silent::end(&worker.db, silent_ms).await
+            tokio::time::sleep(between_looks).await;
+            silence.look(&worker.db).await
         };
         match stop.run_until_cancelled(round).await {
             None => return,
             Some(Ok(0)) => {}
             Some(Ok(sessions)) => {
-                tracing::warn!(sessions, "ended sessions that were silent in the middle of a chunk")
+                tracing::warn!(
+                    sessions,
+                    "ended sessions whose process was silent in the middle of a statement"
+                )
             }
             Some(Err(error)) => {
                 tracing::warn!(
