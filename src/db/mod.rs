@@ -21,6 +21,7 @@ pub mod rejects;
 pub mod retention;
 pub mod schema;
 pub mod segments;
+mod settle;
 pub mod silent;
 pub mod staging;
 pub mod totals;
@@ -40,6 +41,8 @@ use sqlx::{
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+
+pub use settle::{Unconfirmed, commit_settled};
 
 use crate::config;
 

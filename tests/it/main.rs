@@ -35,6 +35,7 @@ mod kill;
 mod kill_citizens;
 mod limits;
 mod logs;
+mod lost_answers;
 mod metrics;
 mod migrations;
 mod near;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use poem_openapi::{ApiResponse, Object, types::Example};
 use sha2::{Digest, Sha256};
+use sqlx::{Postgres, Transaction};
 
 use crate::{
     api::{
@@ -17,7 +18,7 @@ use crate::{
     archive::ArchiveError,
     datasets::citizen::{Citizen, DATASET, body},
     db::{
-        self, citizens,
+        self, Unconfirmed, citizens,
         imports::{Dialect, Mode, NewImport},
     },
     ingest::{manifest::Manifest, receive},
@@ -104,21 +105,33 @@ impl Context {
             bytes: i64::try_from(length).unwrap_or(i64::MAX),
             sha256: sha256.into(),
         };
-        let stored = self.store(&import, bytes, &citizens, &first).await;
-        if stored.is_err() {
-            receive::discard(&self.archive, &source).await;
+        let (transaction, answer) = match self.store(&import, bytes, &citizens, &first).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                receive::discard(&self.archive, &source).await;
+                return Err(error);
+            }
+        };
+        match db::commit_settled(&self.db, transaction, "storing citizens").await {
+            Ok(()) => Ok(Replayable::first(answer)),
+            Err(error) => {
+                // Where nobody knows, the body stays: there may be an import that needs it.
+                if let Unconfirmed::RolledBack(_) = error {
+                    receive::discard(&self.archive, &source).await;
+                }
+                Err(error.into_error().into())
+            }
         }
-        stored.map(Replayable::first)
     }
 
-    /// Into the archive and the database at once; the database commits last.
+    /// Into the archive and the database at once; the transaction is still to be committed.
     async fn store(
         &self,
         import: &NewImport,
         bytes: Bytes,
         citizens: &[Citizen],
         first: &First,
-    ) -> Result<db::idempotency::Answer, StoreRefusal> {
+    ) -> Result<(Transaction<'static, Postgres>, db::idempotency::Answer), StoreRefusal> {
         let archived = async {
             let mut writer = self.archive.write(&import.source).await?;
             writer.write(bytes).await?;
@@ -145,8 +158,6 @@ impl Context {
         // All of it ends before any of it counts: what is thrown away after a failure is not written afterwards.
         let (archived, inserted) = tokio::join!(archived, inserted);
         archived?;
-        let (transaction, answer) = inserted?;
-        db::commit(transaction, "storing citizens").await?;
-        Ok(answer)
+        inserted
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use poem_openapi::{ApiResponse, Enum};
+use sqlx::{Postgres, Transaction};
 use tokio::sync::SemaphorePermit;
 
 use super::view::{ImportMode, ImportView};
@@ -18,7 +19,7 @@ use crate::{
     },
     datasets::Dataset,
     db::{
-        self, DbError, chunks,
+        self, DbError, Unconfirmed, chunks,
         imports::{self, Dialect},
         notify::Topic,
     },
@@ -176,8 +177,21 @@ impl Context {
             }
         };
         let keep = Duration::from_secs(self.config.server.idempotency_seconds);
-        // Should this fail, the bytes stay: a commit whose answer was lost may have happened, and then an import needs them.
-        let (received, view, answer) = self.register(&stored, options, &mode, &first, keep).await?;
+        let (transaction, registered) = match self.register(&stored, options, &mode, &first, keep).await {
+            Ok(registered) => registered,
+            Err(error) => {
+                stored.discard(&self.archive).await;
+                return Err(error);
+            }
+        };
+        if let Err(error) = db::commit_settled(&self.db, transaction, "receiving an upload").await {
+            // Where nobody knows, the bytes stay: there may be an import that needs them.
+            if let Unconfirmed::RolledBack(_) = error {
+                stored.discard(&self.archive).await;
+            }
+            return Err(error.into_error().into());
+        }
+        let Registered { received, view, answer } = registered;
         if let Received::Same(_) = received {
             stored.discard(&self.archive).await;
         }
@@ -206,7 +220,7 @@ impl Context {
         Ok(receiving)
     }
 
-    /// Makes the import and keeps the answer, in one transaction.
+    /// Makes the import and keeps the answer, in one transaction, which is still to be committed.
     async fn register(
         &self,
         stored: &Stored,
@@ -214,7 +228,7 @@ impl Context {
         mode: &Mode,
         first: &idempotency::First,
         keep: Duration,
-    ) -> Result<(Received, ImportView, db::idempotency::Answer), UploadRefusal> {
+    ) -> Result<(Transaction<'static, Postgres>, Registered), UploadRefusal> {
         let mut transaction = self.db.begin().await?;
         let received = receive::register(&mut transaction, &self.archive, stored, options).await?;
         let (Received::New(import) | Received::Same(import)) = received.clone();
@@ -224,8 +238,7 @@ impl Context {
         view.repeated = matches!(received, Received::Same(_));
         let answer = idempotency::render(mode.answer(view.clone(), None)).await?;
         first.save(&mut transaction, &answer, keep).await?;
-        db::commit(transaction, "receiving an upload").await?;
-        Ok((received, view, answer))
+        Ok((transaction, Registered { received, view, answer }))
     }
 
     /// The import of that id as it is now.
@@ -258,6 +271,13 @@ impl Context {
             watch.changed(left.min(LOOK_AGAIN)).await;
         }
     }
+}
+
+/// What an upload becomes once its transaction commits.
+struct Registered {
+    received: Received,
+    view: ImportView,
+    answer: db::idempotency::Answer,
 }
 
 /// The mode of an import, and whether `Prefer` chose it.
