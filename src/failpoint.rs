@@ -8,6 +8,8 @@
 pub const BEFORE_COMMIT: &str = "before-commit";
 /// A chunk is committed and about to be acknowledged.
 pub const BEFORE_ACKNOWLEDGE: &str = "before-acknowledge";
+/// Some rows of an import that is taken out again are removed, and others may be left.
+pub const ROWS_REMOVED: &str = "rows-removed";
 /// A copy of an import is in the long-term archive, and not looked at yet.
 pub const IMPORT_COPIED: &str = "import-copied";
 /// The copy is right, and the import about to be removed.

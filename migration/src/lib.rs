@@ -41,6 +41,7 @@ mod m20261130_000011_add_layout;
 mod m20261130_000020_add_relations_dropped;
 mod m20261130_000021_count_changes_of_airports;
 mod m20261130_000040_always_note_changed_citizens;
+mod m20261130_000041_create_import_removals;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000020_add_relations_dropped::Migration),
             Box::new(m20261130_000021_count_changes_of_airports::Migration),
             Box::new(m20261130_000040_always_note_changed_citizens::Migration),
+            Box::new(m20261130_000041_create_import_removals::Migration),
         ]
     }
 }

@@ -92,8 +92,8 @@ pub const DATASET: Dataset = Dataset {
     relation: None,
     segments: None,
     merge: MERGE,
-    undo: "delete from airports where import_id = $1 and version = 1",
-    count_created: "select count(*) from airports where import_id = $1",
+    undo: UNDO,
+    count_kept: Some("select count(*) from airports where import_id = $1"),
     changes: Some("airports_changes"),
 };
 
@@ -362,3 +362,21 @@ select id, name, city, country, iata, icao, latitude, longitude, altitude, timez
 from {staging}
 where outcome is null and target is null
 order by row";
+
+/// A row that is changed at this moment is found and not removed. An import's rows lie together in the order of the primary key, but the
+/// planner does not know where: it would look for the smallest there, past all rows of others, were it not for the sum.
+const UNDO: &str = r"
+with start as materialized (
+    select case when $2 < 0 then (select min(id + 0) - 1 from airports where import_id = $1) else $2 end as key
+),
+batch as materialized (
+    select count(*) as found, max(id) as last_key from (
+        select id from airports where import_id = $1 and version = 1 and id > (select key from start) order by id limit $3
+    ) next
+),
+gone as (
+    delete from airports
+    where import_id = $1 and version = 1 and id > (select key from start) and id <= (select last_key from batch)
+    returning id
+)
+select found, (select count(*) from gone) as removed, last_key from batch";

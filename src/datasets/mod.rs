@@ -42,10 +42,11 @@ pub struct Dataset {
     pub segments: Option<Segments>,
     /// How a loaded file becomes rows of the dataset's table.
     pub merge: &'static [Step],
-    /// Removes the rows that import `$1` created and nobody changed since.
+    /// Removes the next rows that import `$1` created and nobody changed since: by a key that is not negative, those after `$2`, at
+    /// most `$3`. Gives how many it `found`, how many it `removed`, and the `last_key` it found.
     pub undo: &'static str,
-    /// Counts the rows that import `$1` created and that are still there.
-    pub count_created: &'static str,
+    /// Counts the rows of import `$1` that an undo has left; `None`: it leaves none.
+    pub count_kept: Option<&'static str>,
     /// The sequence that every change of the dataset's table advances. `None`: each import is a set of its own, and what others do does
     /// not matter to it.
     pub changes: Option<&'static str>,

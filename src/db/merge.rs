@@ -1,8 +1,8 @@
-//! Merging an import's staging table into its dataset's table, and taking an import back out.
+//! Merging an import's staging table into its dataset's table.
 
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 
-use super::{DbError, Failure, segments, staging::table};
+use super::{DbError, Failure, staging::table};
 use crate::datasets::{Dataset, Step};
 
 /// Readies the transaction for a merge, and tells the planner what is in the table.
@@ -223,26 +223,4 @@ pub async fn late_rejects(
     .fetch_all(connection)
     .await
     .map_err(DbError::during("reading rejected rows"))
-}
-
-/// Removes the rows an import created and nobody changed since; how many, and how many are left.
-pub async fn undo(
-    connection: &mut PgConnection,
-    dataset: &Dataset,
-    import_id: i64,
-) -> Result<(i64, i64), DbError> {
-    let failed = || DbError::during("undoing an import");
-    segments::remove(connection, dataset, import_id).await?;
-    let removed = sqlx::query(dataset.undo)
-        .bind(import_id)
-        .execute(&mut *connection)
-        .await
-        .map_err(failed())?
-        .rows_affected();
-    let kept = sqlx::query_scalar(dataset.count_created)
-        .bind(import_id)
-        .fetch_one(connection)
-        .await
-        .map_err(failed())?;
-    Ok((i64::try_from(removed).unwrap_or(i64::MAX), kept))
 }

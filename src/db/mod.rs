@@ -18,6 +18,7 @@ pub mod merge;
 pub mod notify;
 pub mod pending_changes;
 pub mod rejects;
+pub mod removals;
 pub mod retention;
 pub mod schema;
 pub mod segments;

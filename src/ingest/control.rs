@@ -1,14 +1,13 @@
 //! What a client may do to an import: pause, resume, cancel, undo. Each takes effect at the next chunk at the latest, because
 //! a chunk holds a shared lock on the import's row while it is being stored.
 
-use super::{IngestError, finish, load::unknown_dataset, manifest, unpack};
+use super::{IngestError, finish, removal};
 use crate::{
     archive::Archive,
-    datasets,
     db::{
         Db, commit,
         imports::{self, Import, State},
-        merge,
+        removals,
     },
 };
 
@@ -21,17 +20,6 @@ pub enum Changed<T> {
     Refused(State),
     /// There is no such import.
     Unknown,
-}
-
-/// What an undo removed and what it left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Undone {
-    /// Rows the import had created.
-    pub removed: i64,
-    /// Rows the import had created that were changed since.
-    pub kept: i64,
-    /// Rows the import had changed; they stay as it left them.
-    pub not_reverted: i64,
 }
 
 /// Stops loading until [`resume`].
@@ -61,32 +49,36 @@ async fn change(
 }
 
 /// Stops for good; nothing of the import becomes visible.
-pub async fn cancel(db: &Db, archive: &Archive, id: i64) -> Result<Changed<Import>, IngestError> {
-    let mut transaction = db.begin().await?;
-    let Some(import) = imports::lock(&mut transaction, id).await? else { return Ok(Changed::Unknown) };
-    if import.state.is_final() {
-        return Ok(Changed::Refused(import.state));
-    }
-    finish::keep_progress(&mut transaction, id).await?;
-    finish::close(&mut transaction, &import, State::Cancelled).await?;
-    commit(transaction, "cancelling an import").await?;
-    unpack::remove_unpacked(archive, id).await;
-    manifest::withdraw(archive, &import.source).await;
-    Ok(imports::get(db, id).await?.map_or(Changed::Unknown, Changed::Done))
+pub async fn cancel(db: &Db, archive: &Archive, id: i64) -> Result<Changed<()>, IngestError> {
+    take_out(db, archive, id, |state| !state.is_final(), State::Cancelled).await
 }
 
-/// Removes the rows a complete import created, but for those that were changed since.
-pub async fn undo(db: &Db, archive: &Archive, id: i64) -> Result<Changed<Undone>, IngestError> {
+/// Hides the rows a complete import created, but for those that were changed since, and removes them.
+pub async fn undo(db: &Db, archive: &Archive, id: i64) -> Result<Changed<()>, IngestError> {
+    take_out(db, archive, id, |state| state == State::Complete, State::Undone).await
+}
+
+/// Done, the import has its state. What of it is not removed within a moment, a worker goes on with; asked again meanwhile, so does this.
+async fn take_out(
+    db: &Db,
+    archive: &Archive,
+    id: i64,
+    allowed: impl FnOnce(State) -> bool,
+    to: State,
+) -> Result<Changed<()>, IngestError> {
     let mut transaction = db.begin().await?;
     let Some(import) = imports::lock(&mut transaction, id).await? else { return Ok(Changed::Unknown) };
-    if import.state != State::Complete {
+    if allowed(import.state) {
+        if to == State::Cancelled {
+            finish::keep_progress(&mut transaction, id).await?;
+        }
+        finish::close(&mut transaction, &import, to).await?;
+        commit(transaction, "cancelling or undoing an import").await?;
+    } else if import.state == to && removals::is_open(&mut transaction, id).await? {
+        drop(transaction);
+    } else {
         return Ok(Changed::Refused(import.state));
     }
-    let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
-    let (removed, kept) = merge::undo(&mut transaction, dataset, id).await?;
-    imports::set_state(&mut transaction, id, State::Undone).await?;
-    commit(transaction, "undoing an import").await?;
-    manifest::withdraw(archive, &import.source).await;
-    let not_reverted = if import.dry_run { 0 } else { import.updated.unwrap_or(0) };
-    Ok(Changed::Done(Undone { removed, kept, not_reverted }))
+    removal::pursue(db, archive, id).await;
+    Ok(Changed::Done(()))
 }

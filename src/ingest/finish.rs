@@ -1,12 +1,12 @@
 //! Ends an import, well or badly, in one transaction: nobody sees a part of it.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
     IngestError,
     load::unknown_dataset,
     records::{Lines, Records},
-    unpack,
+    removal, unpack,
 };
 use crate::{
     archive::Archive,
@@ -17,7 +17,7 @@ use crate::{
         journal,
         merge::{self, Outcomes},
         rejects::{self, Reject},
-        segments, staging,
+        removals, segments, staging,
     },
 };
 
@@ -34,12 +34,7 @@ pub async fn finish(
 ) -> Result<(), IngestError> {
     let files = files::list(db, import_id).await?;
     let columns = present_columns(&files);
-    let mut transaction = db.begin().await?;
-    let import = match imports::lock(&mut transaction, import_id).await? {
-        Some(import) if import.state == State::Running && import.epoch == epoch => import,
-        _ => return Err(IngestError::Fenced),
-    };
-    let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+    let (mut transaction, import, dataset) = begin(db, archive, import_id, epoch).await?;
     let progress = chunks::progress(&mut transaction, import_id).await?;
     if import.chunks_total != Some(progress.chunks) {
         return Err(IngestError::TakenBack);
@@ -75,6 +70,30 @@ pub async fn finish(
     commit(transaction, "finishing an import").await?;
     unpack::remove_unpacked(archive, import_id).await;
     Ok(())
+}
+
+/// Opens the finishing transaction, for the import that runs in that epoch.
+async fn begin(
+    db: &Db,
+    archive: &Archive,
+    import_id: i64,
+    epoch: i32,
+) -> Result<(Transaction<'static, Postgres>, Import, &'static Dataset), IngestError> {
+    loop {
+        let mut transaction = db.begin().await?;
+        let import = match imports::lock(&mut transaction, import_id).await? {
+            Some(import) if import.state == State::Running && import.epoch == epoch => import,
+            _ => return Err(IngestError::Fenced),
+        };
+        let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+        // A merge would find what is hidden. What is undone from now on was there when it began.
+        if dataset.load == Load::Staged && removals::with_rows(&mut transaction, dataset).await?.is_some() {
+            drop(transaction);
+            removal::remove_hidden(db, archive, dataset).await?;
+            continue;
+        }
+        return Ok((transaction, import, dataset));
+    }
 }
 
 /// Decides every row's outcome; the second answer is whether the dataset's table has them already.
@@ -130,18 +149,15 @@ pub async fn fail(
     Ok(())
 }
 
-/// Moves an import to its last state and removes what only a running one needs: of one that ends badly, the rows that were
-/// loaded directly too.
+/// Moves an import to its last state and removes what only a running one needs. Of one that is undone or ends badly, rows that are
+/// loaded are hidden, and their removal begins.
 pub(super) async fn close(
     connection: &mut PgConnection,
     import: &Import,
     state: State,
 ) -> Result<Import, IngestError> {
-    if state != State::Complete
-        && let Some(dataset) = datasets::by_name(&import.dataset)
-        && let Load::Direct { .. } = dataset.load
-    {
-        merge::undo(connection, dataset, import.id).await?;
+    if state != State::Complete {
+        removal::begin(connection, import, state).await?;
     }
     staging::drop_table(connection, import.id).await?;
     journal::clear(connection, import.id).await?;

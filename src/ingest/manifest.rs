@@ -139,10 +139,8 @@ impl Manifest {
 }
 
 /// After an import was cancelled or undone: it is not to come back.
-pub(super) async fn withdraw(archive: &Archive, source: &str) {
-    if let Err(error) = archive.remove(&Manifest::object(source)).await {
-        tracing::warn!(%error, "an import that was cancelled or undone would come back after a loss of the database");
-    }
+pub(super) async fn withdraw(archive: &Archive, source: &str) -> Result<(), ArchiveError> {
+    archive.remove(&Manifest::object(source)).await
 }
 
 /// As text for people too.

@@ -1,6 +1,6 @@
 //! What happens to a file between its first byte and its last row: [`receive`] keeps the bytes, [`unpack`] makes them
 //! plain CSV, [`split`] cuts them, [`load`] checks and stores a chunk, [`finish`] makes the import visible. [`drive`] leads one
-//! import through them; [`control`] is what a client may do to it meanwhile.
+//! import through them; [`control`] is what a client may do to it meanwhile, and [`removal`] takes its rows out again.
 //!
 //! Nothing here knows a dataset: what is particular to one is data in [`crate::datasets`].
 
@@ -19,6 +19,7 @@ pub mod receive;
 mod records;
 pub mod rejects_csv;
 mod shape;
+pub mod removal;
 pub mod split;
 pub mod unpack;
 mod unreadable;

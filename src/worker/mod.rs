@@ -4,6 +4,7 @@
 mod crew;
 mod driving;
 mod loading;
+mod removing;
 mod retaining;
 mod silence;
 
@@ -43,8 +44,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts drivers and consumers, the end of sessions that fell silent, and retention where imports are led, for that takes
-    /// the archive. All end after `stop`: each lets go of what it holds, so that another can go on at once.
+    /// Starts drivers and consumers, the end of sessions that fell silent, and, where imports are led, the removal of what was undone
+    /// and retention, for these take the archive. All end after `stop`: each lets go of what it holds, so that another can go on at once.
     pub fn start(&self, stop: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         // Unique among processes and over time: a lease of a process that is gone is nobody else's.
@@ -54,6 +55,9 @@ impl Worker {
             tasks.spawn(driving::run(self.clone(), format!("{process}/driver/{number}"), stop.clone()));
         }
         tasks.spawn(silence::run(self.clone(), stop.clone()));
+        if self.config.worker.imports > 0 {
+            tasks.spawn(removing::run(self.clone(), stop.clone()));
+        }
         if self.config.worker.imports > 0 && self.config.retention.every_seconds > 0 {
             tasks.spawn(retaining::run(self.clone(), stop.clone()));
         }

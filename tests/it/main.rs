@@ -45,6 +45,7 @@ mod percentile;
 mod reading;
 mod readme;
 mod rejects;
+mod removal;
 mod requests;
 mod restore;
 mod retention;

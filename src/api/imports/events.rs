@@ -22,17 +22,17 @@ pub(super) type Views = Pin<Box<dyn Stream<Item = ImportView> + Send>>;
 
 #[derive(ApiResponse)]
 pub(super) enum EventsAnswer {
-    /// An event `import` whenever it changed; the stream ends with the import
+    /// An event `import` whenever it changed; the stream ends with the import, or once nothing of it is left to remove
     #[oai(status = 200)]
     Events(EventStream<Views>),
 }
 
-/// The import as it is, then after every change, until it has ended.
+/// The import as it is, then after every change, until it has ended and nothing of it is left to remove.
 pub(super) fn follow(context: Context, first: ImportView) -> Views {
     Box::pin(in_current_span(async_stream::stream! {
         let mut watch = context.changes.watch(Topic::Ledger);
         let mut last = first.to_json_string();
-        let mut ended = first.is_final();
+        let mut ended = first.is_settled();
         let id = first.id();
         yield first;
         while !ended {
@@ -47,7 +47,7 @@ pub(super) fn follow(context: Context, first: ImportView) -> Views {
                     break;
                 }
             };
-            ended = view.is_final();
+            ended = view.is_settled();
             let json = view.to_json_string();
             if json != last {
                 last = json;

@@ -19,7 +19,7 @@ use self::{
     receive::{HeaderParameter, UploadAnswer, UploadParameters, UploadRefusal},
     rejects::{CsvAnswer, RejectsAnswer},
     source::SourceAnswer,
-    view::{ImportMode, ImportState, ImportView},
+    view::{ImportMode, ImportState, ImportView, RemovalView},
 };
 use super::{
     Context, Tag,
@@ -40,7 +40,7 @@ use crate::{
     db::imports::{self, Filter, Import, State},
     ingest::{
         IngestError,
-        control::{self, Changed, Undone},
+        control::{self, Changed},
     },
     refusal,
 };
@@ -83,6 +83,7 @@ impl Example for UndoneView {
     fn example() -> Self {
         let mut import = ImportView::example();
         import.state = ImportState::Undone;
+        import.removal = Some(RemovalView::example());
         Self { import, removed: 7_697, kept: 1, not_reverted: 0 }
     }
 }
@@ -111,6 +112,29 @@ enum UndoAnswer {
     /// What was removed and what was left
     #[oai(status = 200)]
     Undone(Json<UndoneView>),
+    /// The import is undone and its rows are hidden; to remove them takes longer than a moment. Its `removal` says how far that is
+    #[oai(status = 202)]
+    Accepted(
+        Json<ImportView>,
+        /// The import
+        #[oai(header = "Location")]
+        String,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum CancelAnswer {
+    /// The import, and nothing of it is left
+    #[oai(status = 200)]
+    Cancelled(Json<ImportView>),
+    /// The import is cancelled; to remove what was loaded takes longer than a moment. Its `removal` says how far that is
+    #[oai(status = 202)]
+    Accepted(
+        Json<ImportView>,
+        /// The import
+        #[oai(header = "Location")]
+        String,
+    ),
 }
 
 refusal!(
@@ -283,7 +307,8 @@ impl Imports {
 
     /// Undo an import
     ///
-    /// Removes the rows it created, but for those that were changed since. What it updated stays.
+    /// Hides the rows it created, but for those that were changed since, and removes them. What it updated stays. Very many rows are
+    /// removed after the answer, which is 202 then: the import's events end when that is done.
     #[oai(path = "/imports/:id", method = "delete", operation_id = "undo_import")]
     async fn undo_import(
         &self,
@@ -291,17 +316,21 @@ impl Imports {
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<UndoAnswer, ChangeRefusal> {
-        let Undone { removed, kept, not_reverted } =
-            match control::undo(&self.context.db, &self.context.archive, id).await? {
-                Changed::Done(undone) => undone,
-                Changed::Refused(state) if !state.is_final() => {
-                    let conflict = format!("the import {id} is still running: cancel it first");
-                    return Err(Conflict::new(conflict).into());
-                }
-                Changed::Refused(state) => return Err(refused(id, state, "undone").into()),
-                Changed::Unknown => return Err(unknown(id).into()),
-            };
+        match control::undo(&self.context.db, &self.context.archive, id).await? {
+            Changed::Done(()) => {}
+            Changed::Refused(state) if !state.is_final() => {
+                let conflict = format!("the import {id} is still running: cancel it first");
+                return Err(Conflict::new(conflict).into());
+            }
+            Changed::Refused(state) => return Err(refused(id, state, "undone").into()),
+            Changed::Unknown => return Err(unknown(id).into()),
+        }
         let import = self.context.view(id).await?.ok_or_else(|| unknown(id))?;
+        let removal = import.removal.as_ref().filter(|_| import.is_settled());
+        let Some(&RemovalView { removed, kept: Some(kept), not_reverted, .. }) = removal else {
+            let location = import.location();
+            return Ok(UndoAnswer::Accepted(Json(import), location));
+        };
         Ok(UndoAnswer::Undone(Json(UndoneView { import, removed, kept, not_reverted })))
     }
 
@@ -312,9 +341,17 @@ impl Imports {
         _caller: MayWrite,
         /// Number of the import
         Path(id): Path<i64>,
-    ) -> Result<ImportAnswer, ChangeRefusal> {
+    ) -> Result<CancelAnswer, ChangeRefusal> {
         let changed = control::cancel(&self.context.db, &self.context.archive, id).await?;
-        self.changed(id, changed, "cancelled").await
+        let import = self.changed(id, changed, "cancelled").await?;
+        let location = import.location();
+        let is_settled = import.is_settled();
+        let import = Json(import);
+        Ok(if is_settled {
+            CancelAnswer::Cancelled(import)
+        } else {
+            CancelAnswer::Accepted(import, location)
+        })
     }
 
     /// Pause an import
@@ -326,7 +363,7 @@ impl Imports {
         Path(id): Path<i64>,
     ) -> Result<ImportAnswer, ChangeRefusal> {
         let changed = control::pause(&self.context.db, id).await?;
-        self.changed(id, changed, "paused").await
+        Ok(ImportAnswer::Import(Json(self.changed(id, changed, "paused").await?)))
     }
 
     /// Go on with a paused import
@@ -338,7 +375,7 @@ impl Imports {
         Path(id): Path<i64>,
     ) -> Result<ImportAnswer, ChangeRefusal> {
         let changed = control::resume(&self.context.db, id).await?;
-        self.changed(id, changed, "resumed").await
+        Ok(ImportAnswer::Import(Json(self.changed(id, changed, "resumed").await?)))
     }
 
     /// Follow an import: an event whenever it changed, the last one when it has ended
@@ -426,17 +463,14 @@ impl Imports {
         Err(Gone::new(detail).into())
     }
 
-    async fn changed(
+    async fn changed<T>(
         &self,
         id: i64,
-        changed: Changed<Import>,
+        changed: Changed<T>,
         wish: &str,
-    ) -> Result<ImportAnswer, ChangeRefusal> {
+    ) -> Result<ImportView, ChangeRefusal> {
         match changed {
-            Changed::Done(_) => {
-                let view = self.context.view(id).await?.ok_or_else(|| unknown(id))?;
-                Ok(ImportAnswer::Import(Json(view)))
-            }
+            Changed::Done(_) => Ok(self.context.view(id).await?.ok_or_else(|| unknown(id))?),
             Changed::Refused(state) => Err(refused(id, state, wish).into()),
             Changed::Unknown => Err(unknown(id).into()),
         }

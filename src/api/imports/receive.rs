@@ -20,8 +20,9 @@ use crate::{
     datasets::Dataset,
     db::{
         self, DbError, Unconfirmed, chunks,
-        imports::{self, Dialect},
+        imports::{self, Dialect, State},
         notify::Topic,
+        removals,
     },
     ingest::receive::{self, Options, ReceiveError, Received, Stored},
     refusal, trace,
@@ -234,7 +235,7 @@ impl Context {
         let (Received::New(import) | Received::Same(import)) = received.clone();
         tracing::Span::current().record("import", import.id);
         let progress = chunks::progress(&mut transaction, import.id).await?;
-        let mut view = ImportView::new(import, &progress, Utc::now());
+        let mut view = ImportView::new(import, &progress, None, Utc::now());
         view.repeated = matches!(received, Received::Same(_));
         let answer = idempotency::render(mode.answer(view.clone(), None)).await?;
         first.save(&mut transaction, &answer, keep).await?;
@@ -250,11 +251,20 @@ impl Context {
     /// Imports with what the ledger says of them.
     pub(crate) async fn views(&self, imports: Vec<imports::Import>) -> Result<Vec<ImportView>, DbError> {
         let progress = chunks::progress_of(&self.db, &imports).await?;
+        let taken_out = |import: &&imports::Import| {
+            matches!(import.state, State::Failed | State::Cancelled | State::Undone)
+        };
+        let taken_out: Vec<_> = imports.iter().filter(taken_out).map(|import| import.id).collect();
+        let removals =
+            if taken_out.is_empty() { Vec::new() } else { removals::of(&self.db, &taken_out).await? };
         let now = Utc::now();
         Ok(imports
             .into_iter()
             .zip(&progress)
-            .map(|(import, progress)| ImportView::new(import, progress, now))
+            .map(|(import, progress)| {
+                let removal = removals.iter().find(|removal| removal.import_id == import.id);
+                ImportView::new(import, progress, removal, now)
+            })
             .collect())
     }
 

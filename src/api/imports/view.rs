@@ -6,6 +6,7 @@ use poem_openapi::{Enum, Object, types::Example};
 use crate::db::{
     chunks::Progress,
     imports::{self, Import},
+    removals::Removal,
 };
 
 /// Where an import stands.
@@ -24,7 +25,7 @@ pub(crate) enum ImportState {
     Failed,
     /// Stopped on request for good; none of it is visible.
     Cancelled,
-    /// Was complete; what it created was removed.
+    /// Was complete; what it created is hidden, and removed once `removal` has finished.
     Undone,
 }
 
@@ -92,6 +93,21 @@ pub(crate) struct NoteView {
     message: String,
 }
 
+/// How an import that was undone, cancelled or failed is taken out again. Its rows are hidden from the moment on at which the import
+/// has its state; to remove many takes a while
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "ImportRemoval")]
+pub(crate) struct RemovalView {
+    /// Rows removed so far.
+    pub(crate) removed: i64,
+    /// Rows the import had created that were changed since, and stay; not known before all others are removed.
+    pub(crate) kept: Option<i64>,
+    /// Rows the import had changed, which stay as it left them.
+    pub(crate) not_reverted: i64,
+    /// When nothing was left to remove.
+    finished_at: Option<DateTime<Utc>>,
+}
+
 /// Paths that belong to an import
 #[derive(Debug, Clone, Object)]
 #[oai(rename = "ImportLinks")]
@@ -146,6 +162,8 @@ pub(crate) struct ImportView {
     error: Option<ErrorView>,
     /// What was left out of it: files of a ZIP, columns. The first ones, where there are many.
     notes: Vec<NoteView>,
+    /// How far it is taken out again, where it is.
+    pub(crate) removal: Option<RemovalView>,
     /// Where to go on.
     links: LinksView,
     /// When the bytes were safe.
@@ -213,7 +231,12 @@ impl From<imports::Mode> for ImportMode {
 
 impl ImportView {
     /// The import as it stands at `now`, with what the ledger says of it.
-    pub(crate) fn new(import: Import, progress: &Progress, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(
+        import: Import,
+        progress: &Progress,
+        removal: Option<&Removal>,
+        now: DateTime<Utc>,
+    ) -> Self {
         // Of an import in the long-term archive the ledger says nothing any more.
         let loaded = import.loaded_bytes.zip(import.loaded_chunks);
         let progress = &loaded.map_or(*progress, |(bytes, chunks)| Progress { bytes, chunks, ..*progress });
@@ -227,6 +250,8 @@ impl ImportView {
             .filter(|_| import.state == imports::State::Running && progress.bytes > 0)
             .map(|elapsed| (progress.bytes_total - progress.bytes) as f64 * elapsed / progress.bytes as f64);
         let error = import.error_code.zip(import.error_message);
+        let has_changed = import.state == imports::State::Undone && !import.dry_run;
+        let not_reverted = import.updated.filter(|_| has_changed).unwrap_or(0);
         Self {
             id: import.id,
             dataset: import.dataset,
@@ -244,6 +269,7 @@ impl ImportView {
             seconds_left: seconds_left.map(round),
             error: error.map(|(code, message)| ErrorView { code, message }),
             notes: import.notes.into_iter().map(Into::into).collect(),
+            removal: removal.map(|removal| RemovalView::of(removal, not_reverted)),
             links: LinksView::of(import.id),
             created_at: import.created_at,
             started_at: import.started_at,
@@ -257,6 +283,11 @@ impl ImportView {
         imports::State::from(self.state).is_final()
     }
 
+    /// Whether that, and nothing of it is left to remove.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_final() && self.removal.as_ref().is_none_or(|removal| removal.finished_at.is_some())
+    }
+
     /// Its number.
     pub(crate) fn id(&self) -> i64 {
         self.id
@@ -265,6 +296,19 @@ impl ImportView {
     /// Its path.
     pub(crate) fn location(&self) -> String {
         self.links.import.clone()
+    }
+}
+
+impl RemovalView {
+    fn of(removal: &Removal, not_reverted: i64) -> Self {
+        let Removal { removed, kept, finished_at, .. } = *removal;
+        Self { removed, kept, not_reverted, finished_at }
+    }
+
+    /// That of an undo that is done.
+    pub(crate) fn example() -> Self {
+        let finished_at = DateTime::from_timestamp(1_795_000_100, 0);
+        Self { removed: 7_697, kept: Some(1), not_reverted: 0, finished_at }
     }
 }
 
@@ -350,6 +394,7 @@ impl Example for ImportView {
             seconds_left: None,
             error: None,
             notes: Vec::new(),
+            removal: None,
             links: LinksView::of(1),
             created_at: at(0),
             started_at: Some(at(0)),

@@ -71,8 +71,8 @@ pub const DATASET: Dataset = Dataset {
         Step::Write(INSERT),
     ],
     // Also those that were patched since: they belong to their import, and go with it.
-    undo: "delete from citizens where import_id = $1",
-    count_created: "select count(*) from citizens where import_id = $1",
+    undo: UNDO,
+    count_kept: None,
     changes: None,
 };
 
@@ -145,6 +145,17 @@ const INSERT: &str = r"
 insert into citizens (import_id, citizen_id, row, apartment, birth_date, town, street, building, name, gender, channel, relatives)
 select import_id, citizen_id, row, apartment, birth_date, town, street, building, name, gender, channel, relatives
 from {staging} where outcome is null";
+
+const UNDO: &str = r"
+with batch as materialized (
+    select count(*) as found, max(citizen_id) as last_key
+    from (select citizen_id from citizens where import_id = $1 and citizen_id > $2 order by citizen_id limit $3) next
+),
+gone as (
+    delete from citizens where import_id = $1 and citizen_id > $2 and citizen_id <= (select last_key from batch)
+    returning citizen_id
+)
+select found, (select count(*) from gone) as removed, last_key from batch";
 
 /// A citizen.
 #[derive(Debug, Clone, PartialEq, Eq)]

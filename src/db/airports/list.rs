@@ -5,7 +5,7 @@ use geo::{Coord, Rect};
 use sea_orm::{FromQueryResult, QueryResult};
 use sqlx::{Postgres, QueryBuilder};
 
-use super::{Airport, Circle};
+use super::{Airport, Circle, VISIBLE};
 use crate::db::{Db, DbError};
 
 /// Which airports are listed: those that every part holds for.
@@ -175,7 +175,7 @@ pub fn write_list(
         Some(circle) => push_distance(query, circle.center),
         None => drop(query.push("null::double precision")),
     }
-    query.push(" as distance) d where true");
+    query.push(" as distance) d where ").push(VISIBLE);
     push_filter(query, filter);
     if let Some(after) = after {
         push_after(query, key, descending, after);

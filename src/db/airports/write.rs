@@ -2,11 +2,11 @@
 
 use chrono::Utc;
 use sea_orm::{
-    ActiveModelTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QuerySelect, Set,
-    TransactionTrait,
+    ActiveModelTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
+    QuerySelect, Set, TransactionTrait, sea_query::Expr,
 };
 
-use super::Airport;
+use super::{Airport, VISIBLE};
 use crate::db::{
     Db, DbError, Failure,
     entities::airport::{ActiveModel, Entity},
@@ -160,6 +160,7 @@ impl Write {
     /// The airport with that id, deleted ones too; nobody else changes it until the end of the transaction.
     pub async fn lock(&self, id: i64) -> Result<Option<Airport>, DbError> {
         Entity::find_by_id(id)
+            .filter(Expr::cust(VISIBLE))
             .lock_exclusive()
             .one(&self.transaction)
             .await
@@ -220,12 +221,35 @@ impl Write {
 
     /// The unique indexes have the last word; this says who holds what.
     async fn check_codes(&self, id: Option<i64>, fields: &Fields) -> Result<(), WriteError> {
-        let held = self.held_codes(id, fields).await.map_err(DbError::orm("looking for held codes"))?;
+        let failed = || DbError::orm("looking for held codes");
+        let mut held = self.held_codes(id, fields).await.map_err(failed())?;
+        if !held.is_empty() {
+            self.remove_hidden(&held).await.map_err(failed())?;
+            held = self.held_codes(id, fields).await.map_err(failed())?;
+        }
         if held.is_empty() { Ok(()) } else { Err(WriteError::Held(held)) }
     }
 
+    /// Removes those of the holders that are hidden, because their import is undone and will remove them anyway.
+    async fn remove_hidden(&self, held: &[HeldCode]) -> Result<(), sea_orm::DbErr> {
+        let holders: Vec<_> = held.iter().filter_map(|code| code.holder).map(|id| id.to_string()).collect();
+        let holders = holders.join(", ");
+        // In the order in which a removal takes its locks.
+        let lock = "select from import_removals where finished_at is null order by import_id for update";
+        self.transaction.execute_unprepared(lock).await?;
+        let statement = format!(
+            "with gone as (
+                 delete from airports where id in ({holders}) and not ({VISIBLE}) returning import_id
+             )
+             update import_removals r set removed = r.removed + gone.rows
+             from (select import_id, count(*) as rows from gone group by import_id) gone
+             where r.import_id = gone.import_id"
+        );
+        self.transaction.execute_unprepared(&statement).await.map(drop)
+    }
+
     async fn held_codes(&self, id: Option<i64>, fields: &Fields) -> Result<Vec<HeldCode>, sea_orm::DbErr> {
-        use sea_orm::{ColumnTrait, QueryFilter};
+        use sea_orm::ColumnTrait;
 
         use crate::db::entities::airport::Column;
         let candidates = [

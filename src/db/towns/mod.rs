@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 use chrono::NaiveDate;
 
-use super::{DbError, citizens::Snapshot};
+use super::{DbError, airports::VISIBLE, citizens::Snapshot};
 
 /// Where a town is: longitude and latitude, degrees.
 pub type Position = (f64, f64);
@@ -26,23 +26,28 @@ fn age(today: NaiveDate) -> String {
 
 /// The towns that have a position, `middle`: a town is where the airports of the city of that name are, provided that they are all
 /// in one country.
-const PLACES: &str = "
-    select city, ST_Centroid(ST_Collect(geo)::geography)::geometry as middle from airports
-    where deleted_at is null and city is not null
-    group by city having count(distinct country) = 1";
+fn places() -> String {
+    format!(
+        "select city, ST_Centroid(ST_Collect(geo)::geography)::geometry as middle from airports
+         where deleted_at is null and city is not null and {VISIBLE}
+         group by city having count(distinct country) = 1"
+    )
+}
 
 /// Adds the position of each town to a query that has a column `town`. Columns `longitude` and `latitude` come last.
 fn located(query: &str, order: &str) -> String {
     format!(
         "select counted.*, ST_X(place.middle) as longitude, ST_Y(place.middle) as latitude
-         from ({query}) counted left join ({PLACES}) place on place.city = counted.town
-         order by {order}"
+         from ({query}) counted left join ({}) place on place.city = counted.town
+         order by {order}",
+        places()
     )
 }
 
 /// Where these towns are, those that are anywhere.
 async fn positions(snapshot: &mut Snapshot, towns: &[&str]) -> Result<HashMap<String, Position>, DbError> {
-    let query = format!("select city, ST_X(middle), ST_Y(middle) from ({PLACES}) place where city = any($1)");
+    let query =
+        format!("select city, ST_X(middle), ST_Y(middle) from ({}) place where city = any($1)", places());
     let rows: Vec<(String, f64, f64)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
         .bind(towns)
         .fetch_all(snapshot.export.connection()?)
