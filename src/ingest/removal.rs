@@ -42,7 +42,11 @@ pub(super) async fn begin(
     import: &Import,
     state: State,
 ) -> Result<(), IngestError> {
-    let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+    let Some(dataset) = datasets::by_name(&import.dataset) else {
+        // A version that knows the dataset removes what there is.
+        removals::add(connection, import.id).await?;
+        return Ok(());
+    };
     let has_rows = match dataset.load {
         Load::Staged => state == State::Undone && !import.dry_run,
         Load::Direct { .. } => !import.dry_run,

@@ -17,12 +17,12 @@ pub(super) async fn run(worker: Worker, stop: CancellationToken) {
     loop {
         let round = async {
             match round(&worker).await {
-                Ok(Step::More) => failures = 0,
-                Ok(_) => {
+                (true, _) => {}
+                (false, None) => {
                     failures = 0;
                     watch.changed(LOOK_AGAIN).await;
                 }
-                Err(error) => {
+                (false, Some(error)) => {
                     failures += 1;
                     tracing::warn!(error = &error as &dyn std::error::Error, "removing an import must wait");
                     tokio::time::sleep(backoff(failures)).await;
@@ -35,15 +35,18 @@ pub(super) async fn run(worker: Worker, stop: CancellationToken) {
     }
 }
 
-/// One step of each removal; one that fails does not keep the others.
-async fn round(worker: &Worker) -> Result<Step, IngestError> {
-    let mut went_on = Ok(Step::Finished);
-    for import_id in removals::open(&worker.db).await? {
+/// One step of each removal: whether there is more to do at once, and why one of them failed. That does not keep the others.
+async fn round(worker: &Worker) -> (bool, Option<IngestError>) {
+    let open = match removals::open(&worker.db).await {
+        Ok(open) => open,
+        Err(error) => return (false, Some(error.into())),
+    };
+    let (mut more, mut failure) = (false, None);
+    for import_id in open {
         match removal::step(&worker.db, &worker.archive, import_id).await {
-            Ok(Step::More) if went_on.is_ok() => went_on = Ok(Step::More),
-            Ok(_) => {}
-            Err(error) => went_on = Err(error),
+            Ok(step) => more |= step == Step::More,
+            Err(error) => failure = Some(error),
         }
     }
-    went_on
+    (more, failure)
 }
