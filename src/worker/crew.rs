@@ -63,6 +63,11 @@ impl Member {
         Report { import_id, chunks, bytes, bytes_per_second, partitions: self.shares.get() }
     }
 
+    /// Whether it was told to end.
+    fn leaves(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
     /// Returns when the task has ended.
     async fn stop(self) {
         self.stop.cancel();
@@ -118,17 +123,24 @@ impl Crew {
             .filter(|id| wanted.iter().all(|(wanted, ..)| wanted != id))
             .collect();
         for id in gone {
-            self.stop(id).await;
+            self.has_left(id).await;
         }
         let mut brought = 0;
         for (id, desired, permanent) in wanted {
             if desired == Desired::Stopped {
-                self.stop(id).await;
-                consumers::forget(&db, &self.process, id).await?;
-                self.owed -= usize::from(!permanent && self.owed > 0);
+                if self.has_left(id).await {
+                    consumers::forget(&db, &self.process, id).await?;
+                    self.owed -= usize::from(!permanent && self.owed > 0);
+                } else {
+                    brought += usize::from(!permanent);
+                }
                 continue;
             }
             brought += usize::from(!permanent);
+            // We were taken for dead, and have it again: it begins anew when the one before has left.
+            if self.members.get(&id).is_some_and(Member::leaves) && !self.has_left(id).await {
+                continue;
+            }
             let by = format!("{}/consumer/{id}", self.process);
             let paused = desired == Desired::Paused;
             let member = self.members.entry(id).or_insert_with(|| Member::start(&self.worker, by, paused));
@@ -144,10 +156,19 @@ impl Crew {
         Ok(())
     }
 
-    async fn stop(&mut self, id: i64) {
-        if let Some(member) = self.members.remove(&id) {
-            member.stop().await;
+    /// Lets a consumer go, and says whether it has gone. Kafka may take half a minute for that, and the others shall not fall silent
+    /// meanwhile.
+    async fn has_left(&mut self, id: i64) -> bool {
+        match self.members.remove(&id) {
+            Some(member) if member.task.is_finished() => member.stop().await,
+            Some(member) => {
+                member.stop.cancel();
+                self.members.insert(id, member);
+                return false;
+            }
+            None => {}
         }
+        true
     }
 
     async fn disband(mut self) {

@@ -152,6 +152,35 @@ async fn the_next_chunk_is_taken_while_one_is_stored_and_a_pause_hands_it_back()
 }
 
 #[tokio::test]
+async fn the_others_give_signs_of_life_while_one_takes_its_time_to_leave() {
+    let app = App::with(&[("worker.loaders", "2")]).await;
+    running(&app, 2).await;
+    let mut holder = app.database.pool.begin().await.expect("the database answers");
+    sqlx::query("lock table import_chunks in share row exclusive mode")
+        .execute(&mut *holder)
+        .await
+        .expect("nobody else holds it");
+    app.begin("", row(1)).await;
+    let (leaving, staying) = until("one has a chunk in hand", || async {
+        let consumers = list(&app).await;
+        let (busy, idle): (Vec<_>, Vec<_>) =
+            consumers.into_iter().partition(|consumer| consumer["import_id"].is_i64());
+        (busy.len() == 1 && idle.len() == 1).then(|| (busy[0]["id"].clone(), idle[0]["id"].clone()))
+    })
+    .await;
+    app.client.delete(&format!("/consumers/{leaving}")).send().await.expect(204);
+    for _ in 0..3 {
+        let before = get(&app, &staying).await["heartbeat_at"].clone();
+        until("a beat", || async { (get(&app, &staying).await["heartbeat_at"] != before).then_some(()) })
+            .await;
+    }
+    let rows = "select count(*) from consumers";
+    assert_eq!(app.one::<i64>(rows).await, 2, "it has not left, and nobody came in its place");
+    holder.rollback().await.expect("the database answers");
+    until("it has left", || async { (app.one::<i64>(rows).await == 1).then_some(()) }).await;
+}
+
+#[tokio::test]
 async fn a_removed_consumer_ends_and_the_others_go_on() {
     let app = App::with(&[("worker.loaders", "2")]).await;
     let consumers = running(&app, 2).await;
