@@ -13,39 +13,54 @@ pub struct Entry<'a, C> {
     pub import_id: i64,
     /// Its place in the import.
     pub chunk_no: i64,
-    /// The import's epoch.
+    /// The epoch it is published in.
     pub epoch: i32,
     /// What a loader must know.
     pub chunk: &'a C,
 }
 
-/// Adds chunks, or renews them for a new epoch. One that the ledger holds is not added again.
-pub async fn publish<C: serde::Serialize + Sync>(db: &Db, entries: &[Entry<'_, C>]) -> Result<(), DbError> {
+/// What a chunk gives way to: the first chunk of an import has its turn at once, each later one so much later. A small import
+/// so passes the large ones that were there before.
+const TURN: Duration = Duration::from_secs(10);
+/// No chunk gives way for longer than so many turns: whatever comes in meanwhile, it goes on.
+const TURNS: i64 = 16;
+
+/// Adds chunks of one import, or renews them for a new epoch. One that the ledger holds is not added again. `false`: the import does
+/// not run in that epoch, and nothing was added.
+pub async fn publish<C: serde::Serialize + Sync>(db: &Db, entries: &[Entry<'_, C>]) -> Result<bool, DbError> {
     let failed = || DbError::during("publishing chunks");
-    let import_ids: Vec<_> = entries.iter().map(|entry| entry.import_id).collect();
+    let Some(Entry { import_id, epoch, .. }) = entries.first() else { return Ok(true) };
     let chunk_nos: Vec<_> = entries.iter().map(|entry| entry.chunk_no).collect();
-    let epochs: Vec<_> = entries.iter().map(|entry| entry.epoch).collect();
     let chunks: Vec<_> = entries.iter().map(|entry| Json(entry.chunk)).collect();
     let mut transaction = db.begin().await?;
-    sqlx::query(
-        "insert into journal (import_id, chunk_no, epoch, chunk)
-         select e.import_id, e.chunk_no, e.epoch, e.chunk
-         from unnest($1::bigint[], $2::bigint[], $3::integer[], $4::jsonb[]) as e (import_id, chunk_no, epoch, chunk)
-         where not exists
-             (select from import_chunks c where c.import_id = e.import_id and c.chunk_no = e.chunk_no)
-         on conflict (import_id, chunk_no) do update
-             set epoch = excluded.epoch, chunk = excluded.chunk, claimed_by = null, visible_at = now()
-             where journal.epoch < excluded.epoch",
+    let runs: bool = sqlx::query_scalar(
+        "with import as (
+             select id, epoch from imports where id = $1 and state = 'running' and epoch = $2 for share
+         ), published as (
+             insert into journal (import_id, chunk_no, epoch, chunk, turn_at)
+             select import.id, e.chunk_no, import.epoch, e.chunk, now() + $5::interval * least(e.chunk_no, $6)
+             from import, unnest($3::bigint[], $4::jsonb[]) as e (chunk_no, chunk)
+             where not exists
+                 (select from import_chunks c where c.import_id = import.id and c.chunk_no = e.chunk_no)
+             on conflict (import_id, chunk_no) do update
+                 set epoch = excluded.epoch, chunk = excluded.chunk, claimed_by = null, visible_at = now(),
+                     turn_at = excluded.turn_at
+                 where journal.epoch < excluded.epoch
+         )
+         select exists (select from import)",
     )
-    .bind(import_ids)
+    .bind(import_id)
+    .bind(epoch)
     .bind(chunk_nos)
-    .bind(epochs)
     .bind(chunks)
-    .execute(&mut *transaction)
+    .bind(TURN)
+    .bind(TURNS)
+    .fetch_one(&mut *transaction)
     .await
     .map_err(failed())?;
     notify::notify(&mut transaction, notify::Topic::Journal).await?;
-    transaction.commit().await.map_err(failed())
+    transaction.commit().await.map_err(failed())?;
+    Ok(runs)
 }
 
 /// Lets the statement's commit not wait for the disk. What a crash of the database undoes by that is a claim or an acknowledgement:
@@ -56,7 +71,7 @@ macro_rules! lazily {
     };
 }
 
-/// Claims the oldest chunk of a running import for `claim`; afterwards, unacknowledged, it is anybody's again.
+/// Claims the chunk of a running import whose turn it is for `claim`; afterwards, unacknowledged, it is anybody's again.
 /// Comes with how often it has been claimed.
 pub async fn claim<C>(db: &Db, by: &str, claim: Duration) -> Result<Option<(C, i32)>, DbError>
 where
@@ -70,7 +85,7 @@ where
              select c.import_id, c.chunk_no from journal c
              join imports i on i.id = c.import_id and i.state = 'running' and i.epoch = c.epoch
              where c.visible_at <= now()
-             order by c.import_id, c.chunk_no limit 1 for update of c skip locked
+             order by c.turn_at, c.import_id, c.chunk_no limit 1 for update of c skip locked
          ), ",
             lazily!(),
             "
@@ -154,4 +169,16 @@ pub async fn clear(connection: &mut PgConnection, import_id: i64) -> Result<(), 
         .await
         .map(drop)
         .map_err(DbError::during("clearing the journal"))
+}
+
+/// Forgets the chunks of imports that have ended; how many.
+pub async fn sweep(db: &Db) -> Result<u64, DbError> {
+    sqlx::query(
+        "delete from journal j using imports i
+         where i.id = j.import_id and i.state not in ('received', 'running', 'paused')",
+    )
+    .execute(db.pool())
+    .await
+    .map(|done| done.rows_affected())
+    .map_err(DbError::during("sweeping the journal"))
 }

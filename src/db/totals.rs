@@ -45,9 +45,9 @@ pub async fn imports(db: &Db) -> Result<Vec<Imports>, DbError> {
 /// The journal.
 pub async fn journal(db: &Db) -> Result<Journal, DbError> {
     sqlx::query_as(
-        "select count(*) as chunks,
-             coalesce(greatest(extract(epoch from now() - min(visible_at)), 0), 0)::float8 as oldest_seconds
-         from journal",
+        "select count(*) as chunks, coalesce(greatest(extract(epoch from now() - min(c.visible_at)
+             filter (where i.state = 'running' and i.epoch = c.epoch)), 0), 0)::float8 as oldest_seconds
+         from journal c join imports i on i.id = c.import_id",
     )
     .fetch_one(db.pool())
     .await

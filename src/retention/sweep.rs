@@ -6,7 +6,10 @@ use futures_util::StreamExt;
 use super::{Keeper, RetentionError};
 use crate::{
     archive::Listed,
-    db::retention::{self, Lock},
+    db::{
+        journal,
+        retention::{self, Lock},
+    },
     ingest::{manifest::Manifest, receive, unpack},
 };
 
@@ -22,6 +25,8 @@ pub struct Swept {
     pub answers: u64,
     /// Confirmation links that expired a day ago or longer.
     pub links: u64,
+    /// Chunks in the journal, of imports that have ended.
+    pub chunks: u64,
     /// Uploads of no import and without a manifest, uploads that are in the long-term archive, unpacked files of imports that
     /// have ended, and what was begun and never finished.
     pub objects: usize,
@@ -31,6 +36,7 @@ impl Keeper {
     /// Sweeps. An upload with a manifest that the database does not know stays: it may be what the database has lost.
     pub async fn sweep(&self, now: DateTime<Utc>, lock: &mut Lock) -> Result<Swept, RetentionError> {
         let (answers, links) = retention::expire(&self.db).await?;
+        let chunks = journal::sweep(&self.db).await?;
         let old = now - OLD;
         let mut objects = self.archive.remove_begun(old).await?;
         objects += self.sweep_uploads(old, lock).await?;
@@ -42,9 +48,9 @@ impl Keeper {
                 objects += 1;
             }
         }
-        let swept = Swept { answers, links, objects };
+        let swept = Swept { answers, links, chunks, objects };
         if swept != Swept::default() {
-            tracing::info!(answers, links, objects, "swept");
+            tracing::info!(answers, links, chunks, objects, "swept");
         }
         Ok(swept)
     }

@@ -63,7 +63,7 @@ impl Publisher for Journal {
                 chunk,
             })
             .collect();
-        Ok(journal::publish(&self.db, &entries).await?)
+        if journal::publish(&self.db, &entries).await? { Ok(()) } else { Err(TransportError::Fenced) }
     }
 }
 

@@ -89,6 +89,9 @@ pub enum TransportError {
     /// Kafka.
     #[error(transparent)]
     Kafka(#[from] KafkaFailure),
+    /// The import does not run in the epoch of its chunks.
+    #[error("the import is in other hands")]
+    Fenced,
 }
 
 /// Who cuts.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tarmac::{
     db::imports::Import,
     ingest::load::Loaded,
-    transport::{Broken, Chunk, Delivery, Subscriber, Transport, kafka::Kafka},
+    transport::{Broken, Chunk, Delivery, Subscriber, Transport, TransportError, kafka::Kafka},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -399,6 +399,59 @@ async fn the_journal_counts_attempts_and_starts_again_with_a_new_epoch_or_not_at
     publish(transport.as_ref(), &[0, 1].map(|number| world.chunk(number, later))).await;
     assert_eq!(next(subscriber.as_mut()).await.chunk.chunk_no, 1);
     assert_eq!(world.app.one::<i64>("select count(*) from journal").await, 1);
+}
+
+/// Two imports, and the chunk of that number of either.
+async fn beside_another(world: &World) -> (Import, impl Fn(i64) -> (Chunk, Bytes)) {
+    world.app.begin("?force=true", rows(100..200)).await;
+    let other = world.engine.claim().await;
+    let (id, epoch) = (other.id, other.epoch);
+    let chunk = move |number| {
+        let (chunk, bytes) = world.chunk(number, epoch);
+        (Chunk { import_id: id, ..chunk }, bytes)
+    };
+    (other, chunk)
+}
+
+#[tokio::test]
+async fn the_journal_gives_first_chunks_before_later_ones_whatever_was_published_before() {
+    let world = World::new().await;
+    let transport = journal(&world);
+    let own: Vec<_> = (0..40).map(|number| world.chunk(number, world.import.epoch)).collect();
+    publish(transport.as_ref(), &own).await;
+    let mut subscriber = transport.subscriber("a".to_owned());
+    assert_eq!(next(subscriber.as_mut()).await.chunk.chunk_no, 0);
+    assert_eq!(next(subscriber.as_mut()).await.chunk.chunk_no, 1);
+    let (other, chunk_of_other) = beside_another(&world).await;
+    publish(transport.as_ref(), &[0, 1, 2].map(&chunk_of_other)).await;
+    let place = |delivery: Delivery| (delivery.chunk.import_id, delivery.chunk.chunk_no);
+    assert_eq!(place(next(subscriber.as_mut()).await), (other.id, 0));
+    // They take turns.
+    assert_eq!(place(next(subscriber.as_mut()).await), (other.id, 1));
+    assert_eq!(place(next(subscriber.as_mut()).await), (world.import.id, 2));
+    // What has waited for long goes before what is new.
+    world.app.run("update journal set turn_at = turn_at - interval '1 hour' where chunk_no >= 39").await;
+    publish(transport.as_ref(), &[chunk_of_other(3)]).await;
+    assert_eq!(place(next(subscriber.as_mut()).await), (world.import.id, 39));
+}
+
+#[tokio::test]
+async fn nothing_is_published_for_an_import_that_has_ended_or_changed_hands() {
+    let world = World::new().await;
+    let transport = journal(&world);
+    let left = async || world.app.one::<i64>("select count(*) from journal").await;
+    let later = take_over(&world).await;
+    let late = [world.chunk(0, world.import.epoch)];
+    let refused = transport.publisher(world.import.id).publish(&late).await;
+    assert!(matches!(refused, Err(TransportError::Fenced)), "{refused:?}");
+    assert_eq!(left().await, 0);
+    let own = [world.chunk(0, later)];
+    publish(transport.as_ref(), &own).await;
+    let cancel = format!("/imports/{}/cancel", world.import.id);
+    world.app.client.post(&cancel).send().await.expect(200);
+    let refused = transport.publisher(world.import.id).publish(&own).await;
+    assert!(matches!(refused, Err(TransportError::Fenced)), "{refused:?}");
+    assert_eq!(left().await, 0);
 }
 
 #[tokio::test]
