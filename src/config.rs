@@ -230,11 +230,12 @@ pub struct Worker {
     pub address: Option<SocketAddr>,
     /// Chunks stored at the same time by this process, each by a consumer of its own. Each may have two connections to the database.
     pub loaders: usize,
-    /// Imports driven at the same time by this process; 0 where the archive cannot be seen.
+    /// Imports driven at the same time by this process, and half as many small ones; 0 where the archive cannot be seen.
     pub imports: usize,
     /// How long an import or a chunk stays with a worker that no longer answers, milliseconds.
     pub lease_ms: u64,
-    /// How often a chunk is tried before its import fails, when the fault is not a passing one.
+    /// How often a chunk is tried before its import fails, when the fault is not a passing one; how many workers in a row may die of an
+    /// import.
     pub attempts: i32,
     /// When no chunk of an import was loaded for this long, what is not loaded is published again, milliseconds.
     pub stalled_ms: u64,

@@ -42,6 +42,8 @@ mod m20261130_000020_add_relations_dropped;
 mod m20261130_000021_count_changes_of_airports;
 mod m20261130_000040_always_note_changed_citizens;
 mod m20261130_000041_create_import_removals;
+mod m20261130_000030_count_deaths_of_leaders;
+mod m20261130_000031_add_turns_to_journal;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -69,6 +71,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000021_count_changes_of_airports::Migration),
             Box::new(m20261130_000040_always_note_changed_citizens::Migration),
             Box::new(m20261130_000041_create_import_removals::Migration),
+            Box::new(m20261130_000030_count_deaths_of_leaders::Migration),
+            Box::new(m20261130_000031_add_turns_to_journal::Migration),
         ]
     }
 }

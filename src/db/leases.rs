@@ -2,45 +2,80 @@
 
 use std::time::Duration;
 
+use sqlx::{FromRow, PgConnection};
+
 use super::{Db, DbError, commit};
 use crate::config;
 
-/// Takes an import nobody drives, the oldest first, and returns its id. Taking one over from a silent owner
-/// raises the epoch, so that whatever the silent one still does is refused. One without chunks will be cut as `ingest` says;
+/// An import that was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Claimed {
+    /// Its number.
+    #[sqlx(rename = "import_id")]
+    pub id: i64,
+    /// How many owners fell silent in a row without a chunk loaded in between.
+    pub deaths: i32,
+    /// How often it was given back in a row without a chunk loaded in between.
+    pub waits: i32,
+}
+
+/// Which imports a driver takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All.
+    All,
+    /// Those that are known to unpack to at most the bytes of a chunk.
+    Small,
+}
+
+/// Takes an import nobody drives: of those that had to wait least often the oldest. Taking it from an owner before
+/// raises the epoch, so that whatever that one still does is refused. One without chunks will be cut as `ingest` says;
 /// one that has some stays as it is cut.
 pub async fn claim(
     db: &Db,
     owner: &str,
     lease: Duration,
     ingest: &config::Ingest,
-) -> Result<Option<i64>, DbError> {
+    reach: Reach,
+) -> Result<Option<Claimed>, DbError> {
     let failed = || DbError::during("claiming an import");
+    // Nothing that is read is nearly as long.
+    let chunk_bytes = i64::try_from(ingest.chunk_bytes).unwrap_or(i64::MAX);
+    let ratio = i64::try_from(ingest.unpacked_ratio).unwrap_or(i64::MAX);
     let mut transaction = db.begin().await?;
     let id: Option<i64> = sqlx::query_scalar(
-        "select i.id from imports i
-         where i.state in ('received', 'running')
-             and not exists (select from import_leases l where l.import_id = i.id and l.expires_at > now())
-         order by i.id limit 1 for no key update of i skip locked",
+        "select i.id from imports i left join import_leases l on l.import_id = i.id
+         where i.state in ('received', 'running') and coalesce(l.expires_at <= now(), true)
+             and ($1 or coalesce(
+                 (select sum(f.bytes) from import_files f where f.import_id = i.id),
+                 i.bytes::numeric * case when i.gzipped or i.media_type = 'application/zip' then $2::bigint else 1 end
+             ) <= $3::bigint)
+         order by coalesce(l.waits, 0), i.id limit 1 for no key update of i skip locked",
     )
+    .bind(reach == Reach::All)
+    .bind(ratio)
+    .bind(chunk_bytes)
     .fetch_optional(&mut *transaction)
     .await
     .map_err(failed())?;
     let Some(id) = id else { return Ok(None) };
     // Two claims can find the same import one after the other: the lease decides, not what was read above.
-    let claimed = sqlx::query(
-        "insert into import_leases (import_id, owner, expires_at) values ($1, $2, now() + $3)
-         on conflict (import_id) do update set owner = $2, expires_at = now() + $3 where import_leases.expires_at <= now()",
+    let claimed: Option<Claimed> = sqlx::query_as(
+        "insert into import_leases as lease (import_id, owner, expires_at, chunks)
+         values ($1, $2, now() + $3, (select count(*) from import_chunks where import_id = $1))
+         on conflict (import_id) do update set owner = $2, expires_at = now() + $3, chunks = excluded.chunks,
+             deaths = case when excluded.chunks > lease.chunks then 0 else lease.deaths + (lease.owner <> '')::integer end,
+             waits = case when excluded.chunks > lease.chunks then 0 else lease.waits end
+         where lease.expires_at <= now()
+         returning import_id, deaths, waits",
     )
     .bind(id)
     .bind(owner)
     .bind(lease)
-    .execute(&mut *transaction)
+    .fetch_optional(&mut *transaction)
     .await
-    .map_err(failed())?
-    .rows_affected();
-    if claimed == 0 {
-        return Ok(None);
-    }
+    .map_err(failed())?;
+    let Some(claimed) = claimed else { return Ok(None) };
     sqlx::query(
         "update imports set state = 'running', started_at = coalesce(started_at, now()),
              epoch = epoch + case when state = 'running' then 1 else 0 end,
@@ -51,15 +86,14 @@ pub async fn claim(
          where id = $1",
     )
     .bind(id)
-    // Nothing that is read is nearly as long.
     .bind(i64::try_from(ingest.chunk_rows).unwrap_or(i64::MAX))
-    .bind(i64::try_from(ingest.chunk_bytes).unwrap_or(i64::MAX))
+    .bind(chunk_bytes)
     .bind(i64::try_from(ingest.record_bytes).unwrap_or(i64::MAX))
     .execute(&mut *transaction)
     .await
     .map_err(failed())?;
     commit(transaction, "claiming an import").await?;
-    Ok(Some(id))
+    Ok(Some(claimed))
 }
 
 /// A sign of life. `false`: the lease is somebody else's by now.
@@ -74,7 +108,7 @@ pub async fn renew(db: &Db, id: i64, owner: &str, lease: Duration) -> Result<boo
         .map_err(DbError::during("renewing a lease"))
 }
 
-/// Lets go of an import.
+/// Lets go of an import that needs no driver any more.
 pub async fn release(db: &Db, id: i64, owner: &str) -> Result<(), DbError> {
     sqlx::query("delete from import_leases where import_id = $1 and owner = $2")
         .bind(id)
@@ -83,4 +117,30 @@ pub async fn release(db: &Db, id: i64, owner: &str) -> Result<(), DbError> {
         .await
         .map(drop)
         .map_err(DbError::during("releasing a lease"))
+}
+
+/// Lets go of an import that goes on later: at once, or, when it `waits` for something, not before that has passed.
+pub async fn give_back(db: &Db, id: i64, owner: &str, waits: Option<Duration>) -> Result<(), DbError> {
+    sqlx::query(
+        "update import_leases set owner = '', expires_at = now() + $3, waits = waits + $4
+         where import_id = $1 and owner = $2",
+    )
+    .bind(id)
+    .bind(owner)
+    .bind(waits.unwrap_or_default())
+    .bind(i32::from(waits.is_some()))
+    .execute(db.pool())
+    .await
+    .map(drop)
+    .map_err(DbError::during("giving an import back"))
+}
+
+/// Forgets what became of earlier owners: somebody has seen to the import.
+pub async fn forget(connection: &mut PgConnection, id: i64) -> Result<(), DbError> {
+    sqlx::query("update import_leases set deaths = 0, waits = 0 where import_id = $1")
+        .bind(id)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("forgetting earlier owners of an import"))
 }

@@ -7,7 +7,7 @@ use crate::{
     db::{
         Db, commit,
         imports::{self, Import, State},
-        removals,
+        leases, removals,
     },
 };
 
@@ -44,6 +44,8 @@ async fn change(
         return Ok(Changed::Refused(import.state));
     }
     let import = imports::set_state(&mut transaction, id, to).await?;
+    // Whoever resumes it wants it tried as if it were new.
+    leases::forget(&mut transaction, id).await?;
     commit(transaction, "pausing or resuming an import").await?;
     Ok(Changed::Done(import))
 }

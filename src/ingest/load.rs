@@ -356,7 +356,7 @@ pub async fn store(
 
 /// The dataset of an import is from a version of Tarmac that knows it; this one does not.
 pub(super) fn unknown_dataset(name: &str) -> IngestError {
-    IngestError::refused("unknown_dataset", format!("this version does not know the dataset {name}"))
+    IngestError::UnknownDataset(name.to_owned())
 }
 
 /// Stores what came of a chunk, its rows in `table`.

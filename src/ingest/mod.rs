@@ -23,6 +23,7 @@ pub mod removal;
 pub mod split;
 pub mod unpack;
 mod unreadable;
+mod zip_directory;
 
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ pub enum IngestError {
     /// The transport.
     #[error(transparent)]
     Transport(TransportError),
+    /// Wait for another version: the import's dataset came with a later one than this.
+    #[error("this version does not know the dataset {0}; a later one goes on with the import")]
+    UnknownDataset(String),
     /// Chunks that were loaded are not: the database has crashed, and a chunk's commit does not wait for the disk.
     #[error("a crash of the database has taken back chunks")]
     TakenBack,
@@ -66,7 +70,7 @@ pub enum IngestError {
 impl From<TransportError> for IngestError {
     fn from(error: TransportError) -> Self {
         match error {
-            TransportError::Kafka(KafkaFailure::Fenced) => Self::Fenced,
+            TransportError::Fenced | TransportError::Kafka(KafkaFailure::Fenced) => Self::Fenced,
             TransportError::Kafka(KafkaFailure::TooLong) => Self::refused(
                 "chunk_too_long",
                 "the file was begun in longer chunks than Kafka takes now; it can be uploaded again",
@@ -85,12 +89,13 @@ impl IngestError {
     /// Whether the same may succeed later, by itself.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Fenced => false,
+            Self::Refused(_) | Self::Fenced | Self::Transport(TransportError::Fenced) => false,
             Self::Database(error) | Self::Transport(TransportError::Database(error)) => {
                 matches!(error.failure(), Failure::Exhausted | Failure::Passing)
             }
             // A cluster that is away comes back, a topic that is wrong is put right; until then uploads are kept.
             Self::Transport(TransportError::Kafka(_)) | Self::Stalled(_) | Self::TakenBack => true,
+            Self::UnknownDataset(_) => true,
             Self::Archive(error) => error.is_passing(),
         }
     }

@@ -1,4 +1,5 @@
-//! A driver: takes an import nobody leads, leads it to its end, takes the next.
+//! A driver: takes an import nobody leads, leads it to its end, takes the next. An import that must wait for what others need not is
+//! given back meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,15 +10,25 @@ use super::{LOOK_AGAIN, Worker, backoff};
 use crate::{
     db::{
         Db,
-        imports::{self, Import, ImportError},
-        leases,
+        imports::{self, ImportError, State},
+        leases::{self, Claimed, Reach},
         notify::Topic,
     },
     ingest::{IngestError, drive::Driver, finish},
     trace,
 };
 
-pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) {
+/// Why a driver lets go of an import.
+enum Led {
+    /// It has ended, or is stopped, or is somebody else's.
+    Ended,
+    /// Something that it needs, and others do not, is away.
+    MustWait,
+    /// The worker stops.
+    Stopped,
+}
+
+pub(super) async fn run(worker: Worker, owner: String, reach: Reach, stop: CancellationToken) {
     let lease = Duration::from_millis(worker.config.worker.lease_ms);
     let driver = Driver {
         db: worker.db.clone(),
@@ -28,35 +39,57 @@ pub(super) async fn run(worker: Worker, owner: String, stop: CancellationToken) 
     };
     let mut watch = worker.changes.watch(Topic::Imports);
     while !stop.is_cancelled() {
-        let claimed = match leases::claim(&worker.db, &owner, lease, &worker.config.ingest).await {
+        let claimed = match leases::claim(&worker.db, &owner, lease, &worker.config.ingest, reach).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "could not look for imports");
                 None
             }
         };
-        let Some(id) = claimed else {
+        let Some(claimed) = claimed else {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = watch.changed(LOOK_AGAIN) => {}
             }
             continue;
         };
+        let id = claimed.id;
         let led = async {
-            tokio::select! {
-                () = stop.cancelled() => {}
+            let led = tokio::select! {
+                () = stop.cancelled() => Led::Stopped,
                 () = keep_lease(&worker, id, &owner, lease) => {
                     tracing::warn!("lost the lease: another worker goes on");
+                    Led::Ended
                 }
-                () = lead(&driver, id, Duration::from_millis(worker.config.worker.stalled_ms)) => {}
-            }
-            if let Err(error) = leases::release(&worker.db, id, &owner).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "could not release an import");
-            }
+                led = lead(&driver, &worker, claimed) => led,
+            };
+            let_go(&worker, claimed, &owner, led, &stop).await;
         };
         let span = tracing::info_span!("import", import = id);
         trace::adopt(&span, traceparent(&worker.db, id).await.as_deref());
         led.instrument(span).await;
+    }
+}
+
+/// Says that nobody leads the import any more. While the database does not take it, the lease looks like that of a dead worker.
+async fn let_go(worker: &Worker, claimed: Claimed, owner: &str, led: Led, stop: &CancellationToken) {
+    let mut attempt = 0;
+    loop {
+        let db = &worker.db;
+        let done = match led {
+            Led::Ended => leases::release(db, claimed.id, owner).await,
+            Led::Stopped => leases::give_back(db, claimed.id, owner, None).await,
+            Led::MustWait => {
+                let waits = backoff(u32::try_from(claimed.waits).unwrap_or(0).saturating_add(1));
+                leases::give_back(db, claimed.id, owner, Some(waits)).await
+            }
+        };
+        let Err(error) = done else { return };
+        tracing::warn!(error = &error as &dyn std::error::Error, "could not let go of an import");
+        attempt += 1;
+        if stop.run_until_cancelled(tokio::time::sleep(backoff(attempt))).await.is_none() {
+            return;
+        }
     }
 }
 
@@ -80,23 +113,14 @@ async fn keep_lease(worker: &Worker, id: i64, owner: &str, lease: Duration) {
     }
 }
 
-/// Leads the import until it has ended or is somebody else's. What a transport lost is published again after `patience`, and
+/// Leads the import until it has ended, is somebody else's, or must wait for what others need not. What a transport lost is published again after a while, and
 /// should nobody be there to load it, at longer and longer intervals: what waits for them does not pile up.
-async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
+async fn lead(driver: &Driver, worker: &Worker, claimed: Claimed) -> Led {
+    let mut patience = Duration::from_millis(worker.config.worker.stalled_ms);
     let mut attempt = 0;
     loop {
-        let import = match imports::get(&driver.db, id).await {
-            Ok(Some(import)) => import,
-            Ok(None) => return,
-            Err(error) => {
-                attempt += 1;
-                tracing::warn!(error = &error as &dyn std::error::Error, "could not read an import");
-                tokio::time::sleep(backoff(attempt)).await;
-                continue;
-            }
-        };
-        let error = match driver.drive(&import, patience).await {
-            Ok(()) | Err(IngestError::Fenced) => return,
+        let error = match try_to_lead(driver, worker, claimed, patience).await {
+            Ok(()) | Err(IngestError::Fenced) => return Led::Ended,
             Err(error @ IngestError::Stalled(_)) => {
                 tracing::warn!("{error}: what is missing is published again");
                 patience = patience.saturating_mul(2);
@@ -104,21 +128,48 @@ async fn lead(driver: &Driver, id: i64, mut patience: Duration) {
             }
             Err(error) => error,
         };
-        attempt += 1;
-        if error.is_passing() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "an import must wait");
-        } else if let Err(error) = fail(driver, &import, error).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "could not fail an import");
-        } else {
-            return;
+        tracing::warn!(error = &error as &dyn std::error::Error, "an import must wait");
+        // Others have less to unpack, or are of datasets that are known. For the database and for Kafka all would wait alike, and
+        // while the import is kept, its chunks on their way are still worth loading.
+        if matches!(error, IngestError::Archive(_) | IngestError::UnknownDataset(_)) {
+            return Led::MustWait;
         }
+        attempt += 1;
         tokio::time::sleep(backoff(attempt)).await;
     }
 }
 
-async fn fail(driver: &Driver, import: &Import, error: IngestError) -> Result<(), IngestError> {
-    let error = explain(error);
-    finish::fail(&driver.db, &driver.archive, import.id, import.epoch, &error).await
+/// Leads the import, and fails it when it is at fault: an error says why neither was possible.
+async fn try_to_lead(
+    driver: &Driver,
+    worker: &Worker,
+    claimed: Claimed,
+    patience: Duration,
+) -> Result<(), IngestError> {
+    let import = match imports::get(&driver.db, claimed.id).await? {
+        Some(import) if import.state == State::Running => import,
+        _ => return Err(IngestError::Fenced),
+    };
+    let driven = if claimed.deaths < worker.config.worker.attempts {
+        driver.drive(&import, patience).await
+    } else {
+        Err(deadly(claimed.deaths))
+    };
+    match driven {
+        Err(error) if !error.is_passing() && !matches!(error, IngestError::Fenced) => {
+            finish::fail(&driver.db, &driver.archive, import.id, import.epoch, &explain(error)).await
+        }
+        driven => driven,
+    }
+}
+
+/// An import that takes its workers with it is not tried for ever: all others would come to a stop with them.
+fn deadly(deaths: i32) -> IngestError {
+    let message = format!(
+        "{deaths} workers in a row died, or fell silent, while they led the import, and loaded nothing more of it; \
+         the operator finds why in their logs and in the system's"
+    );
+    IngestError::refused("workers_died", message)
 }
 
 /// What the import's owner is told of a failure that is not the file's: nothing of what is inside.

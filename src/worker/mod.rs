@@ -8,15 +8,21 @@ mod removing;
 mod retaining;
 mod silence;
 
-use std::{sync::Arc, time::Duration};
+use std::{iter::repeat_n, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    archive::Archive, config::Config, db::Db, db::notify::Changes, meter::Meter, readers::Readers,
+    archive::Archive,
+    config::Config,
+    db::{Db, leases::Reach, notify::Changes},
+    meter::Meter,
+    readers::Readers,
     transport::Transport,
 };
 
+/// For so many drivers of all imports there is one that takes only small ones.
+const SMALL_SHARE: usize = 2;
 /// How long to wait at most before looking for work again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The first and the longest wait before something that failed in passing is tried again.
@@ -51,8 +57,13 @@ impl Worker {
         // Unique among processes and over time: a lease of a process that is gone is nobody else's.
         let process = uuid::Uuid::now_v7();
         tasks.spawn(crew::run(self.clone(), process.to_string(), stop.clone()));
-        for number in 0..self.config.worker.imports {
-            tasks.spawn(driving::run(self.clone(), format!("{process}/driver/{number}"), stop.clone()));
+        let imports = self.config.worker.imports;
+        // Whatever the large ones take, small imports go on.
+        let reaches =
+            repeat_n(Reach::All, imports).chain(repeat_n(Reach::Small, imports.div_ceil(SMALL_SHARE)));
+        for (number, reach) in reaches.enumerate() {
+            let owner = format!("{process}/driver/{number}");
+            tasks.spawn(driving::run(self.clone(), owner, reach, stop.clone()));
         }
         tasks.spawn(silence::run(self.clone(), stop.clone()));
         if self.config.worker.imports > 0 {

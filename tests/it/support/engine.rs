@@ -8,7 +8,7 @@ use tarmac::{
     db::{
         Db,
         imports::{self, Import},
-        leases,
+        leases::{self, Reach},
         notify::Changes,
     },
     ingest::{
@@ -73,11 +73,12 @@ impl Engine {
     pub(crate) async fn claim(&self) -> Import {
         // Whoever led it before may be looking at it just now, and it is passed by then.
         let id = until("an import can be had", || async {
-            leases::claim(&self.db, "the test", LEASE, &self.config.ingest)
+            leases::claim(&self.db, "the test", LEASE, &self.config.ingest, Reach::All)
                 .await
                 .expect("the database answers")
         })
-        .await;
+        .await
+        .id;
         imports::get(&self.db, id).await.expect("the database answers").expect("it is there")
     }
 
@@ -96,7 +97,7 @@ impl Engine {
 
     /// Lets go of the import as a worker does that stops leading it.
     pub(crate) async fn release(&self, id: i64) {
-        leases::release(&self.db, id, "the test").await.expect("the database answers");
+        leases::give_back(&self.db, id, "the test", None).await.expect("the database answers");
     }
 
     /// The next chunk.
