@@ -100,15 +100,20 @@ impl Driver {
         if !known.is_empty() {
             return Ok(known);
         }
-        let Unpacked { files, notes } = unpack::unpack(&self.archive, &self.limits, import)
-            .instrument(tracing::info_span!("unpack"))
-            .await?;
+        let unpacking =
+            unpack::unpack(&self.archive, &self.limits, import).instrument(tracing::info_span!("unpack"));
+        let Unpacked { files, notes } = tokio::select! {
+            unpacked = unpacking => unpacked?,
+            () = self.until_fenced(import) => {
+                // As it may have ended at the same moment.
+                unpack::remove_attempt(&self.archive, import).await;
+                return Err(IngestError::Fenced);
+            }
+        };
         let mut transaction = match self.fence(import).await {
             Err(IngestError::Fenced) => {
-                // Who cancelled it meanwhile could not know of what came after.
-                if imports::get(&self.db, import.id).await?.is_none_or(|import| import.state.is_final()) {
-                    unpack::remove_unpacked(&self.archive, import.id).await;
-                }
+                // Whoever cancelled it meanwhile could not know of what came after.
+                unpack::remove_attempt(&self.archive, import).await;
                 return Err(IngestError::Fenced);
             }
             fenced => fenced?,
@@ -119,6 +124,20 @@ impl Driver {
         }
         commit(transaction, "adding the files of an import").await?;
         Ok(files)
+    }
+
+    /// Returns when the import does not run any more, or is led by somebody else.
+    async fn until_fenced(&self, import: &Import) {
+        let mut watch = self.changes.watch(Topic::Imports);
+        loop {
+            watch.changed(LOOK_AGAIN).await;
+            match imports::get(&self.db, import.id).await {
+                Ok(Some(now)) if now.state == State::Running && now.epoch == import.epoch => {}
+                // Without the database nobody knows.
+                Err(_) => {}
+                Ok(_) => return,
+            }
+        }
     }
 
     async fn make_staging(&self, dataset: &Dataset, import: &Import) -> Result<(), IngestError> {

@@ -5,12 +5,13 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
-use zip::{ZipArchive, result::ZipError};
+use tokio_util::sync::CancellationToken;
+use zip::result::ZipError;
 
 use super::{
     IngestError, blocking, damage_of,
     entries::{self, Entry},
-    sealed,
+    sealed, zip_directory,
 };
 use crate::{
     archive::{Archive, ArchiveError},
@@ -42,7 +43,8 @@ fn file(file_no: i32, name: Option<String>, object: String, bytes: i64) -> File 
     File { file_no, name, object, bytes, columns: None, layout: Layout::default() }
 }
 
-/// The plain files of the import. What is unpacked is written to the archive beside the upload.
+/// The plain files of the import. What is unpacked is written to the archive beside the upload, in a folder of the import's epoch: an
+/// attempt that is still under way elsewhere disturbs nobody. One that nobody waits for any more stops with its next block.
 pub async fn unpack(
     archive: &Archive,
     limits: &config::Ingest,
@@ -51,19 +53,33 @@ pub async fn unpack(
     if !import.gzipped && import.media_type != "application/zip" {
         return Ok(Unpacked::one(import.source.clone(), import.bytes));
     }
+    // Attempts that were killed have left what may take the room that this one needs.
+    remove_unpacked(archive, import.id).await;
     archive.verify(sealed(import)).await.map_err(|error| damage_of(import, error))?;
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
     let unpacker = Unpacker {
         archive: archive.clone(),
         limits: limits.clone(),
         import: import.clone(),
         runtime: Handle::current(),
+        stop,
     };
     blocking(move || unpacker.run()).await?
 }
 
-/// Removes what was unpacked, also by an attempt that failed halfway; the upload itself stays.
+/// Removes what was unpacked, by all attempts; the upload itself stays.
 pub async fn remove_unpacked(archive: &Archive, import_id: i64) {
-    if let Err(error) = archive.remove_folder(&folder(import_id)).await {
+    remove(archive, &folder(import_id)).await;
+}
+
+/// Removes what was unpacked in the epoch in which the import was read.
+pub(super) async fn remove_attempt(archive: &Archive, import: &Import) {
+    remove(archive, &attempt_folder(import)).await;
+}
+
+async fn remove(archive: &Archive, folder: &str) {
+    if let Err(error) = archive.remove_folder(folder).await {
         tracing::warn!(%error, "could not remove what was unpacked");
     }
 }
@@ -76,16 +92,31 @@ fn folder(import_id: i64) -> String {
     format!("{FOLDER}/{import_id}")
 }
 
+/// Where one attempt keeps it.
+fn attempt_folder(import: &Import) -> String {
+    format!("{}/{}", folder(import.id), import.epoch)
+}
+
 /// Runs where blocking is allowed, because gzip and zip readers block.
 struct Unpacker {
     archive: Archive,
     limits: config::Ingest,
     import: Import,
     runtime: Handle,
+    /// Nobody waits for the files any more.
+    stop: CancellationToken,
 }
 
 impl Unpacker {
     fn run(&self) -> Result<Unpacked, IngestError> {
+        let unpacked = self.unpack();
+        if unpacked.is_err() || self.stop.is_cancelled() {
+            self.runtime.block_on(remove_attempt(&self.archive, &self.import));
+        }
+        unpacked
+    }
+
+    fn unpack(&self) -> Result<Unpacked, IngestError> {
         let packed = self.import.bytes as u64;
         let source = self.open(&self.import.source, packed);
         if !self.import.gzipped {
@@ -109,7 +140,7 @@ impl Unpacker {
 
     /// Where something unpacked from the upload is kept.
     fn object(&self, name: &str) -> String {
-        format!("{}/{name}", folder(self.import.id))
+        format!("{}/{name}", attempt_folder(&self.import))
     }
 
     fn open(&self, object: &str, bytes: u64) -> BufReader<ObjectReader<'_>> {
@@ -118,13 +149,7 @@ impl Unpacker {
     }
 
     fn unzip(&self, source: impl Read + Seek, packed: u64) -> Result<Unpacked, IngestError> {
-        let mut zip = ZipArchive::new(source).map_err(zip_error)?;
-        if zip.len() > self.limits.zip_entries {
-            return Err(IngestError::refused(
-                "too_many_files",
-                format!("the archive has {} files, {} are allowed", zip.len(), self.limits.zip_entries),
-            ));
-        }
+        let mut zip = zip_directory::open(source, self.limits.zip_entries)?;
         if zip.has_duplicate_names() {
             let directory = zip.central_directory_start();
             return Err(entries::repeated_name(zip.into_inner(), directory));
@@ -191,6 +216,9 @@ impl Unpacker {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(error) => return Err(Copying::Read(error)),
                 };
+                if self.stop.is_cancelled() {
+                    return Err(IngestError::Fenced.into());
+                }
                 self.check_size(packed, unpacked_before + writer.bytes() + length as u64)?;
                 self.runtime.block_on(writer.write(Bytes::copy_from_slice(&block[..length])))?;
             }
@@ -238,7 +266,7 @@ fn entry_error(name: &str, error: &io::Error) -> IngestError {
     IngestError::refused("bad_zip", format!("{name:?} in the archive cannot be read: {error}"))
 }
 
-fn zip_error(error: ZipError) -> IngestError {
+pub(super) fn zip_error(error: ZipError) -> IngestError {
     match error {
         ZipError::Io(error) => Copying::Read(error)
             .explain(|error| IngestError::refused("bad_zip", format!("the archive cannot be read: {error}"))),
