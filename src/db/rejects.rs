@@ -95,18 +95,39 @@ fn put_text(copy: &mut CopyBuffer, text: Option<&str>) {
     }
 }
 
-/// Rejects after `after`, by row.
+/// Bytes of rejects that are read at once, and those of one reject more. In an answer they may take several times as much.
+const READ_BYTES: i64 = 4 << 20;
+
+/// Rejects after `after`, by row: at most `limit`, and fewer when they are long.
 pub async fn list(db: &Db, import_id: i64, after: i64, limit: i64) -> Result<Vec<Reject>, DbError> {
     sqlx::query_as(
         "select row, line, file_no, column_name, code, message, value, byte_offset, more, raw, accepted
-         from import_rejects where import_id = $1 and row > $2 order by row limit $3",
+         from (
+             select row, line, file_no, column_name, code, message, value, byte_offset, more, raw, accepted,
+                 sum(coalesce(octet_length(raw), 0) + octet_length(message) + coalesce(octet_length(value), 0)
+                         + coalesce(pg_column_size(more), 0))
+                     over (order by row rows between unbounded preceding and 1 preceding) as bytes_before
+             from import_rejects where import_id = $1 and row > $2 order by row limit $3
+         ) r
+         where coalesce(bytes_before, 0) < $4 order by row",
     )
     .bind(import_id)
     .bind(after)
     .bind(limit)
+    .bind(READ_BYTES)
     .fetch_all(db.pool())
     .await
     .map_err(DbError::during("reading rejects"))
+}
+
+/// Whether there are rejects after `after`.
+pub async fn has_more(db: &Db, import_id: i64, after: i64) -> Result<bool, DbError> {
+    sqlx::query_scalar("select exists (select from import_rejects where import_id = $1 and row > $2)")
+        .bind(import_id)
+        .bind(after)
+        .fetch_one(db.pool())
+        .await
+        .map_err(DbError::during("looking for more rejects"))
 }
 
 /// Keeps the `keep` rejects with the lowest rows and removes the others.

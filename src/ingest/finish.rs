@@ -21,8 +21,10 @@ use crate::{
     },
 };
 
-/// Rejects of the merge that are completed and stored at once.
-const BATCH: i64 = 10_000;
+/// Rejects of the merge that are read at once: a few KB each at most.
+const BATCH: i64 = 4_096;
+/// Bytes of their records that are stored at once, and those of one record more.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// Merges what is loaded and makes it visible, once the ledger holds every chunk. Its commit waits for the disk, and so for all of them.
 pub async fn finish(
@@ -225,39 +227,54 @@ impl LateRejects<'_> {
             let Some(last) = batch.last() else { break };
             after = last.row;
             stored += batch.len() as i64;
-            let rejects = self.complete(connection, batch).await?;
-            rejects::insert(connection, self.import.id, &rejects).await?;
+            self.store_batch(connection, batch).await?;
         }
         Ok(())
     }
 
-    async fn complete(
+    async fn store_batch(
         &self,
         connection: &mut PgConnection,
         batch: Vec<merge::LateReject>,
-    ) -> Result<Vec<Reject>, IngestError> {
-        let mut rejects = Vec::with_capacity(batch.len());
+    ) -> Result<(), IngestError> {
+        let (mut rejects, mut bytes) = (Vec::new(), 0);
         let mut rest = batch.into_iter().peekable();
-        while let Some(first) = rest.peek() {
-            let Some(chunk) = chunks::holding_row(connection, self.import.id, first.row).await? else {
-                break;
-            };
-            let Some(file) = self.files.iter().find(|file| file.file_no == chunk.file_no) else { break };
+        while let Some(first) = rest.peek().map(|late| late.row) {
+            let chunk = chunks::holding_row(connection, self.import.id, first).await?;
+            let chunk = chunk.ok_or_else(|| self.lost_row(first))?;
+            let file = self.files.iter().find(|file| file.file_no == chunk.file_no);
+            let file = file.ok_or_else(|| self.lost_row(first))?;
             let place = chunk.byte_offset as u64..(chunk.byte_offset + chunk.byte_len) as u64;
-            let bytes = self.archive.read(&file.object, place).await?;
+            let read = self.archive.read(&file.object, place).await?;
             let dialect = file.layout.dialect(&self.import.dialect);
-            let mut records = Records::new(&dialect, &bytes);
+            let mut records = Records::new(&dialect, &read);
             let mut lines = Lines::new(chunk.first_line);
             let mut row = chunk.first_row;
             while let Some(record) = records.next() {
                 if let Some(late) = rest.next_if(|late| late.row == row) {
-                    let line = lines.at(&bytes, record.start);
+                    let line = lines.at(&read, record.start);
+                    bytes += record.raw.len();
                     rejects.push(with_place(late, line, chunk.file_no, record.raw));
+                }
+                if bytes >= BATCH_BYTES {
+                    rejects::insert(connection, self.import.id, &rejects).await?;
+                    (rejects, bytes) = (Vec::new(), 0);
                 }
                 row += 1;
             }
+            if let Some(missing) = rest.peek().filter(|late| late.row < chunk.first_row + chunk.rows_read) {
+                return Err(self.lost_row(missing.row));
+            }
         }
-        Ok(rejects)
+        rejects::insert(connection, self.import.id, &rejects).await?;
+        Ok(())
+    }
+
+    /// What was read once must be there again, unless somebody has changed the file.
+    fn lost_row(&self, row: i64) -> IngestError {
+        let file = self.import.filename.as_deref().unwrap_or("the upload");
+        let message = format!("{file} is not what was received: row {row} is not where it was read before");
+        IngestError::refused("damaged_upload", message)
     }
 }
 

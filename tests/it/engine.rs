@@ -11,7 +11,7 @@ use crate::support::{
     engine::Engine,
     files::{HEADER, bad_row, gzip, row, row_with_codes, rows, zip},
     imports::{count, outcome},
-    wait::until,
+    wait::{DEADLINE, until},
 };
 
 /// New rows, known ones, wrong ones, and rows that compete with each other.
@@ -161,6 +161,20 @@ async fn an_import_is_not_finished_while_the_ledger_lacks_a_chunk() {
     assert_eq!(engine.load(&last).await, Loaded::Now);
     leading.await.expect("no panic").expect("the import ends");
     assert_eq!(outcome(&app.end_of(id).await), [9, 0, 0, 0, 0]);
+}
+
+/// The merge rejects a row whose record is not in the file any more.
+#[tokio::test]
+async fn a_record_that_is_not_found_again_is_a_damaged_upload() {
+    let app = App::without_worker(&[("ingest.chunk_rows", "2")]).await;
+    app.begin("", row(1) + &row(1).replace("City", "Town") + &row(2)).await;
+    let mut engine = Engine::beside(&app).await;
+    let leading = engine.lead().await;
+    assert_eq!(engine.step().await, Loaded::Now);
+    app.run("update import_chunks set byte_len = 20").await;
+    assert_eq!(engine.step().await, Loaded::Now);
+    let led = tokio::time::timeout(DEADLINE, leading).await.expect("it comes to an end").expect("no panic");
+    assert!(matches!(&led, Err(IngestError::Refused(error)) if error.code == "damaged_upload"), "{led:?}");
 }
 
 #[tokio::test]

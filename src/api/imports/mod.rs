@@ -402,7 +402,7 @@ impl Imports {
         _caller: MayRead,
         /// Number of the import
         Path(id): Path<i64>,
-        /// Most rejects of the page; a CSV has all of them unless given
+        /// Most rejects of the page, which ends early when they are long; a CSV has all of them unless given
         Query(limit): Query<Option<u64>>,
         /// Where to go on: from the link to the next page
         Query(cursor): Query<Option<String>>,

@@ -19,7 +19,7 @@ use crate::{
     ingest::rejects_csv::RejectWriter,
 };
 
-/// Rejects read at once for a CSV.
+/// Rejects read at once for a CSV, at most.
 const BATCH: i64 = 1_000;
 
 /// A page of rejects
@@ -119,7 +119,7 @@ pub(super) enum CsvAnswer {
     ),
 }
 
-/// Rejects after the row `after`, and the last one's row when there are more.
+/// Rejects after the row `after`, fewer than `limit` when they are long, and the last one's row when there are more.
 pub(super) async fn page(
     context: &Context,
     import: Import,
@@ -127,10 +127,12 @@ pub(super) async fn page(
     limit: u64,
 ) -> Result<(RejectList, Option<i64>), PartRefusal> {
     let files = files::list(&context.db, import.id).await?;
-    let mut found = rejects::list(&context.db, import.id, after, super::to_i64(limit) + 1).await?;
-    let more = found.len() as u64 > limit;
-    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| more).map(|last| last.row);
+    let found = rejects::list(&context.db, import.id, after, super::to_i64(limit)).await?;
+    let last = found.last().map(|last| last.row);
+    let next = match last {
+        Some(row) if rejects::has_more(&context.db, import.id, row).await? => Some(row),
+        _ => None,
+    };
     let data = found.into_iter().map(|reject| RejectView::new(reject, &files)).collect();
     Ok((RejectList { data }, next))
 }

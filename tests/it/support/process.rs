@@ -159,6 +159,14 @@ impl Process {
         self.running.log()
     }
 
+    /// The most memory it has held so far, KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.running.child.id());
+        let status = std::fs::read_to_string(&path).expect("the process is there");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix(" kB"));
+        peak.and_then(|peak| peak.trim().parse().ok()).expect("Linux tells the peak")
+    }
+
     /// Waits for it to end by itself.
     pub(crate) async fn end(self) -> ExitStatus {
         self.running.end().await
