@@ -245,6 +245,15 @@ pub async fn known(db: &Db, sources: &[String]) -> Result<Vec<Known>, DbError> {
         .map_err(DbError::during("looking for the imports of uploads"))
 }
 
+/// The import of an upload.
+pub async fn import_of(db: &Db, source: &str) -> Result<Option<i64>, DbError> {
+    sqlx::query_scalar("select id from imports where source = $1 order by id limit 1")
+        .bind(source)
+        .fetch_optional(db.pool())
+        .await
+        .map_err(DbError::during("looking for the import of an upload"))
+}
+
 /// Those of the imports that have not ended.
 pub async fn unfinished(db: &Db, ids: &[i64]) -> Result<Vec<i64>, DbError> {
     sqlx::query_scalar(

@@ -13,7 +13,7 @@ use crate::{
     archive::Listed,
     datasets::citizen::body,
     db::{
-        citizens, commit,
+        Failure, citizens, commit,
         imports::{self, Import, NewImport, State},
         notify::Topic,
         retention::{self, Lock, Table},
@@ -65,6 +65,14 @@ pub enum Loss {
     ImportAndUpload,
     /// The upload alone: the database is from before the import went to the long-term archive.
     Upload,
+}
+
+/// What became of the import of an upload.
+enum Made {
+    /// It is made again.
+    Again(Box<Import>),
+    /// There is this one.
+    Same(i64),
 }
 
 impl Keeper {
@@ -151,25 +159,53 @@ impl Keeper {
             lost.manifest.write(&self.archive).await?;
             return Ok(Replayed::Restored(lost.manifest.id));
         }
-        let mut transaction = self.db.begin().await?;
-        if !lost.manifest.force
-            && let Some(same) = imports::find_same(&mut transaction, &new).await?
+        let made = self.make_again(lost, &new).await;
+        // A service may have been about to commit the very import: it had its number first.
+        if let Err(RetentionError::Database(error)) = &made
+            && error.failure() == Failure::UniqueViolation
+            && let Some(id) = retention::import_of(&self.db, &new.source).await?
         {
+            return Ok(Replayed::Same(id));
+        }
+        match made? {
+            Made::Same(id) => Ok(Replayed::Same(id)),
+            Made::Again(import) => Ok(Replayed::Loaded(Box::new(self.end_of(*import).await?))),
+        }
+    }
+
+    /// Makes the import of an upload, unless there is one by now, or one of the same file.
+    async fn make_again(&self, lost: &Lost, new: &NewImport) -> Result<Made, RetentionError> {
+        let mut transaction = self.db.begin().await?;
+        let same = match lost.manifest.force {
+            true => None,
+            // A service that is about to commit the very import is waited for.
+            false => imports::find_same(&mut transaction, new).await?,
+        };
+        if let Some(id) = retention::import_of(&self.db, &new.source).await? {
+            return Ok(Made::Same(id));
+        }
+        if let Some(same) = same {
             receive::discard(&self.archive, &new.source).await;
-            return Ok(Replayed::Same(same.id));
+            return Ok(Made::Same(same.id));
         }
         let again = retention::reserve(&mut transaction, lost.manifest.id, lost.manifest.created_at).await?;
+        // The number may be taken by the very import, which has come since the look above.
+        if again.id != lost.manifest.id
+            && let Some(id) = retention::import_of(&self.db, &new.source).await?
+        {
+            return Ok(Made::Same(id));
+        }
         let import = if new.media_type == "application/json" {
-            let import = self.load_citizens(&mut transaction, &new, again).await?;
+            let import = self.load_citizens(&mut transaction, new, again).await?;
             Manifest::of(&import, true).write(&self.archive).await?;
             import
         } else {
-            let import = imports::insert(&mut transaction, &new, Some(again)).await?;
+            let import = imports::insert(&mut transaction, new, Some(again)).await?;
             Manifest::of(&import, lost.manifest.force).write(&self.archive).await?;
             import
         };
         commit(transaction, "making a lost import again").await?;
-        Ok(Replayed::Loaded(Box::new(self.end_of(import).await?)))
+        Ok(Made::Again(Box::new(import)))
     }
 
     /// A body of citizens is stored at once, as it was when it came.

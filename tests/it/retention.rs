@@ -7,10 +7,22 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tarmac::{
+    archive::Archive,
+    clock::Clock,
+    db::{Db, imports, notify::Changes, retention::Lock},
+    ingest::manifest::Manifest,
+    retention::{
+        Keeper,
+        replay::{Loss, Lost, Replayed},
+    },
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     App,
     app::{files_below, spoil},
+    citizens::citizen,
     files::{bad_row, fixture, row, rows, zip},
     imports::{count, id, post_csv},
     process::Launch,
@@ -326,6 +338,45 @@ async fn what_killed_processes_left_in_the_archive_is_swept_and_what_may_be_need
     expected.sort_unstable();
     assert_eq!(files_below(&archive), expected);
     assert_eq!(world.app.upload("", rows(2..4)).await["state"], "complete");
+}
+
+#[tokio::test]
+async fn chunks_of_imports_that_have_ended_are_swept_from_the_journal() {
+    let world = World::new().await;
+    world.app.upload("", row(1)).await;
+    let left = "insert into journal (import_id, chunk_no, epoch, chunk) values (1, 7, 1, '{}')";
+    world.app.run(left).await;
+    let text = world.app.client.get("/metrics").send().await.expect(200).text();
+    assert!(text.contains("tarmac_journal_oldest_seconds 0"), "nobody could claim it: {text}");
+    world.tarmac(&["retain"]).await;
+    assert_eq!(world.app.one::<i64>("select count(*) from journal").await, 0);
+}
+
+/// It looked lost while it was on its way.
+#[tokio::test]
+async fn an_upload_whose_import_has_come_meanwhile_is_neither_discarded_nor_imported_again() {
+    let app = App::start().await;
+    app.upload("", row(1)).await;
+    app.upload("?force=true", row(1)).await;
+    app.import_citizens(json!([citizen(1, json!({}))])).await;
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let db = Db::connect(&app.config.database).await.expect("the database answers");
+    let archive = Archive::open(&app.config.archive).expect("the archive is there");
+    let changes = Changes::listen(db.pool().clone(), stop);
+    let keeper =
+        Keeper { db: db.clone(), archive: archive.clone(), long_term: None, changes, clock: Clock::System };
+    let mut lock = Lock::take(&db).await.expect("the database answers");
+    let uploads = files_below(Path::new(&app.config.archive.url));
+    for number in 1..=3 {
+        let import = imports::get(&db, number).await.expect("the database answers").expect("it is there");
+        let manifest = Manifest::read(&archive, &import.source).await.expect("it can be read");
+        let lost = Lost { manifest, loss: Loss::Import };
+        let replayed = keeper.load(&lost, &mut lock).await.expect("it can be looked for");
+        assert!(matches!(replayed, Replayed::Same(same) if same == number), "{replayed:?}");
+    }
+    assert_eq!(files_below(Path::new(&app.config.archive.url)), uploads);
+    assert_eq!(app.one::<i64>("select count(*) from imports").await, 3);
 }
 
 #[tokio::test]
