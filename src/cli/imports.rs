@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use indicatif::HumanCount;
 use reqwest::{
@@ -13,8 +14,8 @@ use serde_json::Value;
 
 use super::{
     CommandError, complain, explain, print,
-    server::{Import, RequestError, Server, ServerArguments, State, read, send},
-    table::table,
+    server::{Import, Outcome, RequestError, Server, ServerArguments, State, read, send},
+    table::{table, timestamp},
 };
 use crate::datasets;
 
@@ -91,14 +92,16 @@ enum Command {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<i64>,
     },
-    /// Cancel imports that have not ended. Nothing of them becomes visible.
+    /// Cancel imports that have not ended: nothing of them becomes visible.
     #[command(after_help = CANCEL_HELP)]
     Cancel {
         /// Numbers of imports.
         #[arg(required = true, value_name = "ID")]
         ids: Vec<i64>,
     },
-    /// Undo complete imports: remove the rows they created, except those that were changed since. Rows they updated stay as they are.
+    /// Undo complete imports: remove the rows they created.
+    ///
+    /// Rows that were changed since stay, and so does what the import did to rows that were there before.
     #[command(after_help = UNDO_HELP)]
     Undo {
         /// Numbers of imports.
@@ -120,8 +123,8 @@ struct Details {
     dataset: String,
     filename: Option<String>,
     bytes: u64,
-    created_at: String,
-    finished_at: Option<String>,
+    created_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
 }
 
 /// What the server says of an undo.
@@ -132,14 +135,6 @@ struct Undone {
     not_reverted: u64,
 }
 
-/// How a command went, from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    Good,
-    WithRejects,
-    Failed,
-}
-
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let imports = Imports { server: Server::new(&arguments.server)?, json: arguments.json };
     let outcome = match arguments.command {
@@ -148,11 +143,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
         Command::Cancel { ids } => imports.each(&ids, async |id| imports.cancel(id).await).await?,
         Command::Undo { ids } => imports.each(&ids, async |id| imports.undo(id).await).await?,
     };
-    Ok(match outcome {
-        Outcome::Good => ExitCode::SUCCESS,
-        Outcome::WithRejects => ExitCode::from(3),
-        Outcome::Failed => ExitCode::FAILURE,
-    })
+    Ok(outcome.into())
 }
 
 struct Imports {
@@ -213,13 +204,7 @@ impl Imports {
         let details: Details = understand(&url, answer.clone())?;
         let text = if self.json { format!("{answer}\n") } else { self.describe(&details) };
         print(&text)?;
-        let Import { state, counts, .. } = &details.import;
-        Ok(match state {
-            State::Complete if counts.rejected > 0 => Outcome::WithRejects,
-            State::Complete => Outcome::Good,
-            state if state.is_final() => Outcome::Failed,
-            _ => Outcome::Good,
-        })
+        Ok(details.import.outcome())
     }
 
     fn describe(&self, details: &Details) -> String {
@@ -229,15 +214,15 @@ impl Imports {
         let mut line = |name: &str, value: &str| text += &format!("  {name:<8}  {value}\n");
         line("dataset", dataset);
         line("file", &format!("{name}, {} bytes", HumanCount(*bytes)));
-        line("created", created_at);
+        line("created", &timestamp(*created_at));
         if let Some(finished_at) = finished_at {
-            line("finished", finished_at);
+            line("finished", &timestamp(*finished_at));
         }
         if let Some(error) = &import.error {
             line("error", &error.message);
         }
         line("url", self.server.import_url(import.id).as_str());
-        if import.counts.rejected > 0 {
+        if import.counts.have_rejects() {
             line("rejects", self.server.url(&format!("imports/{}/rejects.csv", import.id)).as_str());
         }
         text
@@ -317,7 +302,7 @@ fn row(details: Details) -> [String; 8] {
         read.to_string(),
         accepted.to_string(),
         rejected.to_string(),
-        created_at,
+        timestamp(created_at),
         filename.unwrap_or_else(|| "-".to_owned()),
     ]
 }

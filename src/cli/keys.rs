@@ -2,10 +2,13 @@
 
 use std::{path::Path, process::ExitCode};
 
-use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::Subcommand;
 
-use super::{CommandError, complain, load_config, migrate, print, table::table};
+use super::{
+    CommandError, complain, load_config, migrate, print,
+    table::{table, timestamp},
+};
 use crate::{
     auth::keys::{self, Key, Scope},
     clock::Clock,
@@ -34,23 +37,23 @@ Examples:
 #[derive(Debug, Subcommand)]
 #[command(after_help = AFTER_HELP)]
 pub(super) enum Command {
-    /// Make a key. The key itself is printed on standard output, this once.
+    /// Create a key. The key itself is printed on standard output, this once.
     #[command(after_help = CREATE_HELP)]
     Create {
-        /// Whose key it is, for people.
+        /// Who the key is for; people read it in the list of keys.
         #[arg(long, value_parser = key_name)]
         name: String,
-        /// What it may be used for: read, write, admin; none includes another.
+        /// What it permits: read, write, admin. No scope includes another.
         #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
         scopes: Vec<Scope>,
-        /// From when it is no longer good: a day (from its beginning in UTC), or a moment like 2027-01-31T12:00:00Z.
+        /// When it expires: a day (at its beginning in UTC), or a time like 2027-01-31T12:00:00Z.
         #[arg(long, value_name = "TIME", value_parser = expiry)]
         expires: Option<DateTime<Utc>>,
     },
-    /// List all keys, but not what opens them.
+    /// List all keys, without their secrets.
     #[command(after_help = LIST_HELP)]
     List,
-    /// Make a key useless. Servers notice within auth.memory_ms.
+    /// Revoke a key. Servers refuse it after auth.memory_ms at the latest.
     #[command(after_help = REVOKE_HELP)]
     Revoke {
         /// Its number, as listed.
@@ -84,9 +87,7 @@ pub(super) async fn run(command: Command, file: Option<&Path>) -> Result<ExitCod
 }
 
 fn row(key: &Key, now: DateTime<Utc>) -> [String; 7] {
-    let time = |time: Option<DateTime<Utc>>| {
-        time.map_or("-".to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
-    };
+    let time = |time: Option<DateTime<Utc>>| time.map_or("-".to_owned(), timestamp);
     let state = match key {
         Key { revoked_at: Some(_), .. } => "revoked",
         Key { expires_at: Some(end), .. } if *end <= now => "expired",

@@ -38,13 +38,13 @@ Examples:
 #[derive(Debug, Subcommand)]
 #[command(after_help = AFTER_HELP)]
 pub(super) enum Command {
-    /// Apply what is pending.
+    /// Apply the pending migrations.
     #[command(after_help = UP_HELP)]
     Up,
-    /// Take back the newest migrations. What would drop data needs --yes.
+    /// Take back the newest migrations; --yes is needed where that drops data.
     #[command(after_help = DOWN_HELP)]
     Down {
-        /// How many to take back.
+        /// How many migrations to take back.
         #[arg(
             required_unless_present = "to",
             conflicts_with = "to",
@@ -54,7 +54,7 @@ pub(super) enum Command {
         /// Take back all migrations after this one, which is named as `tarmac migrate status` lists it.
         #[arg(long, value_name = "MIGRATION")]
         to: Option<String>,
-        /// Drop the data that goes with the tables and columns.
+        /// Take them back although that drops tables or columns with data.
         #[arg(long)]
         yes: bool,
     },

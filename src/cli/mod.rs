@@ -39,7 +39,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true, after_help = AFTER_HELP)]
 struct Arguments {
-    /// A TOML file over the defaults.
+    /// A TOML file with the settings that differ from the defaults.
     #[arg(long, global = true, value_name = "FILE", env = "TARMAC_CONFIG_FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -52,15 +52,15 @@ enum Command {
     Serve(serve::Arguments),
     /// Load chunks without serving the API.
     Worker(serve::WorkerArguments),
-    /// Ask the service on this machine whether it can work; exit status 0 when it can.
+    /// Ask the service on this machine whether it is ready; exit status 0 when it is.
     Health(health::Arguments),
-    /// Bring the database's schema up or down, or tell where it is.
+    /// Migrate the database's schema up or down, or show its status.
     #[command(subcommand)]
     Migrate(migrate::Command),
-    /// Make, list and revoke the keys that open the API.
+    /// Create, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Move what is old to the long-term archive and remove what nobody needs, as workers do by themselves.
+    /// Move old imports to the long-term archive and remove what has expired, as workers do by themselves.
     Retain(retain::Arguments),
     /// Bring imports back: from the long-term archive, or from their uploads when the database has lost them.
     Replay(replay::Arguments),
@@ -68,7 +68,7 @@ enum Command {
     Upload(upload::Arguments),
     /// List, show, cancel and undo imports at a server.
     Imports(imports::Arguments),
-    /// Write data to try things out with.
+    /// Generate test data.
     #[command(subcommand)]
     Fixtures(fixtures::Command),
     /// Print the OpenAPI document.

@@ -188,10 +188,10 @@ impl Db {
         let options: PgConnectOptions =
             config.url.parse().map_err(DbError::during("reading database.url"))?;
         let options = options.disable_statement_logging();
+        let waits = Duration::from_millis(config.acquire_ms);
         // A process that is frozen in a transaction would hold up an import for as long as it stays so.
         let silent = format!("{}ms", config.silent_ms);
         let options = options.options([("idle_in_transaction_session_timeout", silent)]);
-        let waits = Duration::from_millis(config.acquire_ms);
         let pool = PgPoolOptions::new()
             .max_connections(config.connections)
             .acquire_timeout(waits)

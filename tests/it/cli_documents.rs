@@ -66,7 +66,7 @@ async fn every_command_gets_a_man_page() {
     assert_eq!((ended.status, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", ""));
     for page in ["tarmac.1", "tarmac-upload.1", "tarmac-imports-undo.1", "tarmac-migrate-down.1"] {
         let page = fs::read_to_string(pages.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
-        assert!(page.contains(".SH NAME") && page.contains("Examples:"), "{page}");
+        assert!(page.contains(".SH NAME") && page.contains(".SH EXAMPLES\n.nf\nExamples:"), "{page}");
     }
     let page = fs::read_to_string(pages.join("tarmac-upload.1")).expect("the page is there");
     assert!(page.contains("TARMAC_UPLOAD_SERVER"), "{page}");

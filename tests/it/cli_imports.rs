@@ -52,7 +52,7 @@ async fn an_import_is_shown_and_the_exit_status_says_how_it_went() {
     app.upload("?mode=strict", bad_row(4)).await;
     let ended = imports(&app, &["show", "1"]).await;
     assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""));
-    for part in ["import 1 complete: 1 read, 1 accepted", "good.csv, ", " bytes", "/imports/1\n"] {
+    for part in ["import 1 complete: 1 read, 1 accepted", "good.csv, ", " bytes", "Z\n", "/imports/1\n"] {
         assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
     }
     let ended = imports(&app, &["show", "1", "2"]).await;

@@ -274,6 +274,19 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 }
 
 #[tokio::test]
+async fn json_names_the_import_of_a_file_that_was_accepted_and_lost_from_sight() {
+    let server = serve(|request| match request.uri().path() {
+        "/upload" => answer(StatusCode::ACCEPTED, &import("received")),
+        _ => answer(StatusCode::UNAUTHORIZED, &json!({"title": "No", "detail": "the key was revoked"})),
+    })
+    .await;
+    let ended = upload(&server, &[&fixture("valid-header.csv")], &["--wait", "--json"]).await;
+    let object: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!((ended.status, &object["import"], &object["state"]), (Some(1), &json!(7), &Value::Null));
+    assert_eq!(object["url"], format!("{server}/imports/7"));
+}
+
+#[tokio::test]
 async fn a_busy_server_is_asked_again_with_the_same_key() {
     let keys = Arc::new(Mutex::new(Vec::new()));
     let seen = keys.clone();

@@ -1,6 +1,6 @@
 //! What the API answers, as far as this client needs it. What it does not know it leaves aside.
 
-use std::fmt;
+use std::{fmt, process::ExitCode};
 
 use clap::ValueEnum;
 use indicatif::HumanCount;
@@ -42,10 +42,49 @@ pub(in crate::cli) struct Counts {
     pub(in crate::cli) rejected: u64,
 }
 
+impl Counts {
+    /// Whether there is anything among the rejects.
+    pub(in crate::cli) fn have_rejects(&self) -> bool {
+        self.rejected > 0
+    }
+}
+
 /// Why an import failed.
 #[derive(Debug, Deserialize)]
 pub(in crate::cli) struct Failure {
     pub(in crate::cli) message: String,
+}
+
+/// How something went, from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::cli) enum Outcome {
+    /// As it should, as far as is known.
+    Good,
+    /// An import is complete and has rejects.
+    WithRejects,
+    /// Otherwise.
+    Failed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Good => Self::SUCCESS,
+            Outcome::WithRejects => Self::from(3),
+            Outcome::Failed => Self::FAILURE,
+        }
+    }
+}
+
+impl Import {
+    /// Good as long as it goes on.
+    pub(in crate::cli) fn outcome(&self) -> Outcome {
+        match self.state {
+            State::Complete if self.counts.have_rejects() => Outcome::WithRejects,
+            State::Complete | State::Received | State::Running | State::Paused => Outcome::Good,
+            State::Failed | State::Cancelled | State::Undone => Outcome::Failed,
+        }
+    }
 }
 
 impl State {

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 pub(super) use self::{
     error::RequestError,
-    import::{Counts, Import, State},
+    import::{Counts, Import, Outcome, State},
 };
 use super::explain;
 
@@ -36,8 +36,10 @@ pub(super) struct ServerArguments {
         value_parser = base_url
     )]
     server: Url,
-    /// The API key, where the server requires one. The scope `write` permits to upload, cancel and undo, the scope `read` to
-    /// list, show and follow. Others on this machine may see the command line; the environment is safer.
+    /// The API key, where the server requires one.
+    ///
+    /// Uploading, cancelling and undoing need the scope `write`; listing, showing and following need `read`. Other users of this
+    /// machine may see the command line: the environment is safer.
     #[arg(
         long,
         global = true,
@@ -47,8 +49,9 @@ pub(super) struct ServerArguments {
         value_parser = bearer
     )]
     key: Option<HeaderValue>,
-    /// How often to try again when the server cannot be reached or is busy. The pause doubles from one second, or is as
-    /// long as the server says. A repeated upload is never imported twice.
+    /// How often to try again when the server cannot be reached or is busy.
+    ///
+    /// The pause doubles from one second, or is as long as the server says. A repeated upload is never imported twice.
     // A killed server holds the upload's key for half a minute more: six pauses, a minute in all, outlast that.
     #[arg(long, global = true, value_name = "N", default_value_t = 6)]
     retries: u32,

@@ -21,7 +21,7 @@ use self::{
 };
 use super::{
     CommandError, explain, print,
-    server::{Import, RequestError, ServerArguments, State},
+    server::{Import, Outcome, RequestError, ServerArguments},
 };
 
 const AFTER_HELP: &str = "\
@@ -44,26 +44,30 @@ The rejects of FILE are saved as FILE.rejects.csv, over an older one; correct th
 are saved in the current directory.
 
 With --json, standard output has one JSON object a line for each file, accepted or not: file, import (its number), url, state,
-counts (as the API gives them), rejects_file, error, seconds. What does not apply is null.";
+counts (rows_read, accepted, inserted, updated, unchanged, deleted, rejected), rejects_file, error, seconds. What does not apply
+is null.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// What to upload: CSV; .zip with CSV inside; either also as .gz. A directory stands for the *.csv, *.zip and *.gz files in
-    /// it, without *.rejects.csv, hidden files and directories within. `-` is standard input, which is kept in a temporary file
-    /// until it is sent.
+    /// What to upload: CSV files, .zip files with CSV inside, either also as .gz; directories with such files; `-` for standard
+    /// input.
+    ///
+    /// A directory stands for the *.csv, *.zip and *.gz files in it, sorted by name. Passed over are *.rejects.csv, hidden files
+    /// and directories within. Standard input is kept in a temporary file until it is sent.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// What the files hold.
     #[arg(long)]
     dataset: DatasetName,
-    /// What standard input is called. Its ending says what the bytes are: .zip, .gz, or else CSV.
+    /// The file name of standard input. Its ending says what the bytes are: .zip, .gz, or else CSV.
     #[arg(long, value_name = "NAME", value_parser = file_name)]
     filename: Option<String>,
     #[command(flatten)]
     server: ServerArguments,
-    /// Follow each import until it has ended, save its rejects and print its totals. Without it, the import's URL is
-    /// printed as soon as the server has accepted the file.
+    /// Follow each import until it has ended, save its rejects and print its totals.
+    ///
+    /// Without it, the import's URL is printed as soon as the server has accepted the file.
     #[arg(long)]
     wait: bool,
     /// One reject fails the import, and nothing of the file is stored.
@@ -78,13 +82,13 @@ pub(super) struct Arguments {
     /// Import a file again that was imported before.
     #[arg(long)]
     force: bool,
-    /// What stands between fields: one ASCII character, or \t.
+    /// The field delimiter: one ASCII character, or \t.
     #[arg(long, value_name = "CHARACTER")]
     delimiter: Option<String>,
-    /// What stands around fields: one ASCII character.
+    /// The quote character: one ASCII character.
     #[arg(long, value_name = "CHARACTER")]
     quote: Option<String>,
-    /// The field that stands for null, beside the empty one.
+    /// The text of a field that means null, as the empty field does.
     #[arg(long, value_name = "TEXT")]
     null: Option<String>,
     /// Whether the first record names the columns; unless given, it does when all its fields are names of columns.
@@ -124,14 +128,6 @@ enum Header {
     Absent,
 }
 
-/// How an upload went, from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    Good,
-    WithRejects,
-    Failed,
-}
-
 /// What is told of the files, and how.
 #[derive(Debug, Clone, Copy)]
 struct Output {
@@ -165,11 +161,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     if outcomes.len() > 1 {
         Progress::new(output.quiet).note(&sum(&outcomes, began.elapsed()));
     }
-    Ok(match outcomes.iter().max() {
-        None | Some(Outcome::Good) => ExitCode::SUCCESS,
-        Some(Outcome::WithRejects) => ExitCode::from(3),
-        Some(Outcome::Failed) => ExitCode::FAILURE,
-    })
+    Ok(outcomes.into_iter().max().unwrap_or(Outcome::Good).into())
 }
 
 /// Standard input can be read once, and only it has no name of its own.
@@ -216,17 +208,19 @@ impl Upload<'_> {
         };
         self.progress.clear();
         let took = began.elapsed();
+        let accepted = self.accepted.map(|id| (id, self.client.import_url(id)));
+        let report = Report::of(self.file, accepted, took);
         let (source, import) = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 let error = explain(&error);
                 self.say(&error);
-                self.print_json(Report { error: Some(error), ..Report::of(self.file, None, took) })?;
+                self.print_json(Report { error: Some(error), ..report })?;
                 return Ok(Outcome::Failed);
             }
         };
         let url = self.client.import_url(import.id);
-        let mut report = Report::of(self.file, Some((&import, &url)), took);
+        let mut report = report.ended(&import);
         let outcome = if import.state.is_final() {
             self.print_line(&format!("{import}, in {}: {url}", duration(took)))?;
             self.judge(&source, &import, &mut report).await
@@ -258,8 +252,7 @@ impl Upload<'_> {
             self.say(&format!("the import failed: {}", error.message));
             report.error = Some(error.message.clone());
         }
-        let rejects = import.counts.rejected > 0;
-        if rejects {
+        if import.counts.have_rejects() {
             let saved = self.client.save_rejects(import.id, &source.rejects, &self.progress).await;
             if let Err(error) = saved {
                 let error = explain(&error);
@@ -271,11 +264,7 @@ impl Upload<'_> {
             self.note(&format!("rejects saved as {path}"));
             report.rejects_file = Some(path);
         }
-        match import.state {
-            State::Complete if rejects => Outcome::WithRejects,
-            State::Complete => Outcome::Good,
-            _ => Outcome::Failed,
-        }
+        import.outcome()
     }
 
     /// The line for people.

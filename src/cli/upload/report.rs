@@ -8,12 +8,13 @@ use serde::Serialize;
 use crate::cli::server::{Counts, Import, State};
 
 /// What became of one file: an object on a line of its own.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Report<'a> {
     pub(super) file: String,
-    /// Null, with all that belongs to it, when the server has not accepted the file.
+    /// Null, and so is its URL, when the server has not accepted the file.
     pub(super) import: Option<i64>,
     pub(super) url: Option<String>,
+    /// Null, and so are the counts, when nobody knows how the import goes.
     pub(super) state: Option<State>,
     pub(super) counts: Option<&'a Counts>,
     /// Where the rejects were saved.
@@ -24,17 +25,20 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn of(file: &Path, import: Option<(&'a Import, &Url)>, took: Duration) -> Self {
+    /// `accepted` is the number of the import and its URL.
+    pub(super) fn of(file: &Path, accepted: Option<(i64, Url)>, took: Duration) -> Self {
+        let (import, url) = accepted.unzip();
         Self {
             file: file.display().to_string(),
-            import: import.map(|(import, _)| import.id),
-            url: import.map(|(_, url)| url.to_string()),
-            state: import.map(|(import, _)| import.state),
-            counts: import.map(|(import, _)| &import.counts),
-            rejects_file: None,
-            error: None,
+            import,
+            url: url.map(Into::into),
             seconds: (took.as_secs_f64() * 1000.0).round() / 1000.0,
+            ..Self::default()
         }
+    }
+
+    pub(super) fn ended(self, import: &'a Import) -> Self {
+        Self { state: Some(import.state), counts: Some(&import.counts), ..self }
     }
 }
 
