@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tarmac::{
     config::{Config, Ingest},
     datasets::{self, Dataset},
-    db::imports::Dialect,
+    db::{files::Layout, imports::Dialect},
     ingest::{
         load::{Checked, Format},
         split::{Cut, Limits, Splitter},
@@ -43,12 +43,11 @@ impl Work {
     }
 
     fn new(dataset: &'static Dataset, bytes: Vec<u8>) -> Outcome<Self> {
-        let dialect =
-            Dialect { delimiter: b',', quote: b'"', null: dataset.null.to_owned(), header: Some(false) };
+        let dialect = Dialect { header: Some(false), ..Dialect::standard(dataset.null) };
         let columns: Vec<_> = dataset.columns.iter().map(|column| column.name.to_owned()).collect();
         // Far enough ahead that all who are born are so before it, and always the same.
         let today = chrono::NaiveDate::from_ymd_opt(2100, 1, 1).ok_or("no day")?;
-        let format = Format::new(dataset, dialect, &columns, today, "bench");
+        let format = Format::new(dataset, &dialect, &columns, Layout::default(), today, "bench");
         let database = HashMap::from([("database.url".to_owned(), "postgres://unused".to_owned())]);
         let Ingest { chunk_rows, chunk_bytes, record_bytes, .. } =
             Config::from_parts(None, database, &[])?.ingest;
@@ -58,7 +57,7 @@ impl Work {
 
     /// Cuts the file into chunks.
     pub(crate) fn split(&self) -> Outcome<Vec<Cut>> {
-        Ok(Splitter::new(b',', b'"', self.limits, 1).cut_all(self.bytes.chunks(READ_BYTES))?)
+        Ok(Splitter::new(&Dialect::standard(""), self.limits, 1).cut_all(self.bytes.chunks(READ_BYTES))?)
     }
 
     /// Parses and checks the records of a chunk, and encodes what is stored.

@@ -4,7 +4,12 @@
 use arbitrary::Arbitrary;
 use chrono::NaiveDate;
 use libfuzzer_sys::fuzz_target;
-use tarmac::{datasets, db::imports::Dialect, ingest::load::Format, transport::Chunk};
+use tarmac::{
+    datasets,
+    db::{files::Layout, imports::Dialect},
+    ingest::load::Format,
+    transport::Chunk,
+};
 
 #[derive(Debug, Arbitrary)]
 struct Input<'a> {
@@ -13,7 +18,10 @@ struct Input<'a> {
     columns: Vec<u8>,
     delimiter: u8,
     quote: u8,
+    escape: Option<u8>,
     null: u8,
+    spare: u8,
+    code: Option<u8>,
     bytes: &'a [u8],
 }
 
@@ -29,11 +37,14 @@ fuzz_target!(|input: Input<'_>| {
     let dialect = Dialect {
         delimiter: input.delimiter & 0x7f,
         quote: input.quote & 0x7f,
+        escape: input.escape.map(|byte| byte & 0x7f),
         null: ["", r"\N", "NULL"][usize::from(input.null) % 3].to_owned(),
-        header: None,
+        ..Dialect::standard("")
     };
+    let layout =
+        Layout { delimiter: None, spare: usize::from(input.spare), code: input.code.map(usize::from) };
     let today = NaiveDate::from_ymd_opt(2026, 1, 1).expect("a day that exists");
-    let format = Format::new(dataset, dialect, &columns, today, "upload");
+    let format = Format::new(dataset, &dialect, &columns, layout, today, "upload");
     let chunk = Chunk {
         import_id: 1,
         epoch: 1,

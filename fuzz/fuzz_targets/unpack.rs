@@ -9,7 +9,10 @@ use tarmac::{
     archive::Archive,
     config::{self, Config},
     db::imports::{Dialect, Import, Mode, State},
-    ingest::{IngestError, unpack},
+    ingest::{
+        IngestError,
+        unpack::{self, Unpacked},
+    },
 };
 use tokio::runtime::Runtime;
 
@@ -48,7 +51,7 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
         mode: Mode::Lenient,
         max_rejects: None,
         dry_run: false,
-        dialect: Dialect { delimiter: b',', quote: b'"', null: String::new(), header: None },
+        dialect: Dialect::standard(""),
         filename: None,
         traceparent: None,
         media_type: if zip { "application/zip" } else { "text/csv" }.to_owned(),
@@ -67,8 +70,10 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
         unchanged: None,
         deleted: None,
         rejected: None,
+        relations_dropped: None,
         error_code: None,
         error_message: None,
+        notes: Vec::new(),
         created_at: now,
         started_at: None,
         finished_at: None,
@@ -82,7 +87,7 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
         upload.write(bytes::Bytes::copy_from_slice(bytes)).await.expect("the disk has room");
         upload.finish().await.expect("the disk has room");
         match unpack::unpack(archive, limits, &import).await {
-            Ok(files) => {
+            Ok(Unpacked { files, .. }) => {
                 let total: i64 = files.iter().map(|file| file.bytes).sum();
                 assert!(!files.is_empty());
                 assert!(total as u64 <= MOST_BYTES.max(bytes.len() as u64));

@@ -36,6 +36,10 @@ mod m20261121_000009_add_traceparent;
 mod m20261121_000010_add_retention;
 mod m20261127_000011_create_citizen_segments;
 mod m20261127_000012_add_cutting;
+mod m20261130_000010_add_notes;
+mod m20261130_000011_add_layout;
+mod m20261130_000020_add_relations_dropped;
+mod m20261130_000021_count_changes_of_airports;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -57,6 +61,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000010_add_retention::Migration),
             Box::new(m20261127_000011_create_citizen_segments::Migration),
             Box::new(m20261127_000012_add_cutting::Migration),
+            Box::new(m20261130_000010_add_notes::Migration),
+            Box::new(m20261130_000011_add_layout::Migration),
+            Box::new(m20261130_000020_add_relations_dropped::Migration),
+            Box::new(m20261130_000021_count_changes_of_airports::Migration),
         ]
     }
 }

@@ -26,6 +26,9 @@ pub(super) struct ImportContract {
     dataset: String,
     /// The columns, in the order of a file without header. Under a header they may come in any order.
     columns: Vec<ColumnContract>,
+    /// One more column, which only a header can name: which row of the dataset a row of the file is. Exports begin with it. Null where a
+    /// dataset has none.
+    row_id: Option<ColumnContract>,
     /// The media types of an upload.
     media_types: Vec<String>,
     /// The content codings of an upload.
@@ -58,6 +61,8 @@ struct DialectContract {
     delimiter: String,
     /// Around fields; doubled inside them.
     quote: String,
+    /// Takes the next character as it is; null: no character does.
+    escape: Option<String>,
     /// The field that stands for null, beside the empty one.
     null: String,
     /// When the first record names the columns.
@@ -85,18 +90,23 @@ struct LimitContract {
     rejects_kept: i64,
 }
 
+const HEADER: &str = "the first record, when two or more of its fields are names of columns, whatever their case and the blanks \
+    around them, and no number stands where the dataset has one; then every name must be known";
+
 impl ImportContract {
     pub(super) fn of(dataset: &Dataset, limits: &config::Ingest) -> Self {
         Self {
             dataset: dataset.name.to_owned(),
             columns: dataset.columns.iter().map(ColumnContract::of).collect(),
+            row_id: dataset.row_id.map(ColumnContract::of),
             media_types: MEDIA_TYPES.map(ToOwned::to_owned).to_vec(),
             content_codings: CODINGS.split(", ").map(ToOwned::to_owned).collect(),
             dialect: DialectContract {
                 delimiter: ",".to_owned(),
                 quote: "\"".to_owned(),
+                escape: None,
                 null: dataset.null.to_owned(),
-                header: "the first record, when all its fields are names of columns".to_owned(),
+                header: HEADER.to_owned(),
                 encoding: "UTF-8".to_owned(),
             },
             limits: LimitContract {

@@ -14,7 +14,7 @@ pub(crate) fn of_column(column: &Column, example: Option<&Json>) -> MetaSchema {
         Kind::Code { min_chars, max_chars } => MetaSchema {
             min_length: Some(min_chars),
             max_length: Some(max_chars),
-            pattern: Some("^[!-~]+$".to_owned()),
+            pattern: Some("^[A-Z0-9]+$".to_owned()),
             ..MetaSchema::new("string")
         },
         #[expect(clippy::cast_precision_loss, reason = "a document's bounds are floating-point numbers")]

@@ -50,9 +50,11 @@ impl Upload {
         Query(delimiter): Query<Option<String>>,
         /// What stands around fields: one ASCII character
         Query(quote): Query<Option<String>>,
+        /// What takes the next character as it is, within quotes and outside: one ASCII character; none unless given
+        Query(escape): Query<Option<String>>,
         /// The field that stands for null, beside the empty one; `\N` unless given
         Query(null): Query<Option<String>>,
-        /// Whether the first record names the columns; unless given, it does when all its fields are names of columns
+        /// Whether the first record names the columns; unless given, it does when two or more of its fields are names of columns
         Query(header): Query<Option<HeaderParameter>>,
         /// What the file is called, for people
         #[oai(validator(max_length = 255))]
@@ -76,6 +78,7 @@ impl Upload {
             force,
             delimiter,
             quote,
+            escape,
             null,
             header,
             filename,

@@ -4,7 +4,11 @@ use std::borrow::Cow;
 
 use chrono::NaiveDate;
 
-use super::{alphanumeric, date, json::Json, kind::Kind};
+use super::{
+    alphanumeric, date,
+    json::Json,
+    kind::{Kind, NULL},
+};
 
 /// One column of a dataset.
 #[derive(Debug)]
@@ -82,6 +86,14 @@ impl Column {
         Ok(value)
     }
 
+    /// The field that [`Column::parse`] reads as this text.
+    pub fn field<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.kind {
+            Kind::Text { .. } if text.contains(r"\'") => Cow::Owned(text.replace(r"\'", r"\\'")),
+            _ => Cow::Borrowed(text),
+        }
+    }
+
     /// Checks a JSON value. A number is never taken from a string, nor a string from a number. Of a list each item is checked,
     /// by [`Column::parse_json_item`].
     pub fn parse_json<'a>(&self, json: Json<'a>, today: NaiveDate) -> Result<Value<'a>, Fault> {
@@ -126,6 +138,10 @@ impl Column {
 
     fn check(&self, value: &Value<'_>, today: NaiveDate) -> Result<(), Fault> {
         match (self.kind, value) {
+            (Kind::Text { .. }, Value::Text(text)) if text == NULL => {
+                let message = format!("{} must not be {NULL}, which stands for null in files", self.name);
+                Err(Fault::new("not_writable", message))
+            }
             (Kind::Text { max_chars }, Value::Text(text)) => self.check_text(text, max_chars),
             (Kind::Verbatim { max_chars, alphanumeric }, Value::Text(text)) => {
                 self.check_text(text, max_chars)?;
@@ -135,10 +151,10 @@ impl Column {
                 Ok(())
             }
             (Kind::Code { min_chars, max_chars }, Value::Text(text)) => {
-                if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-                    Err(self.broken("not_printable"))
-                } else if text.len() < min_chars || text.len() > max_chars {
+                if !(min_chars..=max_chars).contains(&text.chars().count()) {
                     Err(self.broken("length"))
+                } else if !text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
+                    Err(self.broken("pattern"))
                 } else {
                     Ok(())
                 }
@@ -247,6 +263,12 @@ mod tests {
     };
     const CITY: Column =
         Column { name: "city", kind: Kind::Text { max_chars: 3 }, required: false, description: "" };
+    const IATA: Column = Column {
+        name: "iata",
+        kind: Kind::Code { min_chars: 3, max_chars: 3 },
+        required: false,
+        description: "",
+    };
     const TOWN: Column = Column {
         name: "town",
         kind: Kind::Verbatim { max_chars: 3, alphanumeric: true },
@@ -309,6 +331,41 @@ mod tests {
         assert_eq!(code(parse(&CITY, "a\0")), "nul_character");
         assert_eq!(parse_json(&CITY, &serde_json::json!("")), "length");
         assert_eq!(parse_json(&CITY, &serde_json::json!(7)), "not_text");
+    }
+
+    #[test]
+    fn a_code_is_made_of_capital_letters_and_digits() {
+        for field in ["KEF", "2A7", "000"] {
+            assert_eq!(parse(&IATA, field), Ok(Value::Text(Cow::Borrowed(field))));
+        }
+        for field in ["N/A", "---", "NaN", "nul", "klo", "%u0", "AB ", "ÄBC", "АВС", "A\0B"] {
+            let fault = parse(&IATA, field).expect_err("no code");
+            assert_eq!(
+                fault,
+                Fault::new("pattern", "iata must be 3 capital letters or digits, or null".to_owned())
+            );
+            assert_eq!(parse_json(&IATA, &field.into()), "pattern");
+        }
+        for field in ["AB", "KEFL", r"\N.."] {
+            assert_eq!(code(parse(&IATA, field)), "length", "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_comes_back_from_its_field() {
+        let column = Column { kind: Kind::Text { max_chars: 256 }, ..CITY };
+        for text in [r"'", r"\'", r"\\'", r"a\'b\\'c'", r"\", r"\\N", r" \N", r"\n", "NULL"] {
+            let field = column.field(text);
+            assert_eq!(parse(&column, &field), Ok(Value::Text(Cow::Borrowed(text))), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_no_file_can_say_is_refused() {
+        let fault = CITY.parse_json(Json::Text(Cow::Borrowed(r"\N")), TODAY).expect_err("no file can say it");
+        let message = r"city must not be \N, which stands for null in files".to_owned();
+        assert_eq!(fault, Fault::new("not_writable", message));
+        assert_eq!(CITY.parse(r"\N", "-", TODAY), Err(fault));
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! Kinds of values, and their rules in words.
 
+/// The field of OpenFlights' files that stands for null.
+pub(super) const NULL: &str = r"\N";
+
 /// What the values of a column may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
-    /// Free text of 1 to `max_chars` characters, kept as it is but for `\'`, which is read as `'`.
+    /// Free text of 1 to `max_chars` characters as OpenFlights writes it: `\'` is read as `'`, and `\N` stands for null, so that no text
+    /// is `\N`.
     Text {
         /// Characters, not bytes.
         max_chars: usize,
     },
-    /// Printable ASCII without spaces, `min_chars` to `max_chars` characters.
+    /// Capital letters and digits, `min_chars` to `max_chars` of them.
     Code {
         /// Fewest characters.
         min_chars: usize,
@@ -60,10 +64,10 @@ impl Kind {
         match self {
             Kind::Text { max_chars } => format!("text of 1 to {max_chars} characters"),
             Kind::Code { min_chars, max_chars } if min_chars == max_chars => {
-                format!("exactly {min_chars} printable ASCII characters")
+                format!("{min_chars} capital letters or digits")
             }
             Kind::Code { min_chars, max_chars } => {
-                format!("{min_chars} to {max_chars} printable ASCII characters")
+                format!("{min_chars} to {max_chars} capital letters or digits")
             }
             Kind::Integer { min, max: i64::MAX } => format!("a whole number, at least {min}"),
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),

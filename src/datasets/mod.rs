@@ -1,7 +1,8 @@
 //! What can be imported. A dataset is data, not code: its columns with their rules, and the SQL that merges
 //! a loaded file into its table. The engine reads it; no dataset does I/O.
 //!
-//! To add one: a file here, a line in [`ALL`], a migration, and a file in `api/`.
+//! To add one: a file here and a line in [`ALL`], a migration that creates its table, an operation in `api/` that uploads files of it
+//! and operations that read its rows, their SQL in `db/`, and its name in `cli/upload`.
 
 pub mod airport;
 mod alphanumeric;
@@ -29,6 +30,8 @@ pub struct Dataset {
     pub name: &'static str,
     /// In the order of a file without header.
     pub columns: &'static [Column],
+    /// The column in which a file says which row of the dataset's table a row of it is. A file has it only where its header names it.
+    pub row_id: Option<&'static Column>,
     /// The field that stands for null unless the client names another. The empty field always does.
     pub null: &'static str,
     /// Where the rows of a chunk go.
@@ -43,6 +46,9 @@ pub struct Dataset {
     pub undo: &'static str,
     /// Counts the rows that import `$1` created and that are still there.
     pub count_created: &'static str,
+    /// The sequence that every change of the dataset's table advances. `None`: each import is a set of its own, and what others do does
+    /// not matter to it.
+    pub changes: Option<&'static str>,
 }
 
 /// Where the rows of a chunk go.
@@ -84,10 +90,11 @@ pub struct Segments {
 /// One statement of a merge. They run in order, in the finishing transaction.
 ///
 /// `{staging}` stands for the import's staging table: `row`, the dataset's columns (before them, `import_id` where rows are loaded
-/// directly), and the bookkeeping columns
+/// directly; after them, the [`Dataset::row_id`]), and the bookkeeping columns
 /// `target` (id of the row it is about to change), `outcome` (`unchanged`, `deleted`, `rejected`; null means it is
 /// inserted, or updated when it has a target) and, for rejects, `fault_column`, `fault_code`, `fault_message`,
-/// `fault_value`. A fault without outcome is reported too, and the row is loaded without what is at fault.
+/// `fault_value`. A fault without outcome is reported too, and the row is loaded without what is at fault; `relations_dropped` is how many
+/// relations it lost by that.
 /// `$1` is the import id (bigint), `$2` the names of the columns the file has (text[]).
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
@@ -96,15 +103,13 @@ pub enum Step {
     /// Decides outcomes of rows that compete with each other. Left out at first: where nothing else rejects a row and no unique
     /// index objects to the writing, there was nothing to decide. Otherwise all is taken back and done again with it.
     DecideContested(&'static str),
-    /// Decides outcomes; runs again until it changes no row, because one reject can cause another.
-    DecideUntilQuiet(&'static str),
     /// Changes the dataset's table; left out of a dry run.
     Write(&'static str),
 }
 
 impl Dataset {
-    /// The column of that name, with its place in the dataset's order.
+    /// The column of that name, with its place in the dataset's order. The [`Dataset::row_id`] comes last.
     pub fn column(&self, name: &str) -> Option<(usize, &'static Column)> {
-        self.columns.iter().enumerate().find(|(_, column)| column.name == name)
+        self.columns.iter().chain(self.row_id).enumerate().find(|(_, column)| column.name == name)
     }
 }

@@ -6,11 +6,14 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection};
 
 use super::{Db, DbError, notify::Topic};
-use crate::db::imports::{Dialect, Import};
+use crate::db::{
+    files::Layout,
+    imports::{Dialect, Import},
+};
 
 /// One loaded chunk.
 #[derive(Debug, Clone, FromRow)]
-#[expect(missing_docs, reason = "the columns, explained in DESIGN and the migration")]
+#[expect(missing_docs, reason = "the columns of import_chunks, see the migration that creates it")]
 pub struct Entry {
     pub import_id: i64,
     pub chunk_no: i64,
@@ -108,6 +111,9 @@ pub struct Assignment {
     pub created_at: DateTime<Utc>,
     /// What the fields of its file are; `None` before they are known.
     pub columns: Option<Vec<String>>,
+    /// What that file says of its own fields.
+    #[sqlx(json)]
+    pub layout: Layout,
     /// Whether it is in the ledger.
     pub is_loaded: bool,
 }
@@ -121,6 +127,7 @@ pub async fn assignment(
 ) -> Result<Option<Assignment>, DbError> {
     sqlx::query_as(
         "select i.dataset, i.dialect, i.dry_run, i.source, i.created_at, f.columns,
+             coalesce(f.layout, '{}') as layout,
              exists (select from import_chunks c where c.import_id = i.id and c.chunk_no = $3) as is_loaded
          from imports i left join import_files f on f.import_id = i.id and f.file_no = $2 where i.id = $1",
     )
@@ -132,15 +139,32 @@ pub async fn assignment(
     .map_err(DbError::during("preparing to load a chunk"))
 }
 
-/// The chunks that are loaded: by their numbers, offset and length in bytes.
-pub async fn loaded(db: &Db, import_id: i64) -> Result<HashMap<i64, (i64, i64)>, DbError> {
-    let chunks: Vec<(i64, i64, i64)> =
-        sqlx::query_as("select chunk_no, byte_offset, byte_len from import_chunks where import_id = $1")
-            .bind(import_id)
-            .fetch_all(db.pool())
-            .await
-            .map_err(DbError::during("reading the ledger"))?;
-    Ok(chunks.into_iter().map(|(chunk_no, offset, length)| (chunk_no, (offset, length))).collect())
+/// Where a loaded chunk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+#[expect(missing_docs, reason = "as in Entry")]
+pub struct Place {
+    pub byte_offset: i64,
+    pub byte_len: i64,
+    pub first_row: i64,
+    pub rows_read: i64,
+}
+
+/// The chunks that are loaded, by their numbers.
+pub async fn loaded(db: &Db, import_id: i64) -> Result<HashMap<i64, Place>, DbError> {
+    #[derive(FromRow)]
+    struct Row {
+        chunk_no: i64,
+        #[sqlx(flatten)]
+        place: Place,
+    }
+    let chunks: Vec<Row> = sqlx::query_as(
+        "select chunk_no, byte_offset, byte_len, first_row, rows_read from import_chunks where import_id = $1",
+    )
+    .bind(import_id)
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::during("reading the ledger"))?;
+    Ok(chunks.into_iter().map(|Row { chunk_no, place }| (chunk_no, place)).collect())
 }
 
 /// How far the import has come.

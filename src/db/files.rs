@@ -1,8 +1,29 @@
 //! The plain CSV files of an import.
 
+use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
-use super::{Db, DbError};
+use super::{Db, DbError, imports::Dialect};
+
+/// What a file says of its own fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Layout {
+    /// The delimiter, where the file states it.
+    pub delimiter: Option<u8>,
+    /// How many fields may follow those of the columns, all of them empty.
+    pub spare: usize,
+    /// The field that has the code of an earlier reject, in a file of rejects.
+    pub code: Option<usize>,
+}
+
+impl Layout {
+    /// How the file is written, which belongs to an import of this dialect.
+    pub fn dialect(&self, of_import: &Dialect) -> Dialect {
+        let delimiter = self.delimiter.unwrap_or(of_import.delimiter);
+        Dialect { delimiter, ..of_import.clone() }
+    }
+}
 
 /// One plain CSV file.
 #[derive(Debug, Clone, FromRow)]
@@ -17,6 +38,9 @@ pub struct File {
     pub bytes: i64,
     /// The dataset's column of each field, empty for a field that is left out.
     pub columns: Option<Vec<String>>,
+    /// What it says of its own fields.
+    #[sqlx(json)]
+    pub layout: Layout,
 }
 
 /// Adds the files of an import.
@@ -40,7 +64,7 @@ pub async fn insert(connection: &mut PgConnection, import_id: i64, files: &[File
 /// All files of an import, in order.
 pub async fn list(db: &Db, import_id: i64) -> Result<Vec<File>, DbError> {
     sqlx::query_as(
-        "select file_no, name, object, bytes, columns from import_files where import_id = $1 order by file_no",
+        "select file_no, name, object, bytes, columns, layout from import_files where import_id = $1 order by file_no",
     )
     .bind(import_id)
     .fetch_all(db.pool())
@@ -49,13 +73,20 @@ pub async fn list(db: &Db, import_id: i64) -> Result<Vec<File>, DbError> {
 }
 
 /// Keeps what the fields of a file are.
-pub async fn set_columns(db: &Db, import_id: i64, file_no: i32, columns: &[String]) -> Result<(), DbError> {
-    sqlx::query("update import_files set columns = $3 where import_id = $1 and file_no = $2")
+pub async fn set_fields(
+    db: &Db,
+    import_id: i64,
+    file_no: i32,
+    columns: &[String],
+    layout: &Layout,
+) -> Result<(), DbError> {
+    sqlx::query("update import_files set columns = $3, layout = $4 where import_id = $1 and file_no = $2")
         .bind(import_id)
         .bind(file_no)
         .bind(columns)
+        .bind(sqlx::types::Json(layout))
         .execute(db.pool())
         .await
         .map(drop)
-        .map_err(DbError::during("keeping the columns of a file"))
+        .map_err(DbError::during("keeping the fields of a file"))
 }

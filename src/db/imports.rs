@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::{Db, DbError, notify};
+use crate::datasets;
 
 /// Where an import stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
@@ -50,12 +51,45 @@ pub enum Mode {
 pub struct Dialect {
     /// Between fields; one ASCII byte.
     pub delimiter: u8,
+    /// Whether the client stated the delimiter. A file may state another one only where it did not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub delimiter_stated: bool,
     /// Around fields; one ASCII byte.
     pub quote: u8,
+    /// Before a byte that is to be taken as it is; one ASCII byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escape: Option<u8>,
     /// The field that stands for null, beside the empty one.
     pub null: String,
-    /// Whether the first record of a file names the columns; `None`: it does when all its fields are names of columns.
+    /// Whether the first record of a file names the columns; `None`: it does when it looks like a header.
     pub header: Option<bool>,
+}
+
+impl Dialect {
+    /// Commas and double quotes, as RFC 4180 has them.
+    pub fn standard(null: &str) -> Self {
+        Self {
+            delimiter: b',',
+            delimiter_stated: false,
+            quote: b'"',
+            escape: None,
+            null: null.to_owned(),
+            header: None,
+        }
+    }
+}
+
+/// Something about an import, or a file of it, that is neither a count nor a reject; shown to its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Stable and for machines.
+    pub code: String,
+    /// The file of a ZIP.
+    pub file: Option<String>,
+    /// The column's name.
+    pub column: Option<String>,
+    /// For people.
+    pub message: String,
 }
 
 /// What was uploaded.
@@ -117,8 +151,11 @@ pub struct Import {
     pub unchanged: Option<i64>,
     pub deleted: Option<i64>,
     pub rejected: Option<i64>,
+    pub relations_dropped: Option<i64>,
     pub error_code: Option<String>,
     pub error_message: Option<String>,
+    #[sqlx(json)]
+    pub notes: Vec<Note>,
     pub created_at: DateTime<Utc>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -134,14 +171,17 @@ macro_rules! columns {
     () => {
         "id, dataset, state, mode, max_rejects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
          chunk_rows, chunk_bytes, record_bytes, chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, \
-         error_code, error_message, created_at, started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
+         relations_dropped, error_code, error_message, notes, created_at, started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
     };
 }
 pub(super) use columns;
 
-/// What became of the rows: `rows_read = inserted + updated + unchanged + deleted + rejected`.
+/// What became of the rows: `rows_read = inserted + updated + unchanged + deleted + rejected`. Rows that lost relations are among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each counts the rows with that outcome")]
+#[expect(
+    missing_docs,
+    reason = "each counts the rows with that outcome, and the last one the relations that were left out"
+)]
 pub struct Counts {
     pub rows_read: i64,
     pub inserted: i64,
@@ -149,6 +189,7 @@ pub struct Counts {
     pub unchanged: i64,
     pub deleted: i64,
     pub rejected: i64,
+    pub relations_dropped: i64,
 }
 
 /// Why an import failed; shown to its owner.
@@ -210,9 +251,10 @@ pub async fn insert_complete(
     sqlx::query_as(concat!(
         "with import as (
              insert into imports (dataset, mode, dialect, media_type, source, bytes, sha256, state, chunks_total,
-                 rows_read, inserted, updated, unchanged, deleted, rejected, dry_run, started_at, finished_at, id, created_at)
+                 rows_read, inserted, updated, unchanged, deleted, rejected, relations_dropped, dry_run, started_at, finished_at, id,
+                 created_at)
              overriding system value
-             values ($1, $2, $3, $4, $5, $6, $7, 'complete', 1, $8, $8, 0, 0, 0, 0, $9, now(), clock_timestamp(),
+             values ($1, $2, $3, $4, $5, $6, $7, 'complete', 1, $8, $8, 0, 0, 0, 0, 0, $9, now(), clock_timestamp(),
                  coalesce($10, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($11, now()))
              returning *
          ), file as (
@@ -240,31 +282,51 @@ pub async fn insert_complete(
     .map_err(DbError::during("adding a complete import"))
 }
 
-/// The first import of the same bytes with the same settings that is complete or on its way there.
+/// The first import of the same bytes with the same settings that answers for this one: it is complete, and nothing has changed its
+/// dataset since; or it is on its way there. Neither answers where another import was received after it and is under way, which may
+/// undo what it does. Imports that are sets of their own always answer; a dry run never asks.
 ///
 /// Two uploads of one file at once take turns here until their transactions end, so that the second finds the first.
 pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result<Option<Import>, DbError> {
+    if new.dry_run {
+        return Ok(None);
+    }
     let failed = || DbError::during("looking for the same file");
+    let is_current = match datasets::by_name(new.dataset).and_then(|dataset| dataset.changes) {
+        None => "true".to_owned(),
+        Some(sequence) => format!(
+            "(state <> 'complete' or changes = (select last_value from {sequence}))
+             and not exists (select from imports later where later.dataset = imports.dataset and later.id > imports.id
+                 and not later.dry_run and later.state in ('received', 'running', 'paused'))"
+        ),
+    };
     let lock = i64::from_be_bytes(new.sha256[..8].try_into().unwrap_or_default());
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(lock)
         .execute(&mut *connection)
         .await
         .map_err(failed())?;
-    sqlx::query_as(concat!(
-"select ", columns!(), " from imports
-         where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect = $3 and mode = $4 and max_rejects is not distinct from $5
-             and dry_run = $6 and state in ('received', 'running', 'paused', 'complete')
-         order by id limit 1"))
-    .bind(new.sha256.as_slice())
-    .bind(new.dataset)
-    .bind(sqlx::types::Json(&new.dialect))
-    .bind(new.mode)
-    .bind(new.max_rejects)
-    .bind(new.dry_run)
-    .fetch_optional(connection)
-    .await
-    .map_err(failed())
+    let statement = format!(
+        concat!(
+            "select ",
+            columns!(),
+            " from imports
+             where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect = $3 and mode = $4
+                 and max_rejects is not distinct from $5 and not dry_run
+                 and state in ('received', 'running', 'paused', 'complete') and {is_current}
+             order by id limit 1"
+        ),
+        is_current = is_current
+    );
+    sqlx::query_as(AssertSqlSafe(statement))
+        .bind(new.sha256.as_slice())
+        .bind(new.dataset)
+        .bind(sqlx::types::Json(&new.dialect))
+        .bind(new.mode)
+        .bind(new.max_rejects)
+        .fetch_optional(connection)
+        .await
+        .map_err(failed())
 }
 
 /// The import of that id.
@@ -361,10 +423,26 @@ pub async fn set_error(connection: &mut PgConnection, id: i64, error: &ImportErr
         .map_err(DbError::during("keeping why an import failed"))
 }
 
+/// Adds a note, unless the import has it already or has `most`.
+pub async fn add_note(connection: &mut PgConnection, id: i64, note: &Note, most: i32) -> Result<(), DbError> {
+    sqlx::query(
+        "update imports set notes = notes || $2
+         where id = $1 and not notes @> $2 and jsonb_array_length(notes) < $3",
+    )
+    .bind(id)
+    .bind(sqlx::types::Json([note]))
+    .bind(most)
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(DbError::during("adding a note to an import"))
+}
+
 /// Keeps the final counts.
 pub async fn set_counts(connection: &mut PgConnection, id: i64, counts: &Counts) -> Result<(), DbError> {
     sqlx::query(
-        "update imports set rows_read = $2, inserted = $3, updated = $4, unchanged = $5, deleted = $6, rejected = $7
+        "update imports set rows_read = $2, inserted = $3, updated = $4, unchanged = $5, deleted = $6, rejected = $7,
+             relations_dropped = $8
          where id = $1",
     )
     .bind(id)
@@ -374,10 +452,24 @@ pub async fn set_counts(connection: &mut PgConnection, id: i64, counts: &Counts)
     .bind(counts.unchanged)
     .bind(counts.deleted)
     .bind(counts.rejected)
+    .bind(counts.relations_dropped)
     .execute(connection)
     .await
     .map(drop)
     .map_err(DbError::during("keeping the counts of an import"))
+}
+
+/// Keeps how often the dataset's table had changed when the import was complete, by the sequence that counts that. As long as it has not
+/// changed since, the same file would change nothing. The caller holds a lock that no writer of the table holds beside it: there is none then
+/// that has advanced the sequence and may still commit, nor one that has changed something and not advanced it.
+pub async fn set_changes(connection: &mut PgConnection, id: i64, sequence: &str) -> Result<(), DbError> {
+    let statement = format!("update imports set changes = (select last_value from {sequence}) where id = $1");
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(id)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("keeping how often a dataset had changed"))
 }
 
 /// Says how many chunks the import has, once all are published.

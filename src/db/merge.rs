@@ -64,6 +64,8 @@ pub async fn merge_uncontested(
     };
     let merged = if outcomes.rejected + outcomes.noted > 0 {
         None
+    } else if !outcomes.change_anything() {
+        Some(outcomes)
     } else {
         match write(&mut savepoint, dataset, import_id, columns).await {
             Ok(()) => Some(outcomes),
@@ -101,13 +103,6 @@ async fn decide_as(
             Step::Decide(statement) | Step::DecideContested(statement) => {
                 decisions += run(connection, statement, import_id, columns).await?;
             }
-            Step::DecideUntilQuiet(statement) => loop {
-                let changed = run(connection, statement, import_id, columns).await?;
-                decisions += changed;
-                if changed == 0 {
-                    break;
-                }
-            },
             Step::Write(_) => {}
         }
     }
@@ -149,6 +144,15 @@ pub struct Outcomes {
     pub rejected: i64,
     /// Rows that are loaded without what is at fault; counted among the others too.
     pub noted: i64,
+    /// Relations that those rows lost by that.
+    pub relations_dropped: i64,
+}
+
+impl Outcomes {
+    /// Whether there is anything to write. Without it no writing statement runs: each says that the dataset's table has changed.
+    pub fn change_anything(&self) -> bool {
+        self.inserted + self.updated > 0
+    }
 }
 
 /// Counts the outcomes of the merge. Of the `loaded` rows, whatever it decided nothing else about is inserted.
@@ -163,7 +167,8 @@ pub async fn outcomes(
              count(*) filter (where outcome = 'unchanged') as unchanged,
              count(*) filter (where outcome = 'deleted') as deleted,
              count(*) filter (where outcome = 'rejected') as rejected,
-             count(*) filter (where outcome is null and fault_code is not null) as noted
+             count(*) filter (where outcome is null and fault_code is not null) as noted,
+             coalesce(sum(relations_dropped), 0)::bigint as relations_dropped
          from {}",
         table(import_id)
     )))

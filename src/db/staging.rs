@@ -4,16 +4,17 @@
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::DbError;
-use crate::datasets::{Dataset, Kind, Load};
+use crate::datasets::{Column, Dataset, Kind, Load};
 
 /// The staging table's name. An id is a number: nothing of a user's reaches the statement.
 pub fn table(import_id: i64) -> String {
     format!("staging.import_{import_id}")
 }
 
-/// A table with the columns that rows of the dataset are copied into.
-pub fn copy_target(dataset: &Dataset, table: &str) -> String {
-    let columns: Vec<_> = dataset.columns.iter().map(|column| column.name).collect();
+/// A table with the columns that rows of the dataset are copied into; the last one says which row of the dataset's table each is, where
+/// the file says that.
+pub fn copy_target(dataset: &Dataset, table: &str, row_id: Option<&Column>) -> String {
+    let columns: Vec<_> = dataset.columns.iter().chain(row_id).map(|column| column.name).collect();
     let import_id = match dataset.load {
         Load::Staged => "",
         Load::Direct { .. } => "import_id, ",
@@ -30,12 +31,17 @@ pub async fn create(connection: &mut PgConnection, dataset: &Dataset, import_id:
         Load::Staged => "",
         Load::Direct { .. } => "import_id bigint not null, ",
     };
+    let row_id = match dataset.row_id {
+        Some(column) => format!("add column if not exists {} {}, ", column.name, sql_type(column.kind)),
+        None => String::new(),
+    };
+    // What later versions have added is added by itself: one of before may have made the table.
     let statement = format!(
-        "create table if not exists {} ({import_id_column}row bigint not null, {columns} target bigint, outcome text, \
+        "create table if not exists {table} ({import_id_column}row bigint not null, {columns} target bigint, outcome text, \
          fault_column text, fault_code text, fault_message text, fault_value text) with (autovacuum_enabled = false);
-         create index if not exists import_{import_id}_target on {} (target) where target is not null",
-        table(import_id),
-        table(import_id)
+         alter table {table} {row_id} add column if not exists relations_dropped bigint;
+         create index if not exists import_{import_id}_target on {table} (target) where target is not null",
+        table = table(import_id)
     );
     sqlx::raw_sql(AssertSqlSafe(statement))
         .execute(connection)

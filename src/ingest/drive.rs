@@ -14,20 +14,24 @@ use futures_util::{Stream, StreamExt};
 use tracing::Instrument;
 
 use super::{
-    IngestError, damage_of, finish, header,
+    IngestError,
+    beginning::{Beginning, Fields, place, refused},
+    damage_of, finish,
     load::unknown_dataset,
     sealed,
-    split::{Cut, Head, Limits, SplitError, Splitter},
-    unpack,
+    split::{Cut, Limits, Splitter},
+    unpack::{self, Unpacked},
 };
 use crate::{
     archive::Archive,
     config,
     datasets::{self, Dataset},
     db::{
-        Db, chunks, commit, files,
+        Db,
+        chunks::{self, Place},
+        commit, files,
         files::File,
-        imports::{self, Import, State},
+        imports::{self, Import, Note, State},
         notify::{Changes, Topic},
         staging,
     },
@@ -39,6 +43,8 @@ use crate::{
 const BLOCK_BYTES: u64 = 4 << 20;
 /// How long to wait at most before looking at the ledger again: bounds what a lost notification costs.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Notes of one import, at most: a list of imports has them all.
+const NOTES: i32 = 20;
 
 /// What leading an import takes.
 #[derive(Debug)]
@@ -71,7 +77,7 @@ impl Driver {
             next_chunk: 0,
             batch: Vec::new(),
         };
-        let mut columns: Option<Vec<String>> = None;
+        let mut columns = None;
         let mut next_row = 1;
         for file in &files {
             next_row = self.split(dataset, file, next_row, &mut columns, &mut publishing).await?;
@@ -94,7 +100,7 @@ impl Driver {
         if !known.is_empty() {
             return Ok(known);
         }
-        let files = unpack::unpack(&self.archive, &self.limits, import)
+        let Unpacked { files, notes } = unpack::unpack(&self.archive, &self.limits, import)
             .instrument(tracing::info_span!("unpack"))
             .await?;
         let mut transaction = match self.fence(import).await {
@@ -108,6 +114,9 @@ impl Driver {
             fenced => fenced?,
         };
         files::insert(&mut transaction, import.id, &files).await?;
+        for note in &notes {
+            imports::add_note(&mut transaction, import.id, note, NOTES).await?;
+        }
         commit(transaction, "adding the files of an import").await?;
         Ok(files)
     }
@@ -136,7 +145,7 @@ impl Driver {
         dataset: &Dataset,
         file: &File,
         first_row: i64,
-        columns: &mut Option<Vec<String>>,
+        known: &mut Option<Known>,
         publishing: &mut Publishing<'_>,
     ) -> Result<i64, IngestError> {
         let dialect = &publishing.import.dialect;
@@ -147,45 +156,25 @@ impl Driver {
             chunk_bytes: usize::try_from(chunk_bytes).unwrap_or(usize::MAX),
             record_bytes: usize::try_from(record_bytes).unwrap_or(usize::MAX),
         };
-        let mut splitter = Splitter::new(dialect.delimiter, dialect.quote, limits, first_row);
-        let refused = |error: SplitError| {
-            let code = match error {
-                SplitError::Utf16 => "not_utf8",
-                SplitError::UnclosedQuotes { .. } => "unclosed_quotes",
-            };
-            IngestError::refused(code, format!("{}{error}", place(file)))
-        };
-        let mut has_columns = false;
+        let mut splitter = Splitter::new(dialect, limits, first_row);
+        let mut beginning = Some(Beginning::new(dataset, dialect, file, self.limits.fields));
         let mut blocks = std::pin::pin!(self.blocks(publishing.import, file));
         let mut ended = false;
         loop {
-            if !has_columns {
-                let first = match splitter.head().map_err(refused)? {
-                    Head::Incomplete => None,
-                    Head::None | Head::Broken => Some(None),
-                    Head::Record(record) => Some(Some(record)),
-                };
-                if let Some(first) = first {
-                    let place = format!("{}line 1", place(file));
-                    let header = header::read(dataset, dialect, &place, first.as_deref())?;
-                    if header.columns.len() > self.limits.fields {
-                        return Err(IngestError::refused("too_many_fields", place));
-                    }
-                    if header.is_record {
-                        splitter.skip_head();
-                    }
-                    require_same_columns(file, columns, &header.columns, first.is_some())?;
-                    files::set_columns(&self.db, publishing.import.id, file.file_no, &header.columns).await?;
-                    has_columns = true;
-                }
+            if let Some(reading) = &mut beginning
+                && let Some(fields) = reading.read(&mut splitter)?
+            {
+                require_same_columns(file, known, &fields)?;
+                self.keep_fields(publishing.import, file, &fields).await?;
+                beginning = None;
             }
-            if has_columns {
-                while let Some(cut) = splitter.next_cut().map_err(refused)? {
+            if beginning.is_none() {
+                while let Some(cut) = splitter.next_cut().map_err(|error| refused(file, &error))? {
                     publishing.add(file, cut).await?;
                 }
                 publishing.flush().await?;
             }
-            // Once the file has ended its head is known, so the columns are too.
+            // Once the file has ended, its beginning is known.
             if ended {
                 return Ok(splitter.next_row());
             }
@@ -201,6 +190,26 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Keeps what the fields of a file are, for whoever loads its chunks.
+    async fn keep_fields(&self, import: &Import, file: &File, fields: &Fields) -> Result<(), IngestError> {
+        let Fields { columns, layout, .. } = fields;
+        files::set_fields(&self.db, import.id, file.file_no, columns, layout).await?;
+        if layout.spare == 0 {
+            return Ok(());
+        }
+        let (first, last) = (columns.len() + 1, columns.len() + layout.spare);
+        let message = match layout.spare {
+            1 => format!("column {first}, the last one, has no name and no values and is left out"),
+            _ => format!(
+                "columns {first} to {last}, the last ones, have no names and no values and are left out"
+            ),
+        };
+        let note = Note { code: "empty_column".to_owned(), file: file.name.clone(), column: None, message };
+        let mut transaction = self.fence(import).await?;
+        imports::add_note(&mut transaction, import.id, &note, NOTES).await?;
+        Ok(commit(transaction, "adding a note to an import").await?)
     }
 
     /// The bytes of a file: those of an upload held against its digest, so that no chunk of one that has changed is the last.
@@ -260,8 +269,8 @@ struct Publishing<'a> {
     import: &'a Import,
     patience: Duration,
     publisher: Box<dyn Publisher>,
-    /// What an earlier attempt got loaded: by the number of a chunk its offset and length.
-    loaded: HashMap<i64, (i64, i64)>,
+    /// What an earlier attempt got loaded, by the number of a chunk.
+    loaded: HashMap<i64, Place>,
     next_chunk: i64,
     /// What is cut and not yet published: up to a quarter of what may be in flight, so that loading never waits for
     /// a batch to fill.
@@ -273,7 +282,13 @@ impl Publishing<'_> {
         let chunk_no = self.next_chunk;
         self.next_chunk += 1;
         if let Some(&place) = self.loaded.get(&chunk_no) {
-            if place != (cut.byte_offset.cast_signed(), cut.byte_len.cast_signed()) {
+            let cut = Place {
+                byte_offset: cut.byte_offset.cast_signed(),
+                byte_len: cut.byte_len.cast_signed(),
+                first_row: cut.first_row,
+                rows_read: cut.rows,
+            };
+            if place != cut {
                 let message = "it was begun by a version that cuts files otherwise; upload it once more";
                 return Err(IngestError::refused("cut_otherwise", message));
             }
@@ -318,28 +333,32 @@ impl Publishing<'_> {
     }
 }
 
-/// One merge works on one set of columns; their order may differ from file to file. A file without records has none.
-fn require_same_columns(
-    file: &File,
-    known: &mut Option<Vec<String>>,
-    columns: &[String],
-    has_records: bool,
-) -> Result<(), IngestError> {
-    let mut names: Vec<_> = columns.iter().filter(|name| !name.is_empty()).cloned().collect();
-    names.sort_unstable();
-    match known {
-        Some(known) if has_records && *known != names => Err(IngestError::refused(
-            "columns_differ",
-            format!("{}the columns are not those of the files before; upload it by itself", place(file)),
-        )),
-        None if has_records => {
-            *known = Some(names);
-            Ok(())
-        }
-        _ => Ok(()),
-    }
+/// The columns of the files before, and which of these had them first.
+struct Known {
+    names: Vec<String>,
+    of: String,
 }
 
-fn place(file: &File) -> String {
-    file.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default()
+/// One merge works on one set of columns; their order may differ from file to file. A file without records has none.
+fn require_same_columns(file: &File, known: &mut Option<Known>, fields: &Fields) -> Result<(), IngestError> {
+    if !fields.has_records {
+        return Ok(());
+    }
+    let mut names: Vec<_> = fields.columns.iter().filter(|name| !name.is_empty()).cloned().collect();
+    names.sort_unstable();
+    match known {
+        Some(known) if known.names != names => {
+            let message = format!(
+                "{}the columns are not those of {}; upload one of them by itself",
+                place(file),
+                known.of
+            );
+            Err(IngestError::refused("columns_differ", message))
+        }
+        Some(_) => Ok(()),
+        None => {
+            *known = Some(Known { names, of: file.name.clone().unwrap_or_default() });
+            Ok(())
+        }
+    }
 }

@@ -62,8 +62,11 @@ pub async fn finish(
             tracing::info!(code = error.code, "import failed");
         }
         None => {
-            if !import.dry_run && !written {
+            if !import.dry_run && !written && merged.change_anything() {
                 merge::write(&mut transaction, dataset, import_id, &columns).await?;
+            }
+            if let Some(sequence) = dataset.changes.filter(|_| !import.dry_run) {
+                imports::set_changes(&mut transaction, import_id, sequence).await?;
             }
             close(&mut transaction, &import, State::Complete).await?;
             tracing::info!(rows = counts.rows_read, rejected = counts.rejected, "import complete");
@@ -159,9 +162,17 @@ pub(super) async fn keep_progress(connection: &mut PgConnection, import_id: i64)
 
 /// What was rejected while loading and what the merge decided about the rest, together.
 fn counts(progress: &chunks::Progress, merged: &Outcomes) -> Counts {
-    let Outcomes { inserted, updated, unchanged, deleted, rejected, noted: _ } = *merged;
+    let Outcomes { inserted, updated, unchanged, deleted, rejected, noted: _, relations_dropped } = *merged;
     let rejected = rejected + progress.rejected;
-    Counts { rows_read: progress.rows_read, inserted, updated, unchanged, deleted, rejected }
+    Counts {
+        rows_read: progress.rows_read,
+        inserted,
+        updated,
+        unchanged,
+        deleted,
+        rejected,
+        relations_dropped,
+    }
 }
 
 fn verdict(import: &Import, counts: &Counts, noted: i64) -> Option<ImportError> {
@@ -218,7 +229,8 @@ impl LateRejects<'_> {
             let Some(file) = self.files.iter().find(|file| file.file_no == chunk.file_no) else { break };
             let place = chunk.byte_offset as u64..(chunk.byte_offset + chunk.byte_len) as u64;
             let bytes = self.archive.read(&file.object, place).await?;
-            let mut records = Records::new(&self.import.dialect, &bytes);
+            let dialect = file.layout.dialect(&self.import.dialect);
+            let mut records = Records::new(&dialect, &bytes);
             let mut lines = Lines::new(chunk.first_line);
             let mut row = chunk.first_row;
             while let Some(record) = records.next() {

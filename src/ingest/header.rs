@@ -1,14 +1,19 @@
 //! What the fields of a file are: named by its first record, or the dataset's columns in their order.
 
+use super::{IngestError, cut, records::Records};
 use crate::{
-    datasets::Dataset,
+    datasets::{Column, Dataset, Kind},
     db::imports::Dialect,
-    ingest::{IngestError, records::Records},
 };
 
-/// The columns that the CSV of rejects adds at the end. Under a header they are left out, so that a corrected file of
-/// rejects can be posted as it is.
-pub(crate) const REJECT_COLUMNS: [&str; 5] = ["row", "line", "column", "code", "message"];
+/// The columns that the CSV of rejects adds at the end. Under a header that has all of them they are left out, so that a corrected
+/// file of rejects can be posted as it is.
+pub(crate) const REJECT_COLUMNS: [&str; 6] = ["_row", "_line", "_file", "_column", CODE_COLUMN, "_message"];
+const CODE_COLUMN: &str = "_code";
+
+/// Unknown names that a message lists, and most characters of each.
+const NAMES_SAID: usize = 5;
+const NAME_CHARS: usize = 300;
 
 /// The fields of a file, and whether its first record is a header.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,6 +22,10 @@ pub(super) struct Header {
     pub(super) columns: Vec<String>,
     /// Whether the first record named them.
     pub(super) is_record: bool,
+    /// How many fields without a name follow them.
+    pub(super) nameless: usize,
+    /// The field that has the code of an earlier reject.
+    pub(super) code: Option<usize>,
 }
 
 /// Reads the header of a file from its first record; `None` when that cannot be parsed or is not there.
@@ -29,109 +38,202 @@ pub(super) fn read(
     let without = || Header {
         columns: dataset.columns.iter().map(|column| column.name.to_owned()).collect(),
         is_record: false,
+        nameless: 0,
+        code: None,
     };
+    let unreadable = || {
+        let message = "the first record is the header and cannot be parsed; text may follow a closing quote";
+        IngestError::refused("bad_header", format!("{place}: {message}"))
+    };
+    let is_stated = dialect.header == Some(true);
     if dialect.header == Some(false) {
         return Ok(without());
     }
-    let names = first.map(|record| fields(dialect, record));
-    let is_header = match &names {
-        Some(names) => dialect.header == Some(true) || names.iter().all(|name| is_known(dataset, name)),
-        None => false,
+    let Some(first) = first.and_then(|record| First::read(dialect, record)) else {
+        return if is_stated { Err(unreadable()) } else { Ok(without()) };
     };
-    match names {
-        Some(names) if is_header => check(dataset, place, names),
-        None if dialect.header == Some(true) => Err(IngestError::refused(
-            "bad_header",
-            format!("{place}: the first record is to be the header and cannot be parsed"),
-        )),
-        _ => Ok(without()),
+    if !is_stated && !first.is_header(dataset) {
+        return Ok(without());
+    }
+    if first.is_malformed {
+        return Err(unreadable());
+    }
+    check(dataset, place, &first.fields)
+}
+
+/// Whether the record looks like a header of the dataset.
+pub(super) fn is_header(dataset: &Dataset, dialect: &Dialect, record: &[u8]) -> bool {
+    First::read(dialect, record).is_some_and(|first| first.is_header(dataset))
+}
+
+/// The first record of a file.
+struct First {
+    /// Without what is around them.
+    fields: Vec<String>,
+    is_malformed: bool,
+}
+
+impl First {
+    fn read(dialect: &Dialect, record: &[u8]) -> Option<Self> {
+        let mut records = Records::new(dialect, record);
+        let record = records.next()?;
+        let fields = record.iter().map(|field| trim(&String::from_utf8_lossy(field)).to_owned()).collect();
+        Some(Self { fields, is_malformed: record.is_malformed })
+    }
+
+    /// Two names of columns are no accident, unless a number stands where the dataset has one: then a city is called City, and a country
+    /// Country.
+    fn is_header(&self, dataset: &Dataset) -> bool {
+        let known = self.fields.iter().filter(|field| column(dataset, field).is_some()).count();
+        let enough = if self.fields.len() == 1 || dataset.columns.len() == 1 { 1 } else { 2 };
+        let is_number = |(column, field): (&Column, &String)| {
+            matches!(column.kind, Kind::Integer { .. } | Kind::Number { .. }) && field.parse::<f64>().is_ok()
+        };
+        known >= enough && !dataset.columns.iter().zip(&self.fields).any(is_number)
     }
 }
 
-fn fields(dialect: &Dialect, record: &[u8]) -> Vec<String> {
-    let mut records = Records::new(dialect, record);
-    let fields = records
-        .next()
-        .map(|record| record.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect());
-    fields.unwrap_or_default()
+/// The column of that name, whatever its case.
+fn column(dataset: &Dataset, name: &str) -> Option<&'static str> {
+    let name = name.to_lowercase();
+    dataset.columns.iter().map(|column| column.name).find(|known| *known == name)
 }
 
-fn is_known(dataset: &Dataset, name: &str) -> bool {
-    dataset.column(name).is_some() || REJECT_COLUMNS.contains(&name)
+/// The service's own column of that name, whatever its case.
+fn reject_column(name: &str) -> Option<&'static str> {
+    REJECT_COLUMNS.into_iter().find(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn check(dataset: &Dataset, place: &str, names: Vec<String>) -> Result<Header, IngestError> {
-    let mut columns: Vec<String> = Vec::with_capacity(names.len());
-    for name in names {
-        if !is_known(dataset, &name) {
-            let allowed: Vec<_> = dataset.columns.iter().map(|column| column.name).collect();
-            return Err(IngestError::refused(
-                "unknown_column",
-                format!(
-                    "{place}: {name:?} is no column of {}; columns are {}",
-                    dataset.name,
-                    allowed.join(", ")
-                ),
-            ));
-        }
-        if dataset.column(&name).is_none() {
-            columns.push(String::new());
-        } else if columns.contains(&name) {
-            return Err(IngestError::refused(
-                "repeated_column",
-                format!("{place}: the column {name} is there twice"),
-            ));
-        } else {
-            columns.push(name);
+/// Without what cannot be seen at the edges: blanks, byte order marks, spaces of no width.
+fn trim(name: &str) -> &str {
+    name.trim_matches(|char: char| char.is_whitespace() || matches!(char, '\u{feff}' | '\u{200b}'))
+}
+
+fn check(dataset: &Dataset, place: &str, names: &[String]) -> Result<Header, IngestError> {
+    let named = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
+    let (names, nameless) = (&names[..named], names.len() - named);
+    let is_rejects =
+        REJECT_COLUMNS.into_iter().all(|known| names.iter().any(|name| reject_column(name) == Some(known)));
+    let own = |name: &str| reject_column(name).filter(|_| is_rejects);
+    let unknown: Vec<_> =
+        names.iter().filter(|name| column(dataset, name).is_none() && own(name).is_none()).collect();
+    if !unknown.is_empty() {
+        return Err(IngestError::refused("unknown_column", format!("{place}: {}", say(dataset, &unknown))));
+    }
+    let known: Vec<_> = names.iter().filter_map(|name| column(dataset, name).or(own(name))).collect();
+    for (at, name) in known.iter().enumerate() {
+        if known[..at].contains(name) {
+            let message = format!("{place}: the column {name} is there twice");
+            return Err(IngestError::refused("repeated_column", message));
         }
     }
     for required in dataset.columns.iter().filter(|column| column.required) {
-        if !columns.iter().any(|name| name == required.name) {
-            return Err(IngestError::refused(
-                "missing_column",
-                format!("{place}: the required column {} is not there", required.name),
-            ));
+        if !known.contains(&required.name) {
+            let message = format!("{place}: the required column {} is not there", required.name);
+            return Err(IngestError::refused("missing_column", message));
         }
     }
-    Ok(Header { columns, is_record: true })
+    let code = known.iter().position(|name| *name == CODE_COLUMN);
+    let of_dataset = |name: &str| dataset.column(name).map(|_| name.to_owned()).unwrap_or_default();
+    Ok(Header { columns: known.into_iter().map(of_dataset).collect(), is_record: true, nameless, code })
+}
+
+/// Which names are unknown, and which are known.
+fn say(dataset: &Dataset, unknown: &[&String]) -> String {
+    let mut said: Vec<_> =
+        unknown.iter().take(NAMES_SAID).map(|name| format!("{:?}", cut(name, NAME_CHARS))).collect();
+    if unknown.len() > NAMES_SAID {
+        said.push(format!("{} more", unknown.len() - NAMES_SAID));
+    }
+    let known: Vec<_> = dataset.columns.iter().map(|column| column.name).collect();
+    let verb = if unknown.len() == 1 { "is not a column" } else { "are not columns" };
+    format!("{} {verb} of {}; its columns are {}", said.join(", "), dataset.name, known.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datasets::airport::DATASET;
+    use crate::datasets::{airport, citizen};
 
     fn dialect(header: Option<bool>) -> Dialect {
-        Dialect { delimiter: b',', quote: b'"', null: r"\N".to_owned(), header }
+        Dialect { header, ..Dialect::standard(r"\N") }
     }
 
-    fn code(header: Option<bool>, first: &str) -> &'static str {
-        match read(&DATASET, &dialect(header), "line 1", Some(first.as_bytes())) {
-            Err(IngestError::Refused(error)) => error.code,
+    fn header(first: &str) -> Header {
+        read(&airport::DATASET, &dialect(None), "line 1", Some(first.as_bytes())).expect("it is read")
+    }
+
+    fn refusal(header: Option<bool>, first: &str) -> (&'static str, String) {
+        match read(&airport::DATASET, &dialect(header), "line 1", Some(first.as_bytes())) {
+            Err(IngestError::Refused(error)) => (error.code, error.message),
             other => panic!("not refused: {other:?}"),
         }
     }
 
+    fn code(header: Option<bool>, first: &str) -> &'static str {
+        refusal(header, first).0
+    }
+
     #[test]
-    fn known_names_are_a_header_and_anything_else_is_data() {
-        let known = read(&DATASET, &dialect(None), "", Some(b"country,\"name\",latitude,longitude,row,code"));
-        let known = known.expect("a header");
-        assert_eq!(known.columns, ["country", "name", "latitude", "longitude", "", ""]);
+    fn two_known_names_are_a_header_and_anything_else_is_data() {
+        let known = header("country,\"name\",latitude,longitude");
+        assert_eq!(known.columns, ["country", "name", "latitude", "longitude"]);
         assert!(known.is_record);
-        let data = read(&DATASET, &dialect(None), "", Some(b"1,Goroka")).expect("data");
-        assert_eq!((data.columns.len(), data.is_record), (14, false));
+        for data in ["1,Goroka", "name,x", "x", "1,A,City,Country", "\\N,A,City,Country,\\N,\\N,91"] {
+            let data = header(data);
+            assert_eq!((data.columns.len(), data.is_record), (14, false));
+        }
+        assert_eq!(code(None, "name"), "missing_column");
+    }
+
+    #[test]
+    fn names_are_known_whatever_their_case_and_what_is_around_them() {
+        let known = header("\u{feff}Name,COUNTRY , \u{a0}Longitude\u{200b},\"\tLatitude\"");
+        assert_eq!(known.columns, ["name", "country", "longitude", "latitude"]);
+        let first = "citizen_id,street,town,building,apartment,name,birth_date,gender,relatives,Channel";
+        let known = read(&citizen::DATASET, &dialect(None), "", Some(first.as_bytes())).expect("a header");
+        assert_eq!(known.columns, first.to_lowercase().split(',').collect::<Vec<_>>());
     }
 
     #[test]
     fn a_header_is_checked_by_name() {
         assert_eq!(code(Some(true), "name,country,latitude,longitud"), "unknown_column");
         assert_eq!(code(None, "name,country,latitude"), "missing_column");
-        assert_eq!(code(None, "name,name,country,latitude,longitude"), "repeated_column");
+        assert_eq!(code(None, "name,Name,country,latitude,longitude"), "repeated_column");
+        assert_eq!(code(None, "name,country,\"latitude\"x,longitude"), "bad_header");
+        let unknown = refusal(None, "code,name,country,,latitude,longitude");
+        assert_eq!(unknown.0, "unknown_column");
+        assert!(
+            unknown.1.starts_with("line 1: \"code\", \"\" are not columns of airports;"),
+            "{}",
+            unknown.1
+        );
+        let many = format!("{},", "x".repeat(1_000)).repeat(200);
+        let long = refusal(None, &format!("{many}name,country"));
+        assert!(long.1.contains(", 195 more are not") && long.1.len() < 2_000, "{}", long.1);
     }
 
     #[test]
     fn an_absent_header_is_data_even_when_it_looks_like_one() {
-        let header = read(&DATASET, &dialect(Some(false)), "", Some(b"name,country")).expect("data");
+        let header = read(&airport::DATASET, &dialect(Some(false)), "", Some(b"name,country")).expect("data");
         assert!(!header.is_record);
+    }
+
+    #[test]
+    fn the_columns_of_rejects_are_left_out_only_where_all_are_there() {
+        let names = "name,country,latitude,longitude";
+        let all = header(&format!("{names},_row,_line,_file,_column,_Code,_message"));
+        assert_eq!(all.columns, ["name", "country", "latitude", "longitude", "", "", "", "", "", ""]);
+        assert_eq!(all.code, Some(8));
+        assert_eq!(code(None, &format!("{names},_row,_line,_column,_code,_message")), "unknown_column");
+        for old in ["row", "line", "column", "code", "message"] {
+            assert_eq!(code(None, &format!("{names},{old}")), "unknown_column");
+        }
+    }
+
+    #[test]
+    fn fields_without_a_name_may_follow_the_others() {
+        let spare = header("name,country,latitude,longitude,,\" \"");
+        assert_eq!((spare.columns.len(), spare.nameless), (4, 2));
     }
 }

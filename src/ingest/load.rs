@@ -9,12 +9,14 @@ use super::{
     IngestError, blocking,
     pairing::{self, Pairing},
     records::{Lines, Record, Records},
+    unreadable::{self, FIELD_COUNT, INVALID_UTF8, MALFORMED_QUOTES, RECORD_TOO_LONG, UNCLOSED_QUOTE},
 };
 use crate::{
-    datasets::{self, Dataset, Fault, Load, Value},
+    datasets::{self, Column, Dataset, Fault, Load, Value},
     db::{
         Db, DbError, Failure, chunks, commit,
         copy::CopyBuffer,
+        files::Layout,
         imports::Dialect,
         rejects::{self, MoreFault, Reject},
         segments::SegmentBuffer,
@@ -33,10 +35,13 @@ const VALUE_CHARS: usize = 256;
 pub struct Format {
     dataset: &'static Dataset,
     dialect: Dialect,
-    /// For each of the dataset's columns, the field that holds it.
-    fields: Vec<Option<usize>>,
+    /// The columns of a row, each with the field that holds it.
+    columns: Vec<(&'static Column, Option<usize>)>,
+    /// The one of them that says which row of the dataset's table it is, if the file has it.
+    row_id: Option<&'static Column>,
     /// How many fields a record has.
     width: usize,
+    layout: Layout,
     /// The day the file came: however often a chunk is checked, and whenever, the same rows are good.
     today: NaiveDate,
     pairing: Option<Pairing>,
@@ -46,6 +51,7 @@ pub struct Format {
 #[derive(Debug)]
 pub struct Checked {
     copy: CopyBuffer,
+    row_id: Option<&'static Column>,
     segment: Option<SegmentBuffer>,
     rejects: Vec<Reject>,
     rows_read: i64,
@@ -71,22 +77,22 @@ impl Checked {
 }
 
 impl Format {
-    /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them, of the upload that the archive
-    /// calls `source`.
+    /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them, of an import of that dialect, whose
+    /// upload the archive calls `source`.
     pub fn new(
         dataset: &'static Dataset,
-        dialect: Dialect,
+        dialect: &Dialect,
         columns: &[String],
+        layout: Layout,
         today: NaiveDate,
         source: &str,
     ) -> Self {
-        let fields = dataset
-            .columns
-            .iter()
-            .map(|column| columns.iter().position(|name| name == column.name))
-            .collect();
+        let field = |column: &Column| columns.iter().position(|name| name == column.name);
+        let row_id = dataset.row_id.filter(|column| field(column).is_some());
+        let fields = dataset.columns.iter().chain(row_id).map(|column| (column, field(column))).collect();
         let pairing = Pairing::new(dataset, source);
-        Self { dataset, dialect, fields, width: columns.len(), today, pairing }
+        let dialect = layout.dialect(dialect);
+        Self { dataset, dialect, columns: fields, row_id, width: columns.len(), layout, today, pairing }
     }
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
@@ -95,9 +101,10 @@ impl Format {
             Load::Staged => 1,
             Load::Direct { .. } => 2,
         };
-        let columns = i16::try_from(self.dataset.columns.len() + own).unwrap_or(i16::MAX);
+        let columns = i16::try_from(self.columns.len() + own).unwrap_or(i16::MAX);
         let mut checked = Checked {
             copy: CopyBuffer::new(columns, bytes.len() * 2),
+            row_id: self.row_id,
             segment: SegmentBuffer::new(self.dataset),
             rejects: Vec::new(),
             rows_read: 0,
@@ -158,14 +165,13 @@ impl Format {
         faults: &mut Vec<ColumnFault>,
     ) -> pairing::Row {
         let mut relations = pairing::Row::default();
-        if record.len() != self.width {
-            let message = format!("the record has {} fields, {} are expected", record.len(), self.width);
-            faults.push(ColumnFault { column: None, fault: Fault::new("field_count", message), value: None });
+        if let Some(fault) = self.fault_of_record(record) {
+            faults.push(ColumnFault { column: None, fault, value: None });
             return relations;
         }
         // All fields at once, which is cheaper; where that fails, whichever is to blame fails by itself.
         let text = simdutf8::basic::from_utf8(record.raw).ok();
-        for (place, (column, field)) in self.dataset.columns.iter().zip(&self.fields).enumerate() {
+        for (place, (column, field)) in self.columns.iter().enumerate() {
             let Some((field, bytes)) = field.and_then(|field| Some((field, record.get(field)?))) else {
                 copy.put_null();
                 if let Some(segment) = &mut segment {
@@ -177,7 +183,7 @@ impl Format {
             let valid = valid.map_or_else(|| std::str::from_utf8(bytes), Ok);
             let value = match valid {
                 Ok(text) => column.parse(text, &self.dialect.null, self.today),
-                Err(_) => Err(Fault::new("invalid_utf8", format!("{} is not UTF-8", column.name))),
+                Err(_) => Err(Fault::new(INVALID_UTF8, format!("{} is not UTF-8", column.name))),
             };
             match value {
                 Ok(value) => {
@@ -195,6 +201,25 @@ impl Format {
             }
         }
         relations
+    }
+
+    /// Why the record cannot be told into its columns.
+    fn fault_of_record(&self, record: &Record<'_>) -> Option<Fault> {
+        if record.is_malformed {
+            return Some(Fault::new(
+                MALFORMED_QUOTES,
+                "text follows a closing quote; a quote within a quoted field must be doubled".to_owned(),
+            ));
+        }
+        if !record.fits(self.width, self.layout.spare) {
+            let message = format!("the record has {} fields, {} are expected", record.len(), self.width);
+            return Some(Fault::new(FIELD_COUNT, message));
+        }
+        let code = unreadable::code_of(record, self.layout.code)?;
+        let message = format!(
+            "the row was rejected with {code}, and its _code cell still says so: write its values into their columns and empty the _code cell"
+        );
+        Some(Fault::new(code, message))
     }
 }
 
@@ -249,12 +274,10 @@ fn reject(
 fn broken_record(chunk: &Chunk, bytes: &[u8], broken: Broken) -> Reject {
     let fault = match broken {
         Broken::TooLong => Fault::new(
-            "record_too_long",
+            RECORD_TOO_LONG,
             format!("the record is longer than allowed ({} bytes up to its line break)", chunk.byte_len),
         ),
-        Broken::UnclosedQuote => {
-            Fault::new("unclosed_quote", "a quote is opened and never closed".to_owned())
-        }
+        Broken::UnclosedQuote => Fault::new(UNCLOSED_QUOTE, "a quote is opened and never closed".to_owned()),
     };
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
     let fault = ColumnFault { column: None, fault, value: None };
@@ -297,10 +320,11 @@ pub async fn prepare(
     if assignment.is_loaded {
         return Ok(Prepared::Settled(Loaded::Before));
     }
-    let chunks::Assignment { dataset, dialect, dry_run, source, created_at, columns, .. } = assignment;
+    let chunks::Assignment { dataset, dialect, dry_run, source, created_at, columns, layout, .. } =
+        assignment;
     let dataset = datasets::by_name(&dataset).ok_or_else(|| unknown_dataset(&dataset))?;
     let columns = columns.unwrap_or_default();
-    let format = Format::new(dataset, dialect, &columns, created_at.date_naive(), &source);
+    let format = Format::new(dataset, &dialect, &columns, layout, created_at.date_naive(), &source);
     let work = chunk.clone();
     let checked = blocking(move || format.check(&work, &bytes));
     let checked = meter.phase(Phase::Check, checked).await?;
@@ -370,7 +394,7 @@ async fn store_in(
     }
     let (accepted, rejected) = (checked.copy.rows(), checked.rejects.len() as u64);
     let copied = async {
-        checked.copy.send(&mut transaction, &staging::copy_target(dataset, table)).await?;
+        checked.copy.send(&mut transaction, &staging::copy_target(dataset, table, checked.row_id)).await?;
         if let (Load::Direct { table: own }, Some(segment)) = (dataset.load, &checked.segment)
             && table == own
         {
@@ -415,9 +439,59 @@ mod tests {
     }
 
     fn format(columns: &[&str]) -> Format {
-        let dialect = Dialect { delimiter: b',', quote: b'"', null: r"\N".to_owned(), header: None };
+        format_of(columns, Layout::default())
+    }
+
+    fn format_of(columns: &[&str], layout: Layout) -> Format {
         let columns: Vec<_> = columns.iter().map(|&name| name.to_owned()).collect();
-        Format::new(&DATASET, dialect, &columns, NaiveDate::default(), "")
+        Format::new(&DATASET, &Dialect::standard(r"\N"), &columns, layout, NaiveDate::default(), "")
+    }
+
+    fn codes(format: &Format, file: &str) -> Vec<(i64, String)> {
+        let checked = format.check(&chunk(), file.as_bytes());
+        checked.rejects.into_iter().map(|reject| (reject.row - chunk().first_row, reject.code)).collect()
+    }
+
+    #[test]
+    fn text_after_a_closing_quote_is_a_reject() {
+        let format = format(&["name", "country", "latitude", "longitude"]);
+        let file =
+            "\"Villa \\\"Roma\\\" Field\",X,1,2\n\"Little\" Strip,X,1,2\nA \"B\" C,X,1,2\n\"A\" B,X,1\n";
+        let malformed = |row| (row, MALFORMED_QUOTES.to_owned());
+        assert_eq!(codes(&format, file), [malformed(0), malformed(1), malformed(3)]);
+    }
+
+    #[test]
+    fn records_of_empty_fields_are_neither_rows_nor_rejects() {
+        let format = format(&["name", "country", "latitude", "longitude"]);
+        let file = ",,,\nA,X,1,2\n,\n\"\",\"\"\nB,X,91,2\n,,,";
+        assert_eq!(format.check(&chunk(), file.as_bytes()).rows_read, 2);
+        assert_eq!(codes(&format, file), [(1, "out_of_range".to_owned())]);
+    }
+
+    #[test]
+    fn fields_beyond_the_columns_may_be_there_when_they_are_empty() {
+        let layout = Layout { spare: 2, ..Layout::default() };
+        let format = format_of(&["name", "country", "latitude", "longitude"], layout);
+        let file = "A,X,1,2,,\nB,X,1,2\nC,X,1,2,\nD,X,1,2,,x\nE,X,1,2,,,\nF,X,1\n";
+        let wrong = |row| (row, FIELD_COUNT.to_owned());
+        assert_eq!(codes(&format, file), [wrong(3), wrong(4), wrong(5)]);
+    }
+
+    #[test]
+    fn a_row_that_could_not_be_read_is_refused_until_its_code_is_emptied() {
+        let layout = Layout { code: Some(4), ..Layout::default() };
+        let format = format_of(&["name", "country", "latitude", "longitude", ""], layout);
+        let file = "A,X,1,2,field_count\nB,X,1,2,\nC,X,1,2,out_of_range\nD,X,1,2, unclosed_quote \n";
+        let refused = [(0, FIELD_COUNT.to_owned()), (3, UNCLOSED_QUOTE.to_owned())];
+        assert_eq!(codes(&format, file), refused);
+    }
+
+    #[test]
+    fn a_file_may_have_a_delimiter_of_its_own() {
+        let layout = Layout { delimiter: Some(b';'), ..Layout::default() };
+        let format = format_of(&["name", "country", "latitude", "longitude"], layout);
+        assert_eq!(codes(&format, "A,B;X;1;2\nC,X,1,2\n"), [(1, FIELD_COUNT.to_owned())]);
     }
 
     #[test]
@@ -452,9 +526,13 @@ mod tests {
             let format = format(&["name", "country", "latitude", "longitude"]);
             let checked = format.check(&chunk(), file.as_bytes());
             let rows = csv::ReaderBuilder::new().has_headers(false).flexible(true)
-                .from_reader(file.as_bytes()).byte_records().count() as i64;
-            prop_assert_eq!(checked.rows_read, rows);
-            prop_assert_eq!(checked.copy.rows() as i64 + checked.rejects.len() as i64, rows);
+                .from_reader(file.as_bytes()).into_byte_records()
+                .filter(|record| record.as_ref().is_ok_and(|record| !record.iter().all(<[u8]>::is_empty)))
+                .count() as i64;
+            // A quote that is opened at the very end is no empty field here.
+            let opened = i64::from(file.ends_with('"'));
+            prop_assert!((rows..=rows + opened).contains(&checked.rows_read));
+            prop_assert_eq!(checked.copy.rows() as i64 + checked.rejects.len() as i64, checked.rows_read);
         }
     }
 }

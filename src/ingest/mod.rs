@@ -4,8 +4,11 @@
 //!
 //! Nothing here knows a dataset: what is particular to one is data in [`crate::datasets`].
 
+mod beginning;
+mod blank;
 pub mod control;
 pub mod drive;
+mod entries;
 pub mod export;
 pub mod finish;
 mod header;
@@ -15,10 +18,14 @@ mod pairing;
 pub mod receive;
 mod records;
 pub mod rejects_csv;
+mod shape;
 pub mod split;
 pub mod unpack;
+mod unreadable;
 
 use std::time::Duration;
+
+pub(crate) use header::REJECT_COLUMNS;
 
 use crate::{
     archive::{ArchiveError, Sealed},
@@ -106,6 +113,14 @@ fn damage_of(import: &Import, error: ArchiveError) -> IngestError {
         IngestError::refused("missing_upload", format!("{file} is no longer in the archive"))
     } else {
         error.into()
+    }
+}
+
+/// What is left of a name from a file where it has more than `chars` characters.
+fn cut(name: &str, chars: usize) -> String {
+    match name.char_indices().nth(chars) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! The records of a chunk: where they are, and their fields.
 //!
 //! Read as the `csv` crate reads them, to which a property test holds them, but by searching for the bytes that end a field instead of
-//! looking at every one; fields stay where they are.
+//! looking at every one; fields stay where they are. Unlike there, a record of nothing but empty fields is passed over, and one
+//! with text after a closing quote is marked.
+
+mod escaped;
 
 use memchr::{memchr, memchr3};
 
-use super::split::{leading_breaks, line_breaks};
+use super::{blank::Blanks, split::line_breaks};
 use crate::db::imports::Dialect;
 
 /// The records of a chunk, in its order.
@@ -14,12 +17,17 @@ pub(super) struct Records<'a> {
     bytes: &'a [u8],
     delimiter: u8,
     quote: u8,
+    escape: Option<u8>,
+    /// The field that stands for null.
+    null: &'a [u8],
     /// What is before is read.
     at: usize,
     /// Those of the record read last.
     fields: Vec<Field>,
     /// The text of those of its fields that cannot stay where they are.
     unescaped: Vec<u8>,
+    /// Whether one of them has text after its closing quote.
+    is_malformed: bool,
 }
 
 /// One record.
@@ -29,6 +37,8 @@ pub(super) struct Record<'a> {
     pub(super) start: usize,
     /// Its bytes as they are there.
     pub(super) raw: &'a [u8],
+    /// Whether a field has text after its closing quote: what is meant nobody knows.
+    pub(super) is_malformed: bool,
     fields: &'a [Field],
     unescaped: &'a [u8],
 }
@@ -42,20 +52,43 @@ struct Field {
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(dialect: &Dialect, bytes: &'a [u8]) -> Self {
-        let Dialect { delimiter, quote, .. } = *dialect;
-        Self { bytes, delimiter, quote, at: 0, fields: Vec::new(), unescaped: Vec::new() }
+    pub(super) fn new(dialect: &'a Dialect, bytes: &'a [u8]) -> Self {
+        let Dialect { delimiter, quote, escape, ref null, .. } = *dialect;
+        Self {
+            bytes,
+            delimiter,
+            quote,
+            escape,
+            null: null.as_bytes(),
+            at: 0,
+            fields: Vec::new(),
+            unescaped: Vec::new(),
+            is_malformed: false,
+        }
     }
 
     /// The next record.
     pub(super) fn next(&mut self) -> Option<Record<'_>> {
         self.fields.clear();
         self.unescaped.clear();
-        let start = self.at + leading_breaks(&self.bytes[self.at..]);
+        self.is_malformed = false;
+        // Longer records than allowed are in no chunk with others.
+        let blanks = Blanks { delimiter: self.delimiter, quote: self.quote, record_bytes: usize::MAX };
+        let start = self.at + blanks.leading(&self.bytes[self.at..], true);
         if start == self.bytes.len() {
             return None;
         }
         self.at = start;
+        match self.escape {
+            None => self.read(start),
+            Some(escape) => self.read_escaped(start, escape),
+        }
+        let Self { bytes, at, ref fields, ref unescaped, is_malformed, .. } = *self;
+        Some(Record { start, raw: &bytes[start..at], is_malformed, fields, unescaped })
+    }
+
+    /// Reads the fields of the record that begins at `start`.
+    fn read(&mut self, start: usize) {
         loop {
             let field = match self.bytes.get(self.at) {
                 Some(byte) if *byte == self.quote => self.quoted(start),
@@ -67,12 +100,10 @@ impl<'a> Records<'a> {
             };
             self.fields.push(field);
             if self.bytes.get(self.at) != Some(&self.delimiter) {
-                break;
+                return;
             }
             self.at += 1;
         }
-        let raw = &self.bytes[start..self.at];
-        Some(Record { start, raw, fields: &self.fields, unescaped: &self.unescaped })
     }
 
     /// Reads the field that begins with the quote at `at`, of the record that begins at `record`.
@@ -98,6 +129,7 @@ impl<'a> Records<'a> {
             self.unescaped.extend_from_slice(&self.bytes[begin..close]);
             if !is_over {
                 // Quotes mean nothing any more.
+                self.is_malformed = true;
                 begin = self.at;
                 self.at = self.end_of_field();
                 self.unescaped.extend_from_slice(&self.bytes[begin..self.at]);
@@ -119,6 +151,16 @@ impl<'a> Record<'a> {
     /// How many fields it has.
     pub(super) fn len(&self) -> usize {
         self.fields.len()
+    }
+
+    /// Whether it has as many fields as there are columns, or up to `spare` more that are all empty.
+    pub(super) fn fits(&self, columns: usize, spare: usize) -> bool {
+        self.len() == columns || self.len() <= columns + spare && self.ends_empty(columns)
+    }
+
+    /// Whether it has more than so many fields, and the others are empty.
+    pub(super) fn ends_empty(&self, columns: usize) -> bool {
+        self.len() > columns && self.iter().skip(columns).all(<[u8]>::is_empty)
     }
 
     /// The field at that place.
@@ -182,8 +224,11 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8], delimiter: u8, quote: u8) -> Vec<(Range<usize>, Vec<Vec<u8>>)> {
-        let dialect = Dialect { delimiter, quote, null: String::new(), header: None };
-        let mut records = Records::new(&dialect, bytes);
+        read_as(&Dialect { delimiter, quote, ..Dialect::standard("") }, bytes)
+    }
+
+    fn read_as(dialect: &Dialect, bytes: &[u8]) -> Vec<(Range<usize>, Vec<Vec<u8>>)> {
+        let mut records = Records::new(dialect, bytes);
         let mut read = Vec::new();
         while let Some(record) = records.next() {
             let place = record.start..record.start + record.raw.len();
@@ -198,16 +243,52 @@ mod tests {
         let reader = reader.has_headers(false).flexible(true).delimiter(delimiter).quote(quote);
         let records = reader.from_reader(bytes).into_byte_records();
         let records = records.map(|record| record.expect("flexible records of a slice cannot fail"));
+        let records = records.filter(|record| !record.iter().all(<[u8]>::is_empty));
         records.map(|record| record.iter().map(<[u8]>::to_vec).collect()).collect()
+    }
+
+    fn malformed(dialect: &Dialect, bytes: &str) -> Vec<bool> {
+        let mut records = Records::new(dialect, bytes.as_bytes());
+        std::iter::from_fn(|| records.next().map(|record| record.is_malformed)).collect()
+    }
+
+    fn escaped_by(escape: u8) -> Dialect {
+        Dialect { escape: Some(escape), ..Dialect::standard(r"\N") }
     }
 
     #[test]
     fn fields_may_be_quoted_escaped_and_followed_by_what_does_not_belong_there() {
-        let read = read(b"\r\na,\"b,\nc\",\"d\"\"e\",\"f\"g\"h,\r\n\n\"\"\n", b',', b'"');
+        let read = read(b"\r\na,\"b,\nc\",\"d\"\"e\",\"f\"g\"h,\r\n\n\"\",a\n", b',', b'"');
         let fields: Vec<Vec<&[u8]>> =
             read.iter().map(|(_, fields)| fields.iter().map(Vec::as_slice).collect()).collect();
-        assert_eq!(fields, [vec![b"a".as_ref(), b"b,\nc", b"d\"e", b"fg\"h", b""], vec![b""]]);
-        assert_eq!((read[0].0.clone(), read[1].0.clone()), (2..25, 28..30));
+        assert_eq!(fields, [vec![b"a".as_ref(), b"b,\nc", b"d\"e", b"fg\"h", b""], vec![b"", b"a"]]);
+        assert_eq!((read[0].0.clone(), read[1].0.clone()), (2..25, 28..32));
+    }
+
+    #[test]
+    fn text_after_a_closing_quote_is_malformed_and_a_quote_in_unquoted_text_is_text() {
+        let standard = Dialect::standard("");
+        let records = "\"a\" b,c\na,\"b\"c\na\"b\"c,\"d\"\n\"a\"\"\",b\n\"a\"\r\n\"a\"";
+        assert_eq!(malformed(&standard, records), [true, true, false, false, false, false]);
+        let records = "\"a\\\" b\",c\n\"a\" b\n\"a\"\\n\n\"a\"";
+        assert_eq!(malformed(&escaped_by(b'\\'), records), [false, true, true, false]);
+    }
+
+    #[test]
+    fn an_escape_takes_the_next_byte_as_it_is() {
+        let file = b"\"Villa \\\"Roma\\\"\",a\\,b,\\N,\"\\N\",\\\\N,\"c\"\"d\",e\\\nf\n\"g\\\\\",h\\";
+        let read = read_as(&escaped_by(b'\\'), file);
+        let fields: Vec<Vec<&[u8]>> =
+            read.iter().map(|(_, fields)| fields.iter().map(Vec::as_slice).collect()).collect();
+        let first = vec![b"Villa \"Roma\"".as_ref(), b"a,b", br"\N", br"\N", br"\N", b"c\"d", b"e\nf"];
+        assert_eq!(fields, [first, vec![br"g\", br"h\"]]);
+    }
+
+    #[test]
+    fn a_record_of_nothing_but_empty_fields_is_no_record() {
+        let read = read(b",,\na,,\n\"\",\n\n,b,\n,", b',', b'"');
+        let places: Vec<_> = read.into_iter().map(|(place, _)| place).collect();
+        assert_eq!(places, [3..6, 12..15]);
     }
 
     #[test]
@@ -221,7 +302,9 @@ mod tests {
         #[test]
         fn records_are_those_of_the_csv_crate(file in "[ab,;\"'\n\r é]{0,60}", other in any::<bool>()) {
             let (delimiter, quote) = if other { (b';', b'\'') } else { (b',', b'"') };
-            let read = read(file.as_bytes(), delimiter, quote);
+            let mut read = read(file.as_bytes(), delimiter, quote);
+            // A quote that is opened at the very end is no empty field here.
+            read.retain(|(_, fields)| !fields.iter().all(Vec::is_empty));
             let fields: Vec<_> = read.iter().map(|(_, fields)| fields.clone()).collect();
             prop_assert_eq!(&fields, &read_by_csv(file.as_bytes(), delimiter, quote));
             for (place, fields) in read {

@@ -1,10 +1,12 @@
-//! Rejects as CSV, in the dialect of the import: the original columns as they were, then the five of
-//! `REJECT_COLUMNS`. Posted back under its header, such a file is read like any other.
+//! Rejects as CSV, in the dialect of the import: the original columns, then those of `REJECT_COLUMNS`. Posted back under its header, such a
+//! file is read like any other, but for records that could not be told into fields: they come as they were, in the first column, and
+//! are refused until their code is emptied.
 
 use super::{
+    REJECT_COLUMNS,
     export::{self, ExportError},
-    header::REJECT_COLUMNS,
     records::Records,
+    unreadable,
 };
 use crate::db::{
     files::File,
@@ -12,66 +14,94 @@ use crate::db::{
     rejects::Reject,
 };
 
+/// What the message of a reject begins with whose row was loaded.
+const ACCEPTED: &str = "accepted: ";
+
 /// Writes rejects of one import.
 #[derive(Debug)]
 pub struct RejectWriter {
     dialect: Dialect,
     /// The original columns, in the order of the first file.
     columns: Vec<String>,
-    /// The columns of each file.
-    files: Vec<(i32, Vec<String>)>,
+    files: Vec<File>,
 }
 
 impl RejectWriter {
     /// A writer for the rejects of an import with these files.
-    pub fn new(import: &Import, files: &[File]) -> Self {
-        let files: Vec<_> =
-            files.iter().map(|file| (file.file_no, file.columns.clone().unwrap_or_default())).collect();
-        let columns = files.iter().map(|(_, columns)| columns).find(|columns| !columns.is_empty());
+    pub fn new(import: &Import, files: Vec<File>) -> Self {
+        let columns =
+            files.iter().filter_map(|file| file.columns.as_ref()).find(|columns| !columns.is_empty());
         let columns = columns.into_iter().flatten().filter(|name| !name.is_empty()).cloned().collect();
         Self { dialect: import.dialect.clone(), columns, files }
     }
 
     /// The first line.
     pub fn header(&self) -> Result<Vec<u8>, ExportError> {
-        self.write([self.columns.iter().map(String::as_str).chain(REJECT_COLUMNS)])
+        let names = self.columns.iter().map(String::as_str).chain(REJECT_COLUMNS);
+        self.write([names.map(|name| name.as_bytes().to_vec()).collect()])
     }
 
     /// A line for each reject.
     pub fn rows(&self, rejects: &[Reject]) -> Result<Vec<u8>, ExportError> {
         self.write(rejects.iter().map(|reject| {
+            let file = self.files.iter().find(|file| Some(file.file_no) == reject.file_no);
             let messages = reject.more.iter().map(|fault| &fault.message);
             let messages: Vec<_> =
                 [&reject.message].into_iter().chain(messages).map(String::as_str).collect();
-            let mut record = self.original(reject);
-            let line = reject.line.map(|line| line.to_string()).unwrap_or_default();
-            let column = reject.column.clone().unwrap_or_default();
-            let place = [reject.row.to_string(), line, column, reject.code.clone(), messages.join("; ")];
-            record.extend(place.into_iter().map(String::into_bytes));
+            let message = messages.join("; ");
+            let own = [
+                reject.row.to_string(),
+                reject.line.map(|line| line.to_string()).unwrap_or_default(),
+                file.and_then(|file| file.name.clone()).unwrap_or_default(),
+                reject.column.clone().unwrap_or_default(),
+                reject.code.clone(),
+                if reject.accepted { format!("{ACCEPTED}{message}") } else { message },
+            ];
+            let mut record = self.original(reject, file);
+            record.extend(own.into_iter().map(String::into_bytes));
             record
         }))
     }
 
-    /// The original fields in the order of [`Self::columns`], byte for byte. Fields beyond the columns stay where they are:
-    /// posted back as it is, such a record is refused again, never read as something else.
-    fn original(&self, reject: &Reject) -> Vec<Vec<u8>> {
-        let names = self.files.iter().find(|(number, _)| Some(*number) == reject.file_no);
-        let names = names.map_or(&[][..], |(_, names)| names);
-        let mut records = Records::new(&self.dialect, reject.raw.as_deref().unwrap_or_default());
-        let Some(record) = records.next() else { return vec![Vec::new(); self.columns.len()] };
-        let of_column = |column: &String| {
-            let place = names.iter().position(|name| name == column);
-            place.and_then(|place| record.get(place)).unwrap_or_default().to_vec()
+    /// The original fields in the order of [`Self::columns`], byte for byte; or the record as it was, in the first of them.
+    fn original(&self, reject: &Reject, file: Option<&File>) -> Vec<Vec<u8>> {
+        let mut fields = vec![Vec::new(); self.columns.len()];
+        let (Some(raw), Some(file)) = (&reject.raw, file) else { return fields };
+        let columns = file.columns.as_deref().unwrap_or_default();
+        let dialect = file.layout.dialect(&self.dialect);
+        let mut records = Records::new(&dialect, raw);
+        let record = records.next();
+        let is_told = |code| {
+            // One that was in a file of rejects already has its fields, and the record in the first of them.
+            record.is_some_and(|record| unreadable::code_of(&record, file.layout.code) == Some(code))
         };
-        let beyond = record.iter().skip(names.len()).map(<[u8]>::to_vec);
-        self.columns.iter().map(of_column).chain(beyond).collect()
+        if unreadable::is_code(&reject.code) && !is_told(reject.code.as_str()) {
+            if let Some(first) = fields.first_mut() {
+                first.clone_from(raw);
+            }
+            return fields;
+        }
+        for (field, column) in fields.iter_mut().zip(&self.columns) {
+            let place = columns.iter().position(|name| name == column);
+            let value = place.and_then(|place| record?.get(place));
+            *field = value.unwrap_or_default().to_vec();
+        }
+        fields
     }
 
-    fn write<R, F>(&self, records: impl IntoIterator<Item = R>) -> Result<Vec<u8>, ExportError>
-    where
-        R: IntoIterator<Item = F>,
-        F: AsRef<[u8]>,
-    {
+    fn write(&self, records: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Result<Vec<u8>, ExportError> {
+        let records = records.into_iter().map(|record| record.into_iter().map(|field| self.escape(field)));
         export::csv(self.dialect.delimiter, self.dialect.quote, records)
+    }
+
+    /// The field as it must be written for its escape characters to be read as they are.
+    fn escape(&self, field: Vec<u8>) -> Vec<u8> {
+        match self.dialect.escape {
+            Some(escape) if field != self.dialect.null.as_bytes() && field.contains(&escape) => {
+                let doubled = |byte| if byte == escape { vec![byte; 2] } else { vec![byte] };
+                field.into_iter().flat_map(doubled).collect()
+            }
+            _ => field,
+        }
     }
 }

@@ -2,17 +2,22 @@
 //!
 //! The same bytes with the same settings always give the same chunks, however they arrive: a crash, a retry or another
 //! machine cuts where the first one did. Records end where the `csv` crate ends them; a property test holds the two
-//! together. A record that is longer than the limit, or whose quote is never closed, becomes a chunk of its own that
+//! together. Unlike there, what is blank is no record. A record that is longer than the limit, or whose quote is never closed, becomes a chunk of its own that
 //! ends at its first line break: one bad record costs one row, not the rest of the file.
+
+mod escaped;
 
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
-use crate::transport::Broken;
+use super::blank::Blanks;
+use crate::{db::imports::Dialect, transport::Broken};
 
 /// A file with more unclosed quotes than this is not what its dialect says.
 const UNCLOSED_QUOTES: u32 = 1_000;
 const BOM: &[u8] = b"\xef\xbb\xbf";
+/// How far a sample reaches, whatever the size of chunks: a file is judged alike everywhere.
+const SAMPLE_BYTES: usize = 1 << 20;
 
 /// How large a chunk may be.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +78,15 @@ pub enum Head {
     Broken,
 }
 
+/// The first records of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// Their bytes, with what is between them.
+    pub records: Bytes,
+    /// Whether the next record cannot be parsed, so that there are no more.
+    pub is_broken: bool,
+}
+
 /// Where the scan of one record ended.
 enum Scan {
     /// The record's last byte is before `content`, the next record begins at `next`.
@@ -96,6 +110,7 @@ struct Skip {
 pub struct Splitter {
     delimiter: u8,
     quote: u8,
+    escape: Option<u8>,
     limits: Limits,
     /// Bytes from the chunk's start on.
     bytes: BytesMut,
@@ -117,10 +132,11 @@ pub struct Splitter {
 
 impl Splitter {
     /// A splitter for a file whose first record is row `first_row`.
-    pub fn new(delimiter: u8, quote: u8, limits: Limits, first_row: i64) -> Self {
+    pub fn new(dialect: &Dialect, limits: Limits, first_row: i64) -> Self {
         Self {
-            delimiter,
-            quote,
+            delimiter: dialect.delimiter,
+            quote: dialect.quote,
+            escape: dialect.escape,
             limits,
             bytes: BytesMut::new(),
             offset: 0,
@@ -151,12 +167,22 @@ impl Splitter {
         self.next_row
     }
 
+    /// The line of the record that [`head`](Self::head) or [`sample`](Self::sample) gave first.
+    pub fn next_line(&self) -> i64 {
+        self.next_line
+    }
+
+    /// The delimiter from here on; before anything else than the head is taken.
+    pub fn set_delimiter(&mut self, delimiter: u8) {
+        self.delimiter = delimiter;
+    }
+
     /// The first record, which stays in place; before anything else is taken.
     pub fn head(&mut self) -> Result<Head, SplitError> {
         if !self.begin()? {
             return Ok(Head::Incomplete);
         }
-        self.drop_line_breaks();
+        self.drop_blanks();
         if self.bytes.is_empty() {
             return Ok(if self.ended { Head::None } else { Head::Incomplete });
         }
@@ -175,6 +201,37 @@ impl Splitter {
         }
     }
 
+    /// The first records, which stay in place; before a chunk is taken. At most `count`, and as many as begin within the first
+    /// [`SAMPLE_BYTES`]. `None`: not enough bytes yet.
+    pub fn sample(&mut self, count: usize) -> Result<Option<Sample>, SplitError> {
+        if !self.begin()? {
+            return Ok(None);
+        }
+        self.drop_blanks();
+        let (mut end, mut seen, mut is_broken) = (0, 0, false);
+        while seen < count && !is_broken {
+            let start = self.skip_blanks(end);
+            if start >= SAMPLE_BYTES || start == self.bytes.len() && self.ended {
+                break;
+            }
+            match self.scan(start) {
+                Scan::Complete { content, next } if content - start <= self.limits.record_bytes => {
+                    (end, seen) = (next, seen + 1);
+                }
+                Scan::Incomplete { content }
+                    if !self.ended && content - start <= self.limits.record_bytes =>
+                {
+                    self.clear_to = 0;
+                    return Ok(None);
+                }
+                _ => is_broken = true,
+            }
+        }
+        // What was searched for quotes will be searched again, from the first record.
+        self.clear_to = 0;
+        Ok(Some(Sample { records: Bytes::copy_from_slice(&self.bytes[..end]), is_broken }))
+    }
+
     /// The next chunk; `None` asks for more bytes, or is the end of a file that was ended.
     pub fn next_cut(&mut self) -> Result<Option<Cut>, SplitError> {
         if !self.begin()? {
@@ -185,13 +242,11 @@ impl Splitter {
         }
         loop {
             if self.rows == 0 {
-                self.drop_line_breaks();
+                self.drop_blanks();
             }
-            let start = self.skip_line_breaks(self.position);
-            if start == self.bytes.len() {
-                // No record fits any more that begins here.
-                let full = start > self.limits.chunk_bytes;
-                return Ok(if self.ended || full { self.cut() } else { None });
+            let start = self.skip_blanks(self.position);
+            if start == self.bytes.len() && self.ended {
+                return Ok(self.cut());
             }
             match self.scan(start) {
                 Scan::Complete { content, .. } if content - start > self.limits.record_bytes => {
@@ -211,6 +266,8 @@ impl Splitter {
                     return self.too_large(start);
                 }
                 Scan::Incomplete { .. } if self.ended => return self.broken(start, Broken::UnclosedQuote),
+                // No record fits any more that begins there.
+                Scan::Incomplete { .. } if start > self.limits.chunk_bytes => return Ok(self.cut()),
                 Scan::Incomplete { .. } => return Ok(None),
             }
         }
@@ -232,41 +289,45 @@ impl Splitter {
         Ok(cuts)
     }
 
-    /// Drops a byte order mark. `false`: too few bytes to tell.
+    /// Drops byte order marks; some programs write a second one before that of another. `false`: too few bytes to tell.
     fn begin(&mut self) -> Result<bool, SplitError> {
-        if self.begun {
-            return Ok(true);
+        while !self.begun {
+            if self.bytes.len() < BOM.len() && !self.ended {
+                return Ok(false);
+            }
+            if self.bytes.starts_with(b"\xff\xfe") || self.bytes.starts_with(b"\xfe\xff") {
+                return Err(SplitError::Utf16);
+            }
+            if self.bytes.starts_with(BOM) {
+                self.consume(BOM.len());
+            } else {
+                self.begun = true;
+            }
         }
-        if self.bytes.len() < BOM.len() && !self.ended {
-            return Ok(false);
-        }
-        if self.bytes.starts_with(b"\xff\xfe") || self.bytes.starts_with(b"\xfe\xff") {
-            return Err(SplitError::Utf16);
-        }
-        if self.bytes.starts_with(BOM) {
-            self.consume(BOM.len());
-        }
-        self.begun = true;
         Ok(true)
     }
 
     /// Drops what is before the first record of a chunk, which may be any number of bytes.
-    fn drop_line_breaks(&mut self) {
-        let mut breaks = self.skip_line_breaks(0);
+    fn drop_blanks(&mut self) {
+        let mut blanks = self.skip_blanks(0);
         // A line feed that follows belongs to this line break.
-        if breaks == self.bytes.len() && !self.ended && self.bytes.ends_with(b"\r") {
-            breaks -= 1;
+        if blanks == self.bytes.len() && !self.ended && self.bytes.ends_with(b"\r") {
+            blanks -= 1;
         }
-        if breaks > 0 {
-            self.consume(breaks);
+        if blanks > 0 {
+            self.consume(blanks);
         }
     }
 
-    fn skip_line_breaks(&self, from: usize) -> usize {
-        from + leading_breaks(&self.bytes[from..])
+    fn skip_blanks(&self, from: usize) -> usize {
+        let Self { delimiter, quote, limits: Limits { record_bytes, .. }, .. } = *self;
+        from + Blanks { delimiter, quote, record_bytes }.leading(&self.bytes[from..], self.ended)
     }
 
     fn scan(&mut self, start: usize) -> Scan {
+        if let Some(escape) = self.escape {
+            return self.scan_escaped(start, escape);
+        }
         // Most records have no quote before their line break: they end there.
         if let Some(length) = memchr2(b'\n', b'\r', &self.bytes[start..]) {
             let content = start + length;
@@ -439,11 +500,6 @@ impl Splitter {
     }
 }
 
-/// How many bytes of line breaks are before the first record.
-pub(super) fn leading_breaks(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count()
-}
-
 /// Line breaks in `bytes`: CR LF, LF or CR, each one.
 pub fn line_breaks(bytes: &[u8]) -> i64 {
     let line_feeds = memchr_iter(b'\n', bytes).count();
@@ -460,12 +516,21 @@ mod tests {
     const LIMITS: Limits = Limits { chunk_rows: 3, chunk_bytes: 24, record_bytes: 64 };
 
     fn split(file: &[u8], limits: Limits, steps: &[usize]) -> Result<Vec<Cut>, SplitError> {
+        split_as(&Dialect::standard(""), file, limits, steps)
+    }
+
+    fn split_as(
+        dialect: &Dialect,
+        file: &[u8],
+        limits: Limits,
+        steps: &[usize],
+    ) -> Result<Vec<Cut>, SplitError> {
         let mut rest = file;
         let pieces = steps.iter().cycle().map_while(|step| {
             let piece = rest.split_off(..(*step).min(rest.len()))?;
             (!piece.is_empty()).then_some(piece)
         });
-        Splitter::new(b',', b'"', limits, 1).cut_all(pieces)
+        Splitter::new(dialect, limits, 1).cut_all(pieces)
     }
 
     fn records(bytes: &[u8]) -> Vec<csv::ByteRecord> {
@@ -474,8 +539,13 @@ mod tests {
             .flexible(true)
             .from_reader(bytes)
             .byte_records()
-            .collect::<Result<_, _>>()
-            .expect("flexible records of a slice cannot fail")
+            .map(|record| record.expect("flexible records of a slice cannot fail"))
+            .filter(|record| !record.iter().all(<[u8]>::is_empty))
+            .collect()
+    }
+
+    fn assert_blank(bytes: &[u8]) {
+        assert!(records(bytes).is_empty(), "{bytes:?} is in no chunk");
     }
 
     #[test]
@@ -539,7 +609,7 @@ mod tests {
 
     #[test]
     fn any_number_of_line_breaks_takes_no_memory() {
-        let mut splitter = Splitter::new(b',', b'"', LIMITS, 1);
+        let mut splitter = Splitter::new(&Dialect::standard(""), LIMITS, 1);
         let breaks = b"\r\n\n\r".repeat(1_000);
         assert_eq!(splitter.head(), Ok(Head::Incomplete));
         for _ in 0..2 {
@@ -560,6 +630,84 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_records_of_empty_fields_takes_no_memory_and_no_row() {
+        let blanks = b",,\r\n\"\",\n".repeat(1_000);
+        for step in [1, 7, 1_000, 5_000] {
+            let mut splitter = Splitter::new(&Dialect::standard(""), LIMITS, 1);
+            let mut cuts = Vec::new();
+            let file = [b"a,b\n".as_slice(), &blanks, b"c,d\n", &blanks].concat();
+            for piece in file.chunks(step) {
+                splitter.push(piece);
+                while let Some(cut) = splitter.next_cut().expect("cuts") {
+                    cuts.push((cut.bytes, cut.first_row, cut.rows, cut.first_line));
+                }
+                // Of a record that may go on there are a few bytes more.
+                assert!(splitter.bytes.len() <= LIMITS.chunk_bytes + step + 8, "{}", splitter.bytes.len());
+            }
+            splitter.end();
+            assert_eq!(splitter.next_cut(), Ok(None));
+            let first = (Bytes::from_static(b"a,b\n"), 1, 1, 1);
+            assert_eq!(cuts, [first, (Bytes::from_static(b"c,d\n"), 2, 1, 2_002)], "{step}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_empty_fields_that_is_too_long_is_a_reject_however_the_bytes_come() {
+        let file = format!("a\n{}\n{}\nb\n", ",".repeat(LIMITS.record_bytes), ",".repeat(1_000));
+        for steps in [&[1][..], &[70], &[2_000]] {
+            let cuts = split(file.as_bytes(), LIMITS, steps).expect("cuts");
+            let seen: Vec<_> = cuts.iter().map(|cut| (cut.first_row, cut.broken)).collect();
+            assert_eq!(seen, [(1, None), (2, Some(Broken::TooLong)), (3, None)], "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_sample_is_the_first_records_however_the_bytes_come() {
+        for (file, count, expected) in [
+            ("\n,,\na,b\n\nc,d\ne,f\n", 2, "a,b\n\nc,d\n"),
+            ("a\nb", 5, "a\nb"),
+            ("a\n\"b\nc", 5, "a\n"),
+            ("\"a\nb\"\nc\n", 1, "\"a\nb\"\n"),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nb\n", 5, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\nb\n"),
+            ("\n,\n", 5, ""),
+        ] {
+            for step in [1, 3, 100] {
+                let mut splitter = Splitter::new(&Dialect::standard(""), LIMITS, 1);
+                let mut sample = None;
+                for piece in file.as_bytes().chunks(step) {
+                    splitter.push(piece);
+                    sample = sample.or(splitter.sample(count).expect("no fault"));
+                }
+                splitter.end();
+                let sample = sample.or(splitter.sample(count).expect("no fault"));
+                let expected = Sample {
+                    records: Bytes::from_static(expected.as_bytes()),
+                    is_broken: file.matches('"').count() == 1,
+                };
+                assert_eq!(sample, Some(expected), "{file:?}, {step}");
+                let rows: i64 = splitter.cut_all([]).expect("cuts").iter().map(|cut| cut.rows).sum();
+                let whole = split(file.as_bytes(), LIMITS, &[1_000]).expect("cuts");
+                assert_eq!(rows, whole.iter().map(|cut| cut.rows).sum::<i64>(), "{file:?}, {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_escaped_ends_no_record() {
+        let dialect = Dialect { escape: Some(b'\\'), ..Dialect::standard("") };
+        let limits = Limits { chunk_rows: 1, ..LIMITS };
+        for steps in [&[1][..], &[3], &[100]] {
+            let file = b"\"a\\\"\nb\",c\nd\\\ne\n\"f\"\"g\",\\\"h\n\"i\\\\\"\n\"j\\\"\nk\\";
+            let cuts = split_as(&dialect, file, limits, steps).expect("cuts");
+            let texts: Vec<_> = cuts.iter().map(|cut| (cut.bytes.as_ref(), cut.broken)).collect();
+            let whole = [b"\"a\\\"\nb\",c\n".as_ref(), b"d\\\ne\n", b"\"f\"\"g\",\\\"h\n", b"\"i\\\\\"\n"];
+            let whole = whole.map(|text| (text, None));
+            let broken = (b"\"j\\\"\n".as_ref(), Some(Broken::UnclosedQuote));
+            assert_eq!(texts, [&whole[..], &[broken, (b"k\\".as_ref(), None)]].concat(), "{steps:?}");
+        }
+    }
+
+    #[test]
     fn a_file_whose_quotes_are_all_wrong_is_refused() {
         let file = "\"\n".repeat(2 * UNCLOSED_QUOTES as usize + 1) + &"x\"y,\"z\n".repeat(9_000);
         let limits = Limits { record_bytes: 10, ..LIMITS };
@@ -570,12 +718,14 @@ mod tests {
     fn marks_of_encodings_are_dropped_or_refused() {
         let cuts = split(b"\xef\xbb\xbfa\n", LIMITS, &[1]).expect("cuts");
         assert_eq!((cuts[0].byte_offset, cuts[0].bytes.as_ref()), (3, b"a\n".as_ref()));
+        let cuts = split(b"\xef\xbb\xbf\xef\xbb\xbf\"a\"\n", LIMITS, &[1]).expect("cuts");
+        assert_eq!((cuts[0].byte_offset, cuts[0].bytes.as_ref()), (6, b"\"a\"\n".as_ref()), "two marks");
         assert_eq!(split(b"\xff\xfea\0\n\0", LIMITS, &[1]), Err(SplitError::Utf16));
     }
 
     #[test]
     fn the_head_stays_in_place_until_it_is_skipped() {
-        let mut splitter = Splitter::new(b',', b'"', LIMITS, 1);
+        let mut splitter = Splitter::new(&Dialect::standard(""), LIMITS, 1);
         splitter.push(b"\r\nname,\"ci");
         assert_eq!(splitter.head(), Ok(Head::Incomplete));
         splitter.push(b"ty\"\r\nx,y");
@@ -606,7 +756,7 @@ mod tests {
             for cut in &whole {
                 let at = cut.byte_offset as usize;
                 prop_assert!(at >= next);
-                prop_assert!(file.as_bytes()[next..at].iter().all(|byte| matches!(byte, b'\n' | b'\r')));
+                assert_blank(&file.as_bytes()[next..at]);
                 prop_assert_eq!(cut.first_line, line_breaks(&file.as_bytes()[..at]) + 1);
                 prop_assert_eq!(cut.first_row, row);
                 let own = records(&cut.bytes);
@@ -617,7 +767,7 @@ mod tests {
                 next = at + cut.byte_len as usize;
                 row += cut.rows;
             }
-            prop_assert!(file.as_bytes()[next..].iter().all(|byte| matches!(byte, b'\n' | b'\r')));
+            assert_blank(&file.as_bytes()[next..]);
             if whole.iter().all(|cut| cut.broken.is_none()) {
                 prop_assert_eq!(found, records(file.as_bytes()));
             }

@@ -7,29 +7,49 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use zip::{ZipArchive, result::ZipError};
 
-use super::{IngestError, blocking, damage_of, sealed};
+use super::{
+    IngestError, blocking, damage_of,
+    entries::{self, Entry},
+    sealed,
+};
 use crate::{
     archive::{Archive, ArchiveError},
     config,
-    db::{files::File, imports::Import},
+    db::{
+        files::{File, Layout},
+        imports::{Import, Note},
+    },
 };
 
 const BLOCK_BYTES: usize = 1 << 20;
+
+/// What an upload is made of.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// The plain files.
+    pub files: Vec<File>,
+    /// What else there is to say.
+    pub notes: Vec<Note>,
+}
+
+impl Unpacked {
+    fn one(object: String, bytes: i64) -> Self {
+        Self { files: vec![file(0, None, object, bytes)], notes: Vec::new() }
+    }
+}
+
+fn file(file_no: i32, name: Option<String>, object: String, bytes: i64) -> File {
+    File { file_no, name, object, bytes, columns: None, layout: Layout::default() }
+}
 
 /// The plain files of the import. What is unpacked is written to the archive beside the upload.
 pub async fn unpack(
     archive: &Archive,
     limits: &config::Ingest,
     import: &Import,
-) -> Result<Vec<File>, IngestError> {
+) -> Result<Unpacked, IngestError> {
     if !import.gzipped && import.media_type != "application/zip" {
-        return Ok(vec![File {
-            file_no: 0,
-            name: None,
-            object: import.source.clone(),
-            bytes: import.bytes,
-            columns: None,
-        }]);
+        return Ok(Unpacked::one(import.source.clone(), import.bytes));
     }
     archive.verify(sealed(import)).await.map_err(|error| damage_of(import, error))?;
     let unpacker = Unpacker {
@@ -65,7 +85,7 @@ struct Unpacker {
 }
 
 impl Unpacker {
-    fn run(&self) -> Result<Vec<File>, IngestError> {
+    fn run(&self) -> Result<Unpacked, IngestError> {
         let packed = self.import.bytes as u64;
         let source = self.open(&self.import.source, packed);
         if !self.import.gzipped {
@@ -84,7 +104,7 @@ impl Unpacker {
             self.runtime.block_on(self.archive.remove(&object))?;
             return files;
         }
-        Ok(vec![File { file_no: 0, name: None, object, bytes: to_i64(unpacked), columns: None }])
+        Ok(Unpacked::one(object, to_i64(unpacked)))
     }
 
     /// Where something unpacked from the upload is kept.
@@ -97,7 +117,7 @@ impl Unpacker {
         BufReader::with_capacity(BLOCK_BYTES, reader)
     }
 
-    fn unzip(&self, source: impl Read + Seek, packed: u64) -> Result<Vec<File>, IngestError> {
+    fn unzip(&self, source: impl Read + Seek, packed: u64) -> Result<Unpacked, IngestError> {
         let mut zip = ZipArchive::new(source).map_err(zip_error)?;
         if zip.len() > self.limits.zip_entries {
             return Err(IngestError::refused(
@@ -105,54 +125,52 @@ impl Unpacker {
                 format!("the archive has {} files, {} are allowed", zip.len(), self.limits.zip_entries),
             ));
         }
+        if zip.has_duplicate_names() {
+            let directory = zip.central_directory_start();
+            return Err(entries::repeated_name(zip.into_inner(), directory));
+        }
         let mut files: Vec<File> = Vec::new();
+        let mut beside = Vec::new();
         let mut unpacked = 0_u64;
         for index in 0..zip.len() {
             let mut entry = zip.by_index(index).map_err(zip_error)?;
             let name = entry.name().map_err(zip_error)?.into_owned();
-            if entry.is_dir() || is_litter(&name) {
+            if entry.is_dir() {
                 continue;
             }
             let absolute = name.starts_with(['/', '\\']);
-            self.check_entry(&name, !absolute && entry.enclosed_name().is_some())?;
+            if absolute || entry.enclosed_name().is_none() {
+                let message = format!("{name:?} in the archive leads out of it");
+                return Err(IngestError::refused("unsafe_name", message));
+            }
+            match Entry::of(&name) {
+                Entry::Data => {}
+                Entry::Beside => {
+                    beside.push(name);
+                    continue;
+                }
+                Entry::Archive => {
+                    let message = format!(
+                        "{name:?} in the archive is an archive itself; put the CSV files in directly"
+                    );
+                    return Err(IngestError::refused("nested_archive", message));
+                }
+            }
             let file_no = i32::try_from(files.len()).unwrap_or(i32::MAX);
             let object = self.object(&file_no.to_string());
             let bytes = self
                 .copy(&mut entry, &object, packed, unpacked)
                 .map_err(|error| error.explain(|error| entry_error(&name, error)))?;
             unpacked += bytes;
-            files.push(File { file_no, name: Some(name), object, bytes: to_i64(bytes), columns: None });
+            files.push(file(file_no, Some(name), object, to_i64(bytes)));
         }
         if files.is_empty() {
-            return Err(IngestError::refused("empty_archive", "the archive holds no file"));
+            return Err(entries::empty_archive(&beside));
         }
         if unpacked == 0 {
             return Err(empty_file());
         }
-        Ok(files)
-    }
-
-    fn check_entry(&self, name: &str, enclosed: bool) -> Result<(), IngestError> {
-        if !enclosed {
-            return Err(IngestError::refused(
-                "unsafe_name",
-                format!("{name:?} in the archive leads out of it"),
-            ));
-        }
-        let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-        match extension.as_deref() {
-            Some("zip" | "gz" | "tgz" | "7z" | "rar" | "bz2" | "xz" | "zst" | "tar") => {
-                Err(IngestError::refused(
-                    "nested_archive",
-                    format!("{name:?} in the archive is an archive itself; put the CSV files in directly"),
-                ))
-            }
-            Some("csv" | "dat" | "txt" | "tsv") | None => Ok(()),
-            Some(_) => Err(IngestError::refused(
-                "not_a_csv",
-                format!("{name:?} in the archive is not named like a CSV file (.csv, .dat, .txt, .tsv)"),
-            )),
-        }
+        Ok(Unpacked { files, notes: entries::notes(&beside) })
     }
 
     /// Copies what `reader` gives into the archive, within the limits on what `packed` bytes may become together.
@@ -201,12 +219,6 @@ impl Unpacker {
             format!("{packed} bytes unpack to more than the {limit} allowed for them"),
         ))
     }
-}
-
-/// What the tools of operating systems add by themselves.
-fn is_litter(name: &str) -> bool {
-    let base = name.rsplit('/').next().unwrap_or(name);
-    name.starts_with("__MACOSX/") || base == ".DS_Store" || base.starts_with("._") || base == "Thumbs.db"
 }
 
 fn empty_file() -> IngestError {

@@ -70,6 +70,7 @@ async fn the_import_tells_what_was_sent() {
     assert_eq!(import["bytes"], body.len());
     assert_eq!(import["counts"]["rows_read"], 2);
     assert_eq!(import["counts"]["inserted"], 2);
+    assert_eq!(import["counts"]["relations_dropped"], 0);
     assert_eq!(import["counts"]["bytes"], body.len());
     let source = app.client.get("/imports/1/source").send().await.expect(200);
     assert_eq!(source.text(), body);

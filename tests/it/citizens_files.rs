@@ -53,6 +53,7 @@ async fn a_relation_to_nobody_or_from_one_side_is_left_out_and_reported() {
     let app = App::start().await;
     let imported = import_csv(&app, "", &(citizen(1, "2;9") + &citizen(2, "") + &citizen(3, "3"))).await;
     assert_eq!(outcome(&imported), [3, 0, 0, 0, 0]);
+    assert_eq!(imported["counts"]["relations_dropped"], 2);
     assert_eq!(reports(&app, &imported).await, [(json!(1), json!("unknown_relative"), json!(true))]);
     let rejects = app.rejects(&imported).await;
     assert_eq!(rejects[0]["message"], "relations are left out: 2 does not list it, 9 is not in this import");
@@ -118,6 +119,82 @@ async fn what_is_exported_can_be_imported_and_is_the_same() {
 }
 
 #[tokio::test]
+async fn whatever_a_citizen_may_be_called_is_the_same_after_an_export() {
+    let app = App::start().await;
+    let texts = [
+        r"\N",
+        r"\'",
+        r"\",
+        r"\.",
+        "'",
+        "\"",
+        "\"\"",
+        ",",
+        ";",
+        "a\nb",
+        "a\rb",
+        "a\r\nb",
+        "\ra",
+        "a\n",
+        " a ",
+        "\ta\t",
+        "\u{feff}a",
+        "NULL",
+        "null",
+        "-",
+        "=1+1",
+        "\u{1f6eb}",
+        "row",
+        "_id",
+    ];
+    let row = |(number, text): (i64, &&str)| {
+        let place = format!("{text}1");
+        json!({
+            "citizen_id": number, "town": place, "street": place, "building": place, "apartment": i64::MAX, "name": text,
+            "birth_date": "29.02.2000", "gender": "male", "relatives": [number], "channel": text,
+        })
+    };
+    let first = app.import_citizens(Value::from_iter((0..).zip(&texts).map(row))).await;
+    let path = format!("/imports/{first}/citizens");
+    let csv = app.client.get(&path).header("Accept", "text/csv").send().await.expect(200).body;
+    let second = import(&app, "", "text/csv", csv).await;
+    assert_eq!(outcome(&second), [texts.len() as i64, 0, 0, 0, 0], "{:?}", app.rejects(&second).await);
+    assert_eq!(citizens(&app, &second).await["data"], Value::from(app.citizens(first).await));
+}
+
+#[tokio::test]
+async fn dropped_relations_are_counted_whatever_the_chunks_and_in_a_dry_run() {
+    let rows =
+        citizen(1, "2;3;9") + &citizen(2, "1;4") + &citizen(3, "") + &citizen(4, "2;2") + &citizen(3, "1");
+    for chunk_rows in ["1", "100"] {
+        let app = App::with(&[("ingest.chunk_rows", chunk_rows)]).await;
+        for query in ["?dry_run=true", ""] {
+            let imported = import_csv(&app, query, &rows).await;
+            // 1 lists 3, who does not list back, and 9, who is not there; 2 lists 4, whose row is rejected.
+            assert_eq!(outcome(&imported), [3, 0, 0, 0, 2], "{imported}");
+            assert_eq!(imported["counts"]["relations_dropped"], 3, "{imported}");
+        }
+    }
+    let app = App::start().await;
+    let strict = import_csv(&app, "?mode=strict", &(citizen(1, "2") + &citizen(2, ""))).await;
+    assert_eq!((&strict["state"], &strict["counts"]["relations_dropped"]), (&json!("failed"), &json!(1)));
+}
+
+#[tokio::test]
+async fn the_same_file_is_answered_with_its_set_whatever_has_happened_since() {
+    let app = App::start().await;
+    let first = import_csv(&app, "", &citizen(1, "")).await;
+    assert_eq!(first["repeated"], false);
+    import_csv(&app, "", &citizen(2, "")).await;
+    app.patch(1, 1, json!({ "town": "Elsewhere" })).await.expect(200);
+    let again = import_csv(&app, "", &citizen(1, "")).await;
+    assert_eq!((&again["id"], &again["repeated"]), (&first["id"], &json!(true)));
+    app.client.delete("/imports/1").send().await.expect(200);
+    let again = import_csv(&app, "", &citizen(1, "")).await;
+    assert_eq!((&again["id"], &again["repeated"]), (&json!(3), &json!(false)), "but for its undo");
+}
+
+#[tokio::test]
 async fn a_zip_of_citizens_is_one_import() {
     let app = App::start().await;
     let files = zip(&[
@@ -145,7 +222,9 @@ async fn a_dry_run_and_an_undone_import_leave_no_citizens() {
 #[tokio::test]
 async fn parameters_for_files_are_refused_with_json() {
     let app = App::start().await;
-    for query in ["mode=strict", "max_rejects=1", "force=true", "delimiter=;", "null=-", "header=present"] {
+    for query in
+        ["mode=strict", "max_rejects=1", "force=true", "delimiter=;", "escape=!", "null=-", "header=present"]
+    {
         let request = app.client.post(&format!("/imports?{query}")).json(json!({"citizens": []}));
         let problem = request.send().await.expect(400).json();
         assert!(problem["detail"].as_str().expect("words").contains("for files"), "{problem}");

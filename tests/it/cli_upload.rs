@@ -23,7 +23,11 @@ use crate::support::{
 };
 
 fn command(server: &str, files: &[&Path], flags: &[&str]) -> Command {
-    let mut command = tarmac(&["upload", "--dataset", "airports", "--server", server]);
+    command_for("airports", server, files, flags)
+}
+
+fn command_for(dataset: &str, server: &str, files: &[&Path], flags: &[&str]) -> Command {
+    let mut command = tarmac(&["upload", "--dataset", dataset, "--server", server]);
     command.args(flags).args(files);
     command
 }
@@ -110,6 +114,88 @@ async fn rejects_exit_3_and_can_be_corrected_and_uploaded() {
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     assert!(ended.stdout.contains("2 read, 2 accepted (2 inserted"), "{}", ended.stdout);
     assert_eq!(airports(&app).await, 4);
+}
+
+#[tokio::test]
+async fn a_clean_import_removes_the_rejects_that_an_earlier_run_has_saved() {
+    let app = App::start().await;
+    let (directory, file) = copy("rejected.csv");
+    upload(app.client.base(), &[&file], &["--wait"]).await;
+    assert_eq!(names(&directory), ["rejected.csv", "rejected.csv.rejects.csv"]);
+    fs::copy(fixture("valid-header.csv"), &file).expect("the file can be corrected");
+    let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("removed") && ended.stderr.contains("rejected.csv.rejects.csv"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(names(&directory), ["rejected.csv"]);
+
+    // What the program has not written stays.
+    let other = directory.path().join("rejected.csv.rejects.csv");
+    fs::write(&other, "name,why\nGoroka,lost\n").expect("the directory takes it");
+    let ended = upload(app.client.base(), &[&file], &["--wait", "--force"]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert_eq!(names(&directory), ["rejected.csv", "rejected.csv.rejects.csv"]);
+}
+
+#[tokio::test]
+async fn rejects_beside_their_file_are_left_out_unless_they_are_named_alone() {
+    let app = App::start().await;
+    let (directory, file) = copy("rejected.csv");
+    upload(app.client.base(), &[&file], &["--wait"]).await;
+    let rejects = directory.path().join("rejected.csv.rejects.csv");
+    let ended = upload(app.client.base(), &[&file, &rejects], &["--wait"]).await;
+    assert_eq!((ended.status, ended.stdout.lines().count()), (Some(3), 1), "{}", ended.stdout);
+    assert!(
+        ended.stderr.contains("rejected.csv.rejects.csv: left out: it has the rejects of"),
+        "{}",
+        ended.stderr
+    );
+    let ended = upload(app.client.base(), &[&rejects], &["--wait"]).await;
+    assert!(ended.stdout.contains("rejected.csv.rejects.csv: import "), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn what_is_left_out_of_a_file_is_said() {
+    let app = App::start().await;
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = directory.path().join("excel.csv");
+    fs::write(&file, "name,country,latitude,longitude,\nA,B,1,2,\n").expect("the directory takes it");
+    let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("excel.csv: column 5, the last one, has no name"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn dropped_relations_exit_3_and_are_saved() {
+    let app = App::start().await;
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let file = directory.path().join("one-sided.csv");
+    let citizens = "citizen_id,town,street,building,apartment,name,birth_date,gender,relatives,channel\n\
+                    1,T,S,1,2,A,26.12.1986,male,2;3,\n2,T,S,1,2,B,26.12.1986,male,,\n";
+    fs::write(&file, citizens).expect("the file can be written");
+    let child = command_for("citizens", app.client.base(), &[&file], &["--wait"]).spawn();
+    let ended = end(child.expect("the program starts")).await;
+    assert_eq!(ended.status, Some(3), "{}", ended.stderr);
+    assert!(ended.stdout.contains("2 read, 2 accepted (2 inserted, 0 updated, 0 unchanged, 0 deleted), 0 rejected, 2 relations dropped, in "), "{}", ended.stdout);
+    assert!(ended.stderr.contains("rejects saved as"), "{}", ended.stderr);
+    assert_eq!(names(&directory), ["one-sided.csv", "one-sided.csv.rejects.csv"]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_imported_before_is_said_to_be() {
+    let app = App::start().await;
+    let (_directory, file) = copy("valid-header.csv");
+    upload(app.client.base(), &[&file], &["--wait"]).await;
+    let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
+    assert!(ended.stdout.contains("import 1 complete: 11 read"), "{}", ended.stdout);
+    let said = "was imported before, and nothing has changed since; --force imports it once more";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    let ended = upload(app.client.base(), &[&file], &["--wait", "--force"]).await;
+    assert!(ended.stdout.contains("import 2 complete"), "{}", ended.stdout);
+    assert_eq!(ended.stderr, "");
 }
 
 #[tokio::test]

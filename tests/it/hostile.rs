@@ -127,7 +127,7 @@ async fn a_nul_byte_is_a_reject() {
     let app = App::start().await;
     let import = app.upload("", fixture("airports/hostile/nul.csv")).await;
     assert_eq!(outcome(&import), [1, 0, 0, 0, 2]);
-    assert_eq!(app.faults(&import).await, ["2 name nul_character", "3 icao not_printable"]);
+    assert_eq!(app.faults(&import).await, ["2 name nul_character", "3 icao pattern"]);
     goes_on(&app).await;
 }
 
@@ -249,7 +249,6 @@ async fn an_archive_in_an_archive_fails_whole() {
     let files = [("first.csv", row(1).into_bytes()), ("inner.zip", inner), ("a.csv.gz", gzip(row(2)))];
     fails(&app, "application/zip", zip(&files), "nested_archive").await;
     fails(&app, "application/zip", zip(&files[2..]), "nested_archive").await;
-    fails(&app, "application/zip", zip(&[("readme.pdf", "x")]), "not_a_csv").await;
 }
 
 #[tokio::test]
@@ -324,7 +323,7 @@ async fn more_files_than_allowed_fail_the_import() {
 #[tokio::test]
 async fn more_fields_than_allowed_fail_the_import_or_reject_the_row() {
     let app = App::start().await;
-    let import = app.upload("", ",".repeat(100_000) + "\n" + &row(1)).await;
+    let import = app.upload("", "x,".repeat(100_000) + "\n" + &row(1)).await;
     assert_eq!(outcome(&import), [1, 0, 0, 0, 1]);
     assert_eq!(app.faults(&import).await, ["1 - field_count"]);
     let import = app.upload("?header=present", "name,".repeat(1_000) + "\n" + &row(1)).await;
@@ -352,6 +351,7 @@ async fn what_operating_systems_add_to_a_zip_is_passed_over() {
     let packed = packed.finish().expect("memory takes it").into_inner();
     let import = app.upload_as("application/zip", packed).await;
     assert_eq!(outcome(&import), [1, 0, 0, 0, 0]);
+    assert_eq!(import["notes"].as_array().map(Vec::len), Some(4), "they are listed");
     fails(&app, "application/zip", zip(&[("__MACOSX/._a.csv", "x")]), "empty_archive").await;
 }
 

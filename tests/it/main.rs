@@ -45,6 +45,7 @@ mod near;
 mod options;
 mod patch_races;
 mod percentile;
+mod reading;
 mod readme;
 mod rejects;
 mod requests;

@@ -30,7 +30,7 @@ async fn a_reject_names_row_line_column_code_message_value_and_record() {
         rejects[0],
         json!({
             "row": 2, "line": 2, "file": null, "column": "iata", "code": "length",
-            "message": "iata must be exactly 3 printable ASCII characters, or null", "value": "TOOLONG",
+            "message": "iata must be 3 capital letters or digits, or null", "value": "TOOLONG",
             "byte_offset": null,
             "more": [
                 { "column": "latitude", "code": "out_of_range",
@@ -76,8 +76,8 @@ async fn the_csv_has_the_original_columns_then_what_was_wrong() {
     assert_eq!(
         csv_of(&app, &import).await,
         format!(
-            "{HEADER},row,line,column,code,message\r\n\
-             2,Airport 2,\"a, b\",Country,\\N,\\N,91,0,0,0,U,\\N,airport,Test,2,2,latitude,out_of_range,\
+            "{HEADER},_row,_line,_file,_column,_code,_message\r\n\
+             2,Airport 2,\"a, b\",Country,\\N,\\N,91,0,0,0,U,\\N,airport,Test,2,2,,latitude,out_of_range,\
              latitude must be a number from -90 to 90\r\n"
         )
     );
@@ -90,8 +90,8 @@ async fn the_csv_keeps_the_order_of_the_header_and_the_dialect() {
     let import = app.upload("?delimiter=%3B&quote=%27", file).await;
     let csv = csv_of(&app, &import).await;
     let lines: Vec<_> = csv.lines().collect();
-    assert_eq!(lines[0], "country;latitude;name;longitude;row;line;column;code;message");
-    assert!(lines[1].starts_with("C;91;'a;b';2;1;2;latitude;out_of_range;"), "{csv}");
+    assert_eq!(lines[0], "country;latitude;name;longitude;_row;_line;_file;_column;_code;_message");
+    assert!(lines[1].starts_with("C;91;'a;b';2;1;2;;latitude;out_of_range;"), "{csv}");
     let import = app.upload("?delimiter=%3B&quote=%27", csv.replace(";91;", ";9;")).await;
     assert_eq!(outcome(&import), [1, 0, 0, 0, 0]);
     assert_eq!(app.one::<String>("select name from airports").await, "a;b");
@@ -109,40 +109,103 @@ async fn corrected_rejects_can_be_posted_back_as_they_are() {
     assert_eq!(outcome(&import), [1, 0, 0, 0, 1]);
     assert_eq!(app.faults(&import).await, ["2 latitude out_of_range"]);
     let csv = csv_of(&app, &import).await;
-    assert_eq!(csv.lines().next().map(|line| line.matches("row,line").count()), Some(1), "{csv}");
+    assert_eq!(csv.lines().next().map(|line| line.matches("_row,_line").count()), Some(1), "{csv}");
     assert_eq!(outcome(&app.upload("", csv.replace(",91,", ",9,")).await), [1, 0, 0, 0, 0]);
     assert_eq!(app.one::<i64>("select count(*) from airports").await, 5);
 }
 
-#[tokio::test]
-async fn records_of_a_wrong_width_keep_their_fields_in_the_csv() {
-    let app = App::start().await;
-    let import = app.upload("", "1,short\n".to_owned() + row(2).trim_end() + ",beyond\n" + &row(3)).await;
-    assert_eq!(app.faults(&import).await, ["1 - field_count", "2 - field_count"]);
-    let csv = csv_of(&app, &import).await;
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(csv.as_bytes());
-    let records: Vec<_> = reader.records().map(|record| record.expect("it is UTF-8")).collect();
-    assert_eq!((&records[0][0], &records[0][1], &records[0][2], &records[0][14]), ("1", "short", "", "1"));
-    assert_eq!(
-        (&records[1][0], &records[1][13], &records[1][14], &records[1][15]),
-        ("2", "Test", "beyond", "2")
-    );
+/// The records of a CSV, but for the header.
+fn records(csv: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let records = csv::Reader::from_reader(csv).into_byte_records();
+    let records = records.map(|record| record.expect("all records have as many fields"));
+    records.map(|record| record.iter().map(<[u8]>::to_vec).collect()).collect()
+}
 
-    let again = app.upload("", csv).await;
-    assert_eq!(app.faults(&again).await, ["1 country required", "2 - field_count"]);
+async fn bytes_of(app: &App, import: &Value) -> Vec<u8> {
+    let path = format!("/imports/{}/rejects.csv", id(import));
+    app.client.get(&path).send().await.expect(200).body
 }
 
 #[tokio::test]
-async fn bytes_that_are_not_utf8_are_in_the_csv_and_rejected_again() {
-    let app = App::start().await;
-    let broken =
-        [b"1,Z\xfcrich".as_slice(), &row(1).as_bytes()[row(1).find(",City").expect("a city")..]].concat();
-    let import = app.upload("", broken).await;
-    assert_eq!(app.faults(&import).await, ["1 name invalid_utf8"]);
-    let path = format!("/imports/{}/rejects.csv", import["id"]);
-    let csv = app.client.get(&path).send().await.expect(200).body;
+async fn what_could_not_be_told_into_fields_comes_as_it_was_and_is_refused_until_its_code_is_emptied() {
+    let app = App::with(&[("ingest.record_bytes", "500")]).await;
+    let latin =
+        [b"4,Z\xfcrich".as_slice(), &row(4).as_bytes()[row(4).find(",City").expect("a city")..]].concat();
+    let unreadable: [&[u8]; 6] = [
+        b"9202,Cut,C,CutA,\\N,\\N,1.5,10",
+        &[row(2).trim_end().as_bytes(), b",beyond"].concat(),
+        b"3,\"Little\" Strip,City,Country,\\N,\\N,1,2,0,0,U,\\N,airport,Test",
+        latin.trim_ascii_end(),
+        &[b"5,".as_slice(), &b"x".repeat(600)].concat(),
+        b"6,\"open,City",
+    ];
+    let file = [&row(1).into_bytes(), &unreadable.join(&b'\n')[..], b"\n"].concat();
+    let import = app.upload("", file).await;
+    let codes = [
+        "field_count",
+        "field_count",
+        "malformed_quotes",
+        "invalid_utf8",
+        "record_too_long",
+        "unclosed_quote",
+    ];
+    let faults: Vec<_> = codes.iter().zip(2..).map(|(code, row)| format!("{row} - {code}")).collect();
+    assert_eq!(
+        app.faults(&import).await,
+        [&faults[..3], &["5 name invalid_utf8".to_owned()], &faults[4..]].concat()
+    );
+    let csv = bytes_of(&app, &import).await;
+    let written = records(&csv);
+    for (record, raw) in written.iter().zip(unreadable) {
+        let raw = &raw[..raw.len().min(500)];
+        assert_eq!(String::from_utf8_lossy(&record[0]), String::from_utf8_lossy(raw));
+        assert!(record[1..14].iter().all(Vec::is_empty), "{record:?}");
+    }
+
+    // Untouched they are refused again, with the same codes, and come back as they were once more; the one that is too long is longer now.
     let again = app.upload("", csv).await;
-    assert_eq!(app.faults(&again).await, ["1 name invalid_utf8"]);
+    assert_eq!(outcome(&again), [0, 0, 0, 0, 6]);
+    let faults: Vec<_> = codes.iter().zip(1..).map(|(code, row)| format!("{row} - {code}")).collect();
+    assert_eq!(app.faults(&again).await, faults);
+    let message = app.rejects(&again).await[0]["message"].clone();
+    assert!(message.as_str().is_some_and(|message| message.contains("empty the _code cell")), "{message}");
+    let once_more = records(&bytes_of(&app, &again).await);
+    for (before, after) in written.iter().zip(&once_more) {
+        let is_too_long = before[18] == b"record_too_long";
+        assert_eq!(is_too_long, before[0] != after[0]);
+        assert_eq!(before[18], after[18]);
+    }
+
+    // With the values in their columns and no code, one is a row like any other.
+    let corrected = "9202,Cut,C,CutA,\\N,\\N,1.5,102.5,10,1,E,Europe/Oslo,airport,src,2,2,,,,";
+    let file = format!("{HEADER},_row,_line,_file,_column,_code,_message\n{corrected}\n");
+    assert_eq!(outcome(&app.upload("", file).await), [1, 0, 0, 0, 0]);
+    assert_eq!(app.one::<f64>("select longitude from airports where openflights_id = 9202").await, 102.5);
+}
+
+#[tokio::test]
+async fn a_reject_whose_row_was_loaded_is_marked_in_the_csv() {
+    let app = App::start().await;
+    let file = "citizen_id,town,street,building,apartment,name,birth_date,gender,relatives,channel\n\
+                1,T,S,1,2,A,26.12.1986,male,2;3,\n2,T,S,1,2,B,26.12.1986,male,,\n";
+    let request = app.client.post("/imports").header("Content-Type", "text/csv").header("Prefer", "wait=60");
+    let import = request.body(file).send().await.expect(200).json();
+    assert_eq!(outcome(&import), [2, 0, 0, 0, 0]);
+    let csv = records(&bytes_of(&app, &import).await);
+    let messages: Vec<_> = csv.iter().map(|record| String::from_utf8_lossy(&record[15])).collect();
+    assert!(
+        messages.len() == 1 && messages[0].starts_with("accepted: relations are left out"),
+        "{messages:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_reject_in_the_csv_names_its_file() {
+    let app = App::start().await;
+    let files = [("a.csv", row(1)), ("d/b.csv", bad_row(2) + &row(3))];
+    let import = app.upload_as("application/zip", zip(&files)).await;
+    let csv = records(&bytes_of(&app, &import).await);
+    assert_eq!(csv[0][14..19].join(&b'|'), b"2|1|d/b.csv|latitude|out_of_range");
 }
 
 #[tokio::test]
@@ -159,7 +222,7 @@ async fn a_reject_that_the_merge_finds_has_its_place_too() {
     );
     assert_eq!(reject["message"], "the same airport as row 3 by id");
     assert_eq!(reject["record"], row(3).replace("City", "Town").trim_end());
-    assert!(csv_of(&app, &import).await.contains(",7,9,id,duplicate_in_file,"));
+    assert!(csv_of(&app, &import).await.contains(",7,9,,id,duplicate_in_file,"));
 }
 
 #[tokio::test]
@@ -206,5 +269,5 @@ async fn an_import_without_rejects_has_an_empty_list_and_a_header() {
     let app = App::start().await;
     let import = app.upload("", row(1)).await;
     assert_eq!(app.rejects(&import).await, [] as [Value; 0]);
-    assert_eq!(csv_of(&app, &import).await, format!("{HEADER},row,line,column,code,message\r\n"));
+    assert_eq!(csv_of(&app, &import).await, format!("{HEADER},_row,_line,_file,_column,_code,_message\r\n"));
 }

@@ -154,7 +154,8 @@ async fn a_dry_run_stores_nothing_and_says_what_the_real_run_will() {
     assert_eq!(app.rejects(&real).await, app.rejects(&dry).await);
 
     let again = app.upload("?dry_run=true", file).await;
-    assert_eq!(id(&again), id(&dry), "nor a real one for a dry run");
+    assert_ne!(id(&again), id(&dry), "nor for another, which may find something else");
+    assert_eq!((outcome(&again), &again["repeated"]), ([0, 0, 3, 1, 3], &json!(false)));
     app.client.delete(&format!("/imports/{}", id(&dry))).send().await.expect(200);
     assert_eq!(app.one::<i64>("select count(*) from airports").await, 4);
 }
@@ -205,6 +206,9 @@ async fn a_dialect_that_cannot_be_is_400() {
         "?quote=%0D",
         "?quote=%2C",
         "?delimiter=%22",
+        "?escape=ab",
+        "?escape=%2C",
+        "?escape=%22",
         "?null=%00",
         "?header=maybe",
         "?mode=loose",
@@ -227,12 +231,13 @@ async fn a_header_is_known_by_its_names_or_stated() {
     // Stated to be absent, the names are a row like any other.
     let import = app.upload("?header=absent", with_header.clone()).await;
     assert_eq!(app.faults(&import).await, ["1 id not_an_integer"]);
-    // A header with a name that is no column is data, unless it is stated to be one.
+    // With a name that is no column it is no less a header.
     let misspelt = with_header.replace("latitude", "lat");
-    assert_eq!(app.faults(&app.upload("", misspelt.clone()).await).await, ["1 id not_an_integer"]);
-    let import = app.upload("?header=present", misspelt).await;
-    assert_eq!(failure(&import), "unknown_column");
-    assert!(import["error"]["message"].as_str().expect("text").contains("\"lat\""), "{import}");
+    for query in ["", "?header=present"] {
+        let import = app.upload(query, misspelt.clone()).await;
+        assert_eq!(failure(&import), "unknown_column");
+        assert!(import["error"]["message"].as_str().expect("text").contains("\"lat\""), "{import}");
+    }
     // The rows below a header are all there is.
     let import = app.upload("?header=present", row(2) + &row(3)).await;
     assert_eq!(failure(&import), "unknown_column");
@@ -274,8 +279,10 @@ async fn a_header_may_reorder_the_columns_and_leave_out_optional_ones() {
 #[tokio::test]
 async fn the_columns_of_rejects_are_left_out_under_a_header() {
     let app = App::start().await;
-    let file = "row,name,country,latitude,longitude,line,column,code,message\n9,A,B,1,2,3,name,x,\"y, z\"\n";
+    let file = "_row,name,country,latitude,longitude,_line,_file,_column,_code,_message\n9,A,B,1,2,3,,name,x,\"y, z\"\n";
     assert_eq!(outcome(&app.upload("", file).await), [1, 0, 0, 0, 0]);
+    let without_one = file.replace("_file,", "").replace(",,name", ",name");
+    assert_eq!(failure(&app.upload("", without_one).await), "unknown_column");
 }
 
 #[tokio::test]
@@ -293,11 +300,115 @@ async fn the_same_file_is_answered_with_its_first_import() {
     let answer = request.body(row(1)).send().await.expect(200);
     assert_eq!(answer.header("location"), Some(format!("/imports/{first}").as_str()));
     assert_eq!((id(&answer.json()), &answer.json()["state"]), (first, &json!("complete")));
+    assert_eq!(answer.json()["repeated"], true);
+    assert_eq!(app.import(first).await["repeated"], false, "what is read is no answer to an upload");
     // The bytes count, not how they came.
     let (media_type, body) = form("file", "other-name.csv", row(1));
     assert_eq!(id(&app.upload_as(&media_type, body).await), first);
     assert_eq!(app.archived().len(), 1, "only the first one's bytes are kept");
     assert_eq!(app.one::<i64>("select count(*) from imports").await, 1);
+}
+
+#[tokio::test]
+async fn an_upload_that_waits_for_the_import_of_the_same_file_is_told_so() {
+    let app = App::without_worker(&[]).await;
+    let first = app.begin("", row(1)).await;
+    let again = app.upload("", row(1));
+    let (again, ()) = tokio::join!(again, async { app.work() });
+    assert_eq!((id(&again), &again["state"], &again["repeated"]), (first, &json!("complete"), &json!(true)));
+}
+
+#[tokio::test]
+async fn the_same_file_is_imported_again_once_anything_has_changed_the_airports() {
+    let app = App::start().await;
+    let file = |city: &str| row(1).replace("City", city);
+    let city = async || app.one::<String>("select city from airports where openflights_id = 1").await;
+    let upload = async |file: String| {
+        let import = app.upload("", file).await;
+        (id(&import), import["repeated"] == true)
+    };
+    assert_eq!(upload(file("A")).await, (1, false));
+    assert_eq!(upload(file("A")).await, (1, true));
+    assert_eq!(upload(file("B")).await, (2, false));
+    assert_eq!(upload(file("A")).await, (3, false));
+    assert_eq!(city().await, "A", "the last upload counts");
+    assert_eq!(upload(file("A")).await, (3, true), "of the first one, something has changed since");
+    // An import that finds everything as it is changes nothing, nor does a dry run.
+    let shorter = "id,name,country,latitude,longitude
+1,Airport 1,Country,-79,-149
+"
+    .to_owned();
+    assert_eq!(upload(shorter).await, (4, false));
+    app.upload("?dry_run=true", file("B")).await;
+    assert_eq!(upload(file("A")).await, (3, true));
+
+    let airport = app.one::<i64>("select id from airports").await;
+    let path = format!("/airports/{airport}");
+    app.client.patch(&path).json(json!({ "city": "A" })).send().await.expect(200);
+    assert_eq!(upload(file("A")).await, (3, true), "nothing is changed to what it was");
+    app.client.patch(&path).json(json!({ "city": "C" })).send().await.expect(200);
+    assert_eq!(upload(file("A")).await, (6, false));
+    assert_eq!(city().await, "A");
+    app.client.delete(&path).send().await.expect(204);
+    assert_eq!(upload(file("A")).await, (7, false));
+    app.client.post(&format!("{path}/restore")).send().await.expect(200);
+    assert_eq!(upload(file("A")).await, (8, false));
+    app.airport(json!({})).await;
+    assert_eq!(upload(file("A")).await, (9, false));
+    app.run("update airports set city = 'D' where openflights_id = 1").await;
+    assert_eq!(upload(file("A")).await, (10, false), "whoever changes them");
+    assert_eq!(city().await, "A");
+}
+
+#[tokio::test]
+async fn after_an_undo_the_same_file_brings_its_rows_back() {
+    let app = App::start().await;
+    let first = id(&app.upload("", rows([1, 2])).await);
+    let forced = app.upload("?force=true", rows([1, 2])).await;
+    assert_eq!(outcome(&forced), [0, 0, 2, 0, 0]);
+    app.client.delete(&format!("/imports/{first}")).send().await.expect(200);
+    assert_eq!(app.one::<i64>("select count(*) from airports").await, 0);
+    let again = app.upload("", rows([1, 2])).await;
+    assert_eq!((outcome(&again), &again["repeated"]), ([2, 0, 0, 0, 0], &json!(false)));
+}
+
+#[tokio::test]
+async fn an_import_under_way_answers_unless_another_one_came_after_it() {
+    let app = App::without_worker(&[]).await;
+    let first = app.begin("", row(1)).await;
+    let other = app.begin("", row(1).replace("City", "Town")).await;
+    let again = app.begin("", row(1)).await;
+    assert!(![first, other].contains(&again), "the other one may be the last to end");
+    assert_eq!(app.begin("", row(1)).await, again);
+    app.begin("?dry_run=true", row(1).replace("City", "Village")).await;
+    assert_eq!(app.begin("", row(1)).await, again, "a dry run changes nothing");
+    // That of another dataset is none of theirs.
+    let citizens = app.client.post("/imports").header("Content-Type", "text/csv").body("x");
+    citizens.send().await.expect(202);
+    assert_eq!(app.begin("", row(1)).await, again);
+}
+
+#[tokio::test]
+async fn an_import_that_ended_while_a_change_was_not_committed_is_no_memory_once_it_is() {
+    let app = App::start().await;
+    app.upload("", row(1)).await;
+    let mut change = app.database.pool.begin().await.expect("a transaction");
+    sqlx::query("update airports set city = 'Elsewhere'").execute(&mut *change).await.expect("a change");
+    // It waits for the change to be committed before it decides anything.
+    let second = app.begin("?force=true", row(1)).await;
+    let waits = "select exists (select from pg_locks l join pg_database d on d.oid = l.database
+        where d.datname = current_database() and l.relation = 'airports'::regclass and not l.granted)";
+    until("the import waits for the lock", async || app.one::<bool>(waits).await.then_some(())).await;
+    change.commit().await.expect("it is committed");
+    assert_eq!(outcome(&app.end_of(second).await), [0, 1, 0, 0, 0]);
+    let again = app.upload("", row(1)).await;
+    assert_eq!((id(&again), &again["repeated"]), (second, &json!(true)));
+    // One that is rolled back has advanced the sequence all the same: the file is imported once more, and finds nothing to do.
+    let mut change = app.database.pool.begin().await.expect("a transaction");
+    sqlx::query("update airports set city = 'Elsewhere'").execute(&mut *change).await.expect("a change");
+    change.rollback().await.expect("it is rolled back");
+    let again = app.upload("", row(1)).await;
+    assert_eq!((outcome(&again), &again["repeated"]), ([0, 0, 1, 0, 0], &json!(false)));
 }
 
 #[tokio::test]
@@ -309,6 +420,7 @@ async fn other_settings_or_a_first_import_that_is_no_more_make_a_new_one() {
         "?mode=strict",
         "?delimiter=%3B",
         "?quote=%27",
+        "?escape=%5C",
         "?null=x",
         "?header=absent",
         "?max_rejects=7",
@@ -424,6 +536,13 @@ async fn options_states_the_contract() {
         columns.iter().filter(|column| column["required"] == true).map(|column| &column["name"]).collect();
     assert_eq!(required, ["name", "country", "latitude", "longitude"]);
     assert!(columns.iter().all(|column| column["rule"].is_string() && column["description"].is_string()));
+    assert_eq!(columns[4]["rule"], "3 capital letters or digits, or null");
+    assert_eq!(columns[5]["rule"], "3 to 4 capital letters or digits, or null");
+    let row_id = &contract["row_id"];
+    assert_eq!(
+        [&row_id["name"], &row_id["type"], &row_id["required"]],
+        [&json!("_id"), &json!("integer"), &json!(false)]
+    );
     assert_eq!(contract["limits"]["upload_bytes"], 1000);
     assert_eq!(contract["media_types"], json!(["multipart/form-data", "text/csv", "application/zip"]));
 }
@@ -464,5 +583,5 @@ async fn spaces_around_text_are_kept_and_none_are_allowed_in_codes_and_numbers()
     assert_eq!(app.one::<String>("select city from airports").await, " City ");
     let file = row(2).replace(r"\N,\N,", r"AB ,\N,") + &row(3).replace(",0,0,U", ", 0,0,U");
     let import = app.upload("", file).await;
-    assert_eq!(app.faults(&import).await, ["1 iata not_printable", "2 altitude not_an_integer"]);
+    assert_eq!(app.faults(&import).await, ["1 iata pattern", "2 altitude not_an_integer"]);
 }

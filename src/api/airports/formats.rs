@@ -10,7 +10,10 @@ use serde_json::{Value as Json, json};
 use super::fields::{AirportBody, fields_to_json};
 use crate::{
     api::{features, schema},
-    datasets::airport::DATASET,
+    datasets::{
+        Column,
+        airport::{DATASET, ROW_ID},
+    },
     db::airports::{Fields, Listed},
     ingest::export,
 };
@@ -75,20 +78,23 @@ impl ToJSON for AirportFeatures {
     }
 }
 
-/// A file that can be posted back: the dataset's columns under a header, null as the empty field.
+/// A file that can be posted back and changes nothing then: which airport a row is, and the dataset's columns, under a header, null as the
+/// empty field.
 pub(super) fn csv(rows: Vec<Listed>) -> Result<Vec<u8>, export::ExportError> {
-    let header = DATASET.columns.iter().map(|column| column.name.to_owned()).collect();
+    let columns = std::iter::once(&ROW_ID).chain(DATASET.columns);
+    let header = columns.map(|column| column.name.to_owned()).collect();
     let records = rows.iter().map(|row| {
-        let fields = fields_to_json(&Fields::from(&row.airport));
-        fields.into_iter().map(|(_, value)| field(value)).collect::<Vec<String>>()
+        let values = fields_to_json(&Fields::from(&row.airport)).into_iter();
+        let fields = DATASET.columns.iter().zip(values).map(|(column, (_, value))| field(column, value));
+        std::iter::once(row.airport.id.to_string()).chain(fields).collect::<Vec<String>>()
     });
     export::csv(b',', b'"', std::iter::once(header).chain(records))
 }
 
-fn field(value: Json) -> String {
+fn field(column: &Column, value: Json) -> String {
     match value {
         Json::Null => String::new(),
-        Json::String(text) => text,
+        Json::String(text) => column.field(&text).into_owned(),
         number => number.to_string(),
     }
 }

@@ -95,7 +95,7 @@ impl Context {
             mode: Mode::Strict,
             max_rejects: None,
             dry_run,
-            dialect: Dialect { delimiter: b',', quote: b'"', null: DATASET.null.to_owned(), header: None },
+            dialect: Dialect::standard(DATASET.null),
             filename: None,
             traceparent: None,
             media_type: "application/json",

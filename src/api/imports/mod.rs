@@ -215,9 +215,12 @@ impl Imports {
         Query(delimiter): Query<Option<String>>,
         /// Of a file: what stands around fields, one ASCII character
         Query(quote): Query<Option<String>>,
+        /// Of a file: what takes the next character as it is, within quotes and outside: one ASCII character; none unless given
+        Query(escape): Query<Option<String>>,
         /// Of a file: the field that stands for null, beside the empty one
         Query(null): Query<Option<String>>,
-        /// Of a file: whether the first record names the columns; unless given, it does when all its fields are names of columns
+        /// Of a file: whether the first record names the columns; unless given, it does when two or more of its fields are names of
+        /// columns
         Query(header): Query<Option<HeaderParameter>>,
         /// Of a file: what it is called, for people
         #[oai(validator(max_length = 255))]
@@ -241,6 +244,7 @@ impl Imports {
             force,
             delimiter,
             quote,
+            escape,
             null,
             header,
             filename,
@@ -352,8 +356,9 @@ impl Imports {
 
     /// The rejects of an import: rows that break a rule, each with its place and what is wrong
     ///
-    /// As CSV: the original columns first, then row, line, column, code and message. Correct the original columns and post
-    /// the file back as it is.
+    /// As CSV: the original columns first, then `_row`, `_line`, `_file`, `_column`, `_code` and `_message`. Correct the original columns
+    /// and post the file back as it is. A row that could not be told into fields is in the first column as it was; write its values into
+    /// their columns and empty its `_code`.
     #[oai(path = "/imports/:id/rejects", method = "get", operation_id = "list_rejects")]
     async fn list_rejects(
         &self,

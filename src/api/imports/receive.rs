@@ -47,6 +47,7 @@ pub(crate) struct UploadParameters {
     pub(crate) force: bool,
     pub(crate) delimiter: Option<String>,
     pub(crate) quote: Option<String>,
+    pub(crate) escape: Option<String>,
     pub(crate) null: Option<String>,
     pub(crate) header: Option<HeaderParameter>,
     pub(crate) filename: Option<String>,
@@ -64,13 +65,14 @@ impl UploadParameters {
             force,
             delimiter,
             quote,
+            escape,
             null,
             header,
             filename,
             prefer: _,
             traceparent: _,
         } = self;
-        let texts = [delimiter, quote, null, filename];
+        let texts = [delimiter, quote, escape, null, filename];
         *force
             || mode.is_some()
             || max_rejects.is_some()
@@ -82,7 +84,7 @@ impl UploadParameters {
 /// What an upload is answered.
 #[derive(ApiResponse)]
 pub(crate) enum UploadAnswer {
-    /// The import has ended: within the time of `Prefer: wait`, or because the same file was imported before
+    /// The import has ended: within the time of `Prefer: wait`, or because the same file was imported before and nothing has changed since
     #[oai(status = 200)]
     Finished(
         Json<ImportView>,
@@ -180,7 +182,9 @@ impl Context {
             stored.discard(&self.archive).await;
         }
         let Some(wait) = wait.filter(|_| !view.is_final()) else { return Ok(Replayable::first(answer)) };
-        let view = self.wait_for(view.id(), wait).await?.unwrap_or(view);
+        let repeated = view.repeated;
+        let mut view = self.wait_for(view.id(), wait).await?.unwrap_or(view);
+        view.repeated = repeated;
         if !view.is_final() {
             return Ok(Replayable::first(answer));
         }
@@ -216,7 +220,8 @@ impl Context {
         let (Received::New(import) | Received::Same(import)) = received.clone();
         tracing::Span::current().record("import", import.id);
         let progress = chunks::progress(&mut transaction, import.id).await?;
-        let view = ImportView::new(import, &progress, Utc::now());
+        let mut view = ImportView::new(import, &progress, Utc::now());
+        view.repeated = matches!(received, Received::Same(_));
         let answer = idempotency::render(mode.answer(view.clone(), None)).await?;
         first.save(&mut transaction, &answer, keep).await?;
         db::commit(transaction, "receiving an upload").await?;
@@ -315,11 +320,18 @@ fn dialect(
     parameters: &UploadParameters,
     header: Option<bool>,
 ) -> Result<Dialect, Invalid> {
-    let delimiter = one_byte("delimiter", parameters.delimiter.as_deref(), b',')?;
-    let quote = one_byte("quote", parameters.quote.as_deref(), b'"')?;
+    let stated = one_byte("delimiter", parameters.delimiter.as_deref())?;
+    let delimiter = stated.unwrap_or(b',');
+    let quote = one_byte("quote", parameters.quote.as_deref())?.unwrap_or(b'"');
+    let escape = one_byte("escape", parameters.escape.as_deref())?;
     if delimiter == quote {
         return Err(Invalid::parameter("quote", "not_allowed", "quote and delimiter must differ"));
     }
+    if [Some(delimiter), Some(quote)].contains(&escape) {
+        let message = "escape must be another character than delimiter and quote";
+        return Err(Invalid::parameter("escape", "not_allowed", message));
+    }
+    let delimiter_stated = stated.is_some();
     let stated = parameters.header.map(|header| header == HeaderParameter::Present);
     let header = match (stated, header) {
         (Some(stated), Some(typed)) if stated != typed => {
@@ -329,15 +341,15 @@ fn dialect(
         (stated, typed) => stated.or(typed),
     };
     let null = parameters.null.clone().unwrap_or_else(|| dataset.null.to_owned());
-    Ok(Dialect { delimiter, quote, null, header })
+    Ok(Dialect { delimiter, delimiter_stated, quote, escape, null, header })
 }
 
-/// A character that can stand between or around fields: one byte, so that it is never a part of another character.
-fn one_byte(name: &str, value: Option<&str>, default: u8) -> Result<u8, Invalid> {
+/// A character that means something to a reader of CSV: one byte, so that it is never a part of another character.
+fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
     match value.map(str::as_bytes) {
-        None => Ok(default),
-        Some(br"\t") => Ok(b'\t'),
-        Some([byte]) if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Ok(*byte),
+        None => Ok(None),
+        Some(br"\t") => Ok(Some(b'\t')),
+        Some([byte]) if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Ok(Some(*byte)),
         Some(_) => {
             let message = format!("{name} must be one ASCII character, no line break");
             Err(Invalid::parameter(name, "not_allowed", message))

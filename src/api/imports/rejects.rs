@@ -169,7 +169,7 @@ pub(super) async fn csv(
 ) -> Result<Body, PartRefusal> {
     let files = files::list(&context.db, import.id).await?;
     let db = context.db.clone();
-    let writer = RejectWriter::new(&import, &files);
+    let writer = RejectWriter::new(&import, files);
     let mut left = limit.map_or(i64::MAX, super::to_i64);
     // The first batch is read here: what goes wrong with it can still be told.
     let mut batch = rejects::list(&db, import.id, after, BATCH.min(left)).await?;

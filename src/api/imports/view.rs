@@ -59,6 +59,9 @@ pub(crate) struct CountsView {
     deleted: i64,
     /// Rows that break a rule; `links.rejects` says which and how.
     rejected: i64,
+    /// Relations that accepted rows have lost: to a citizen who is not in the import, or who does not list back. `links.rejects` names
+    /// them, with `accepted` true. Null for an import that ended before they were counted.
+    relations_dropped: Option<i64>,
     /// Bytes loaded so far, unpacked.
     bytes: i64,
     /// Chunks loaded so far.
@@ -72,6 +75,20 @@ pub(crate) struct ErrorView {
     /// Stable and for machines.
     code: String,
     /// For people, with the place of the fault.
+    message: String,
+}
+
+/// Something about an import, or a file of it, that is neither a count nor a reject
+#[derive(Debug, Clone, Object)]
+#[oai(rename = "ImportNote")]
+pub(crate) struct NoteView {
+    /// Stable and for machines: `passed_over`, `empty_column`.
+    code: String,
+    /// Which file of the upload, when that was a ZIP.
+    file: Option<String>,
+    /// The column's name.
+    column: Option<String>,
+    /// For people.
     message: String,
 }
 
@@ -108,6 +125,9 @@ pub(crate) struct ImportView {
     max_rejects: Option<i64>,
     /// Whether it validates and decides, and stores nothing.
     dry_run: bool,
+    /// In the answer to an upload: the same file was imported before, this is that import, and nothing new was begun. False wherever an
+    /// import is read.
+    pub(crate) repeated: bool,
     /// The file as its client named it.
     filename: Option<String>,
     /// `text/csv`, `application/zip` or `application/json`.
@@ -124,6 +144,8 @@ pub(crate) struct ImportView {
     seconds_left: Option<f64>,
     /// Why it failed.
     error: Option<ErrorView>,
+    /// What was left out of it: files of a ZIP, columns. The first ones, where there are many.
+    notes: Vec<NoteView>,
     /// Where to go on.
     links: LinksView,
     /// When the bytes were safe.
@@ -134,6 +156,13 @@ pub(crate) struct ImportView {
     finished_at: Option<DateTime<Utc>>,
     /// Since when its upload and its rejects are in the long-term archive, and cannot be read here.
     archived_at: Option<DateTime<Utc>>,
+}
+
+impl From<imports::Note> for NoteView {
+    fn from(note: imports::Note) -> Self {
+        let imports::Note { code, file, column, message } = note;
+        Self { code, file, column, message }
+    }
 }
 
 impl From<imports::State> for ImportState {
@@ -205,6 +234,7 @@ impl ImportView {
             mode: import.mode.into(),
             max_rejects: import.max_rejects,
             dry_run: import.dry_run,
+            repeated: false,
             filename: import.filename,
             media_type: import.media_type,
             bytes: import.bytes,
@@ -213,6 +243,7 @@ impl ImportView {
             rows_per_second: rate.map(round),
             seconds_left: seconds_left.map(round),
             error: error.map(|(code, message)| ErrorView { code, message }),
+            notes: import.notes.into_iter().map(Into::into).collect(),
             links: LinksView::of(import.id),
             created_at: import.created_at,
             started_at: import.started_at,
@@ -261,6 +292,7 @@ fn counts(import: &Import, progress: &Progress) -> CountsView {
             unchanged: import.unchanged?,
             deleted: import.deleted?,
             rejected: import.rejected?,
+            relations_dropped: import.relations_dropped,
             bytes,
             chunks,
         })
@@ -275,6 +307,7 @@ fn counts(import: &Import, progress: &Progress) -> CountsView {
             unchanged: 0,
             deleted: 0,
             rejected: progress.rejected,
+            relations_dropped: Some(0),
             bytes,
             chunks,
         }
@@ -296,6 +329,7 @@ impl Example for ImportView {
             mode: ImportMode::Lenient,
             max_rejects: None,
             dry_run: false,
+            repeated: false,
             filename: Some("airports.dat".to_owned()),
             media_type: "text/csv".to_owned(),
             bytes: 1_127_225,
@@ -308,12 +342,14 @@ impl Example for ImportView {
                 unchanged: 0,
                 deleted: 0,
                 rejected: 0,
+                relations_dropped: Some(0),
                 bytes: 1_127_225,
                 chunks: 2,
             },
             rows_per_second: Some(38_490.0),
             seconds_left: None,
             error: None,
+            notes: Vec::new(),
             links: LinksView::of(1),
             created_at: at(0),
             started_at: Some(at(0)),

@@ -34,6 +34,13 @@ pub(in crate::cli) enum RequestError {
     /// Whoever answered does not speak this API.
     #[error("{url} answered {status}, and not as Tarmac does")]
     Foreign { url: Url, status: StatusCode },
+    /// The rejects of an earlier run cannot be removed.
+    #[error("cannot remove the rejects of an earlier run, {}", path.display())]
+    Remove {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     /// The rejects cannot be written.
     #[error("cannot save the rejects as {}", path.display())]
     Save {
@@ -81,7 +88,11 @@ impl RequestError {
                 | StatusCode::GATEWAY_TIMEOUT => true,
                 _ => false,
             },
-            Self::Read(_) | Self::NotAFile | Self::EmptyDirectory | Self::Save { .. } => false,
+            Self::Read(_)
+            | Self::NotAFile
+            | Self::EmptyDirectory
+            | Self::Save { .. }
+            | Self::Remove { .. } => false,
         }
     }
 

@@ -12,9 +12,15 @@ pub(in crate::cli) struct Import {
     pub(in crate::cli) id: i64,
     pub(in crate::cli) state: State,
     pub(in crate::cli) dry_run: bool,
+    /// The file was not imported: this import of the same file answers for it.
+    #[serde(default)]
+    pub(in crate::cli) repeated: bool,
     pub(in crate::cli) counts: Counts,
     pub(in crate::cli) seconds_left: Option<f64>,
     pub(in crate::cli) error: Option<Failure>,
+    /// A server of an earlier version has none.
+    #[serde(default)]
+    pub(in crate::cli) notes: Vec<Note>,
 }
 
 /// Where an import stands.
@@ -40,13 +46,22 @@ pub(in crate::cli) struct Counts {
     pub(in crate::cli) unchanged: u64,
     pub(in crate::cli) deleted: u64,
     pub(in crate::cli) rejected: u64,
+    #[serde(default)]
+    pub(in crate::cli) relations_dropped: Option<u64>,
 }
 
 impl Counts {
     /// Whether there is anything among the rejects.
     pub(in crate::cli) fn have_rejects(&self) -> bool {
-        self.rejected > 0
+        self.rejected > 0 || self.relations_dropped.is_some_and(|dropped| dropped > 0)
     }
+}
+
+/// What was left out of an import.
+#[derive(Debug, Deserialize)]
+pub(in crate::cli) struct Note {
+    pub(in crate::cli) file: Option<String>,
+    pub(in crate::cli) message: String,
 }
 
 /// Why an import failed.
@@ -114,7 +129,16 @@ impl fmt::Display for State {
 /// The line of totals, for people; scripts read JSON.
 impl fmt::Display for Import {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { rows_read, accepted, inserted, updated, unchanged, deleted, rejected } = &self.counts;
+        let Counts {
+            rows_read,
+            accepted,
+            inserted,
+            updated,
+            unchanged,
+            deleted,
+            rejected,
+            relations_dropped,
+        } = &self.counts;
         let dry_run = if self.dry_run { " (dry run)" } else { "" };
         let [rows_read, accepted, inserted, updated, unchanged, deleted, rejected] =
             [rows_read, accepted, inserted, updated, unchanged, deleted, rejected]
@@ -124,7 +148,11 @@ impl fmt::Display for Import {
             "import {} {}{dry_run}: {rows_read} read, {accepted} accepted ({inserted} inserted, {updated} updated, \
              {unchanged} unchanged, {deleted} deleted), {rejected} rejected",
             self.id, self.state
-        )
+        )?;
+        match relations_dropped {
+            None | Some(0) => Ok(()),
+            Some(dropped) => write!(f, ", {} relations dropped", HumanCount(*dropped)),
+        }
     }
 }
 
@@ -180,10 +208,10 @@ mod tests {
                 "rejected": 2, "bytes": 900, "chunks": 1},
         }))
         .expect("an import");
-        assert_eq!(
-            import.to_string(),
-            "import 1 complete: 1,000,010 read, 1,000,008 accepted (1,000,005 inserted, 1 updated, 2 unchanged, 0 deleted), 2 rejected"
-        );
+        let line = "import 1 complete: 1,000,010 read, 1,000,008 accepted (1,000,005 inserted, 1 updated, 2 unchanged, 0 deleted), 2 rejected";
+        assert_eq!(import.to_string(), line);
+        let counts = Counts { relations_dropped: Some(2_000), ..import.counts };
+        assert_eq!(Import { counts, ..import }.to_string(), format!("{line}, 2,000 relations dropped"));
     }
 
     #[test]

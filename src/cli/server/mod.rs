@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 pub(super) use self::{
     error::RequestError,
-    import::{Counts, Import, Outcome, State},
+    import::{Counts, Import, Note, Outcome, State},
 };
 use super::explain;
 

@@ -139,7 +139,8 @@ async fn open(file: &Path, shown: &str, progress: &Progress) -> Result<(Body, u6
 }
 
 fn query(arguments: &Arguments) -> Vec<(&'static str, String)> {
-    let Arguments { strict, max_rejects, dry_run, force, delimiter, quote, null, header, .. } = arguments;
+    let Arguments { strict, max_rejects, dry_run, force, delimiter, quote, escape, null, header, .. } =
+        arguments;
     let header = header.map(|header| match header {
         Header::Present => "present".to_owned(),
         Header::Absent => "absent".to_owned(),
@@ -152,6 +153,7 @@ fn query(arguments: &Arguments) -> Vec<(&'static str, String)> {
         ("force", flag(*force, "true")),
         ("delimiter", delimiter.clone()),
         ("quote", quote.clone()),
+        ("escape", escape.clone()),
         ("null", null.clone()),
         ("header", header),
     ]

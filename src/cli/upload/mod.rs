@@ -2,6 +2,7 @@
 
 mod client;
 mod progress;
+mod rejects;
 mod report;
 mod source;
 
@@ -21,7 +22,7 @@ use self::{
 };
 use super::{
     CommandError, explain, print,
-    server::{Import, Outcome, RequestError, ServerArguments},
+    server::{Import, Note, Outcome, RequestError, ServerArguments, State},
 };
 
 const AFTER_HELP: &str = "\
@@ -33,19 +34,21 @@ Examples:
   tarmac upload *.csv --dataset citizens --server tarmac.example:8080 --wait --json | jq .counts.rejected
 
 Exit status:
-  0    every file was accepted; with --wait: every import is complete and without rejects
-  1    a file was not accepted, its import failed or was cancelled, or its rejects could not be saved
+  0    every file was accepted; with --wait: every import is complete, without rejects and without dropped relations
+  1    a file was not accepted, its import failed or was cancelled, or its rejects could not be saved or removed
   2    the command line is wrong
-  3    every import that is known to have ended is complete, and at least one has rejects
+  3    every import that is known to have ended is complete, and at least one has rejects or dropped relations
   130  interrupted; what was accepted goes on at the server
 
 Standard output has one line for each file that was accepted. Messages and, on a terminal, progress go to standard error.
 The rejects of FILE are saved as FILE.rejects.csv, over an older one; correct them and upload that file. Those of standard input
-are saved in the current directory.
+are saved in the current directory. Once an import of FILE has ended without rejects, a FILE.rejects.csv that an earlier run has
+saved is removed. Of `tarmac upload *`, files of rejects are left out: FILE.rejects.csv is not uploaded when FILE is given beside
+it. Name it without FILE to upload it.
 
 With --json, standard output has one JSON object a line for each file, accepted or not: file, import (its number), url, state,
-counts (rows_read, accepted, inserted, updated, unchanged, deleted, rejected), rejects_file, error, seconds. What does not apply
-is null.";
+counts (rows_read, accepted, inserted, updated, unchanged, deleted, rejected, relations_dropped), rejects_file, error, seconds.
+What does not apply is null.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -88,10 +91,14 @@ pub(super) struct Arguments {
     /// The quote character: one ASCII character.
     #[arg(long, value_name = "CHARACTER")]
     quote: Option<String>,
+    /// The escape character, which takes the next character as it is, within quotes and outside: one ASCII character. None unless
+    /// given.
+    #[arg(long, value_name = "CHARACTER")]
+    escape: Option<String>,
     /// The text of a field that means null, as the empty field does.
     #[arg(long, value_name = "TEXT")]
     null: Option<String>,
-    /// Whether the first record names the columns; unless given, it does when all its fields are names of columns.
+    /// Whether the first record names the columns; unless given, it does when two or more of its fields are names of columns.
     #[arg(long)]
     header: Option<Header>,
     /// Write nothing but errors. The exit status says the rest.
@@ -146,6 +153,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> 
     let mut outcomes = Vec::new();
     for (file, error) in source::expand(&arguments.files) {
         let progress = Progress::new(output.quiet);
+        if let Some(of) = rejects::left_out_beside(&file, &arguments.files) {
+            let reason =
+                format!("left out: it has the rejects of {}; name it alone to upload it", of.display());
+            progress.note(&format!("{}: {reason}", file.display()));
+            continue;
+        }
         let name = arguments.filename.as_deref();
         let mut upload = Upload { client: &client, file: &file, name, output, progress, accepted: None };
         let went = tokio::select! {
@@ -223,6 +236,7 @@ impl Upload<'_> {
         let mut report = report.ended(&import);
         let outcome = if import.state.is_final() {
             self.print_line(&format!("{import}, in {}: {url}", duration(took)))?;
+            self.say_notes(&import);
             self.judge(&source, &import, &mut report).await
         } else {
             self.print_line(&format!("import {} accepted: {url}", import.id))?;
@@ -238,9 +252,10 @@ impl Upload<'_> {
         let shown = self.file.to_string_lossy();
         let mut import = self.client.upload(&source, &shown, &self.progress).await?;
         self.accepted = Some(import.id);
-        if import.state.is_final() {
-            self.note("was imported before; --force imports it once more");
-        } else if wait {
+        if import.repeated {
+            self.note("was imported before, and nothing has changed since; --force imports it once more");
+        }
+        if wait && !import.state.is_final() {
             import = self.client.follow(import, &self.progress).await?;
         }
         Ok((source, import))
@@ -255,16 +270,36 @@ impl Upload<'_> {
         if import.counts.have_rejects() {
             let saved = self.client.save_rejects(import.id, &source.rejects, &self.progress).await;
             if let Err(error) = saved {
-                let error = explain(&error);
-                self.say(&error);
-                report.error.get_or_insert(error);
-                return Outcome::Failed;
+                return self.fail(&error, report);
             }
             let path = source.rejects.display().to_string();
             self.note(&format!("rejects saved as {path}"));
             report.rejects_file = Some(path);
+        } else if import.state == State::Complete {
+            return self.remove_rejects(source, report).await;
         }
         import.outcome()
+    }
+
+    /// After an import without rejects: those of an earlier one are none any more.
+    async fn remove_rejects(&self, source: &Source, report: &mut Report<'_>) -> Outcome {
+        let path = source.rejects.clone();
+        match rejects::remove(&path).await {
+            Ok(false) => Outcome::Good,
+            Ok(true) => {
+                self.note(&format!("removed {}, the rejects of an earlier run", path.display()));
+                Outcome::Good
+            }
+            Err(source) => self.fail(&RequestError::Remove { path, source }, report),
+        }
+    }
+
+    /// Says what went wrong after the import has ended.
+    fn fail(&self, error: &RequestError, report: &mut Report<'_>) -> Outcome {
+        let error = explain(error);
+        self.say(&error);
+        report.error.get_or_insert(error);
+        Outcome::Failed
     }
 
     /// The line for people.
@@ -281,6 +316,12 @@ impl Upload<'_> {
             print(&format!("{}\n", serde_json::to_string(&report)?))?;
         }
         Ok(())
+    }
+
+    fn say_notes(&self, import: &Import) {
+        for Note { file, message } in &import.notes {
+            self.note(&file.iter().chain([message]).map(String::as_str).collect::<Vec<_>>().join(": "));
+        }
     }
 
     fn say_interrupted(&self) {

@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempPath;
 
-use super::suffixed;
+use super::{rejects, suffixed};
 use crate::cli::server::RequestError;
 
 /// Stands for standard input.
@@ -16,8 +16,6 @@ const STDIN: &str = "-";
 const STDIN_NAME: &str = "stdin";
 /// Ends the names of what is uploaded from a directory.
 const SUFFIXES: [&str; 3] = [".csv", ".zip", ".gz"];
-/// Ends the names of rejects that were saved beside their file.
-const REJECTS_SUFFIX: &str = ".rejects.csv";
 
 pub(super) fn is_stdin(argument: &Path) -> bool {
     argument.as_os_str() == STDIN
@@ -61,7 +59,7 @@ fn files_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
 fn is_data(name: &str) -> bool {
     let name = name.to_lowercase();
     let has = |suffix: &&str| name.ends_with(*suffix);
-    SUFFIXES.iter().any(has) && !name.ends_with(REJECTS_SUFFIX) && !name.starts_with(['.', '~'])
+    SUFFIXES.iter().any(has) && !name.ends_with(rejects::SUFFIX) && !name.starts_with(['.', '~'])
 }
 
 /// A file that can be read more than once.
@@ -80,11 +78,11 @@ impl Source {
     pub(super) async fn open(file: &Path, name: Option<&str>) -> Result<Self, RequestError> {
         if !is_stdin(file) {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let rejects = suffixed(file, REJECTS_SUFFIX);
+            let rejects = suffixed(file, rejects::SUFFIX);
             return Ok(Self { path: file.to_owned(), name, rejects, _kept: None });
         }
         let name = name.unwrap_or(STDIN_NAME).to_owned();
-        let rejects = suffixed(Path::new(&name), REJECTS_SUFFIX);
+        let rejects = suffixed(Path::new(&name), rejects::SUFFIX);
         let kept = keep_stdin().await.map_err(RequestError::Read)?;
         Ok(Self { path: kept.to_path_buf(), name, rejects, _kept: Some(kept) })
     }

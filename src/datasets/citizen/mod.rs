@@ -55,6 +55,7 @@ pub const DATASET: Dataset = Dataset {
             description: "The advertising channel that brought the citizen",
         },
     ],
+    row_id: None,
     null: "",
     load: Load::Direct { table: "citizens" },
     relation: Some(Relation { number: "citizen_id", list: "relatives" }),
@@ -72,6 +73,7 @@ pub const DATASET: Dataset = Dataset {
     // Also those that were patched since: they belong to their import, and go with it.
     undo: "delete from citizens where import_id = $1",
     count_created: "select count(*) from citizens where import_id = $1",
+    changes: None,
 };
 
 /// A number belongs to the first row that has it; to find out which, all that have it are brought together.
@@ -126,15 +128,16 @@ taken as (
 ),
 moved as (
     insert into {staging} (import_id, row, citizen_id, town, street, building, apartment, name, birth_date, gender, channel,
-        relatives, fault_column, fault_code, fault_message, fault_value)
+        relatives, fault_column, fault_code, fault_message, fault_value, relations_dropped)
     select import_id, row, citizen_id, town, street, building, apartment, name, birth_date, gender, channel,
         array(select id from unnest(relatives) as relative (id) where id <> all (ids) order by id),
-        'relatives', code, message, value
+        'relatives', code, message, value, cardinality(ids)
     from taken
 )
 update {staging} s set
     relatives = array(select id from unnest(s.relatives) as relative (id) where id <> all (fault.ids) order by id),
-    fault_column = 'relatives', fault_code = fault.code, fault_message = fault.message, fault_value = fault.value
+    fault_column = 'relatives', fault_code = fault.code, fault_message = fault.message, fault_value = fault.value,
+    relations_dropped = cardinality(fault.ids)
 from fault
 where s.citizen_id = fault.citizen_id and s.outcome is null";
 

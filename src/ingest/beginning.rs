@@ -1,0 +1,252 @@
+//! How a file begins: a line that states its delimiter, a header, and the first records. From these it is decided what its fields
+//! are, before a row of it is loaded.
+
+use super::{
+    IngestError, header,
+    header::Header,
+    shape,
+    split::{Head, Sample, SplitError, Splitter},
+};
+use crate::{
+    datasets::Dataset,
+    db::{
+        files::{File, Layout},
+        imports::Dialect,
+    },
+};
+
+/// What the fields of a file are.
+#[derive(Debug)]
+pub(super) struct Fields {
+    /// As [`File::columns`] keeps them.
+    pub(super) columns: Vec<String>,
+    /// What else the file says of them.
+    pub(super) layout: Layout,
+    /// Whether there is a record to tell them from.
+    pub(super) has_records: bool,
+}
+
+/// Reads how a file begins, as its bytes come.
+#[derive(Debug)]
+pub(super) struct Beginning<'a> {
+    dataset: &'a Dataset,
+    dialect: Dialect,
+    file: &'a File,
+    /// Most fields of a record.
+    limit: usize,
+    /// The delimiter that the file states.
+    stated: Option<u8>,
+    /// Once it is read, with whether there is a first record.
+    header: Option<(Header, bool)>,
+}
+
+impl<'a> Beginning<'a> {
+    pub(super) fn new(dataset: &'a Dataset, dialect: &Dialect, file: &'a File, limit: usize) -> Self {
+        Self { dataset, dialect: dialect.clone(), file, limit, stated: None, header: None }
+    }
+
+    /// What the fields are, once enough bytes are there to tell. What is no data is left out of the chunks from then on.
+    pub(super) fn read(&mut self, splitter: &mut Splitter) -> Result<Option<Fields>, IngestError> {
+        let file = self.file;
+        let refused = |error| refused(file, &error);
+        while self.header.is_none() {
+            let first = match splitter.head().map_err(refused)? {
+                Head::Incomplete => return Ok(None),
+                Head::None | Head::Broken => None,
+                Head::Record(record) => Some(record),
+            };
+            let place = self.place(splitter);
+            if let (None, Some(delimiter)) = (self.stated, first.as_deref().and_then(stated_delimiter)) {
+                self.take(delimiter, &place)?;
+                splitter.skip_head();
+                splitter.set_delimiter(delimiter);
+                continue;
+            }
+            let header = header::read(self.dataset, &self.dialect, &place, first.as_deref())?;
+            if header.is_record {
+                splitter.skip_head();
+            }
+            self.header = Some((header, first.is_some()));
+        }
+        let Some(sample) = splitter.sample(shape::RECORDS).map_err(refused)? else { return Ok(None) };
+        let place = self.place(splitter);
+        let Some((header, has_records)) = self.header.take() else { return Ok(None) };
+        self.judge(header, has_records, &sample, &place).map(Some)
+    }
+
+    /// Takes the delimiter that the file states, unless that cannot be or the client stated another one.
+    fn take(&mut self, delimiter: u8, place: &str) -> Result<(), IngestError> {
+        let shown = char::from(delimiter);
+        let contradiction = |what: &str| {
+            let message = format!("{place}: the line states the delimiter {shown:?}, but {what}");
+            Err(IngestError::refused("contradiction", message))
+        };
+        if delimiter == self.dialect.quote || Some(delimiter) == self.dialect.escape {
+            return contradiction("that is the quote or the escape character");
+        }
+        if self.dialect.delimiter_stated && delimiter != self.dialect.delimiter {
+            let other = char::from(self.dialect.delimiter);
+            return contradiction(&format!("the upload states {other:?}; leave the parameter delimiter out"));
+        }
+        self.stated = Some(delimiter);
+        self.dialect.delimiter = delimiter;
+        Ok(())
+    }
+
+    fn judge(
+        &self,
+        header: Header,
+        has_records: bool,
+        sample: &Sample,
+        place: &str,
+    ) -> Result<Fields, IngestError> {
+        let Self { dataset, dialect, file, limit, stated, .. } = self;
+        let Sample { records, is_broken } = sample;
+        let spare = shape::spare(dialect, &header, records);
+        let fields = header.columns.len() + spare;
+        if fields > *limit {
+            let message = format!("{place}: the records have {fields} fields, {limit} are allowed");
+            return Err(IngestError::refused("too_many_fields", message));
+        }
+        // One that cannot be parsed has no number of fields at all, so not all have the same.
+        if !is_broken
+            && let Some(fault) = shape::fault(dataset, dialect, &header, spare, records, file.name.is_some())
+        {
+            return Err(IngestError::refused("wrong_shape", format!("{place}: {fault}")));
+        }
+        let layout = Layout { delimiter: *stated, spare, code: header.code };
+        Ok(Fields { columns: header.columns, layout, has_records })
+    }
+
+    fn place(&self, splitter: &Splitter) -> String {
+        format!("{}line {}", place(self.file), splitter.next_line())
+    }
+}
+
+/// Why a file cannot be cut.
+pub(super) fn refused(file: &File, error: &SplitError) -> IngestError {
+    let code = match error {
+        SplitError::Utf16 => "not_utf8",
+        SplitError::UnclosedQuotes { .. } => "unclosed_quotes",
+    };
+    IngestError::refused(code, format!("{}{error}", place(file)))
+}
+
+/// What a message about a file begins with.
+pub(super) fn place(file: &File) -> String {
+    file.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default()
+}
+
+/// The delimiter that a line states as spreadsheets do: `sep=;`.
+fn stated_delimiter(line: &[u8]) -> Option<u8> {
+    let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    let (name, value) = line.split_at_checked(4)?;
+    match value {
+        [delimiter] if name.eq_ignore_ascii_case(b"sep=") && delimiter.is_ascii() => Some(*delimiter),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{datasets::airport::DATASET, ingest::split::Limits};
+
+    const LIMITS: Limits = Limits { chunk_rows: 100, chunk_bytes: 4_096, record_bytes: 1_024 };
+
+    fn file() -> File {
+        File {
+            file_no: 0,
+            name: None,
+            object: String::new(),
+            bytes: 0,
+            columns: None,
+            layout: Layout::default(),
+        }
+    }
+
+    /// The fields, and the rows and lines of what is data; the same however the bytes come.
+    fn begin(dialect: &Dialect, text: &str) -> Result<(Fields, Vec<(i64, i64)>), IngestError> {
+        let mut seen = Vec::new();
+        for step in [1, 3, 10_000] {
+            let file = file();
+            let mut splitter = Splitter::new(dialect, LIMITS, 1);
+            let mut beginning = Beginning::new(&DATASET, dialect, &file, 20);
+            let mut pieces = text.as_bytes().chunks(step);
+            let fields = loop {
+                if let Some(fields) = beginning.read(&mut splitter)? {
+                    break fields;
+                }
+                match pieces.next() {
+                    Some(piece) => splitter.push(piece),
+                    None => splitter.end(),
+                }
+            };
+            let cuts = splitter.cut_all(pieces).expect("cuts");
+            let cuts = cuts.iter().map(|cut| (cut.rows, cut.first_line)).collect();
+            seen.push((fields, cuts));
+        }
+        assert!(seen.iter().all(|other| format!("{other:?}") == format!("{:?}", seen[0])), "{seen:?}");
+        Ok(seen.remove(0))
+    }
+
+    fn refusal(dialect: &Dialect, text: &str) -> (&'static str, String) {
+        match begin(dialect, text) {
+            Err(IngestError::Refused(error)) => (error.code, error.message),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_may_state_the_delimiter() {
+        let standard = Dialect::standard("");
+        for (line, delimiter) in [("sep=;", ';'), ("SEP=\t", '\t'), ("\"sep=|\"", '|'), ("sep=,", ',')] {
+            let text = format!("{line}\r\nname,country,latitude,longitude\r\n\"A\",B,1,2\r\n");
+            let text = text.replace(',', &delimiter.to_string());
+            let (fields, cuts) = begin(&standard, &text).expect("it is read");
+            assert_eq!(fields.columns, ["name", "country", "latitude", "longitude"], "{line}");
+            assert_eq!(fields.layout.delimiter.map(char::from), Some(delimiter));
+            assert_eq!(cuts, [(1, 3)]);
+        }
+        let data = "sep=;\n1;A;B;C;D;E;1;2;3;4;U;F;G;H\n2;A;B;C;D;E;1;2;3;4;U;F;G;H\n";
+        assert_eq!(begin(&standard, data).expect("it is read").1, [(2, 2)]);
+        for line in ["sep=", "sep=;;", "sep= ;", "name,country,latitude,longitude\nsep=;"] {
+            let fields = begin(&standard, line).expect("it is read").0;
+            assert_eq!(fields.layout.delimiter, None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_delimiter_that_contradicts_the_stated_one_is_refused() {
+        let stated = |delimiter| Dialect { delimiter, delimiter_stated: true, ..Dialect::standard("") };
+        let file = "sep=;\nname;country;latitude;longitude\nA;B;1;2\n";
+        assert!(begin(&stated(b';'), file).is_ok());
+        let (code, message) = refusal(&stated(b','), file);
+        assert_eq!(code, "contradiction");
+        assert!(
+            message.starts_with("line 1: the line states the delimiter ';', but the upload states ','"),
+            "{message}"
+        );
+        assert_eq!(refusal(&Dialect::standard(""), "sep=\"\n1,2\n").0, "contradiction");
+    }
+
+    #[test]
+    fn a_fault_has_the_line_that_it_is_in() {
+        let standard = Dialect::standard("");
+        let (code, message) = refusal(&standard, "\nsep=;\n\nname;country;lat;longitude\n");
+        assert_eq!((code, message.split(':').next()), ("unknown_column", Some("line 4")));
+        let (code, message) = refusal(&standard, "name,country,latitude,longitude\n,,\nA,B\nC,D\n");
+        assert_eq!((code, message.split(':').next()), ("wrong_shape", Some("line 3")));
+    }
+
+    #[test]
+    fn more_fields_than_allowed_are_refused() {
+        let spare = ",".repeat(30);
+        let named = refusal(&Dialect::standard(""), &format!("name,country,latitude,longitude{spare}\n"));
+        let written = format!("name,country,latitude,longitude\nA,B,1,2{spare}\n");
+        assert_eq!(
+            (named.0, refusal(&Dialect::standard(""), &written).0),
+            ("too_many_fields", "too_many_fields")
+        );
+    }
+}
