@@ -28,6 +28,11 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command, file: Option<&Path>) -> Result<ExitCode, CommandError> {
     let config = load_config(file, &[])?;
     let db = Db::connect(&config.database).await?;
+    // What is pending is looked up once nobody else changes it.
+    let _lock = match command {
+        Command::Status => None,
+        Command::Up | Command::Down { .. } => Some(schema::Lock::take(&db).await?),
+    };
     let Schema { pending, ahead } = schema::compare(&db).await?;
     match command {
         // A version that is put back finds a schema that is ahead of it, and works with that.
