@@ -76,6 +76,8 @@ pub(super) async fn run(command: Command, file: Option<&Path>) -> Result<ExitCod
 
 /// Applies what is pending.
 pub(super) async fn up(db: &Db) -> Result<(), CommandError> {
+    // What is pending is looked up once nobody else changes it.
+    let _lock = schema::Lock::take(db).await?;
     let Schema { pending, ahead } = schema::compare(db).await?;
     // A version that is put back finds a schema that is ahead of it, and works with that.
     if pending.is_empty() {
@@ -102,6 +104,7 @@ pub(super) async fn require_schema(db: &Db) -> Result<(), CommandError> {
 }
 
 async fn down(db: &Db, steps: Option<u32>, to: Option<&str>, yes: bool) -> Result<ExitCode, CommandError> {
+    let _lock = schema::Lock::take(db).await?;
     let Schema { pending, ahead } = schema::compare(db).await?;
     refuse_unknown(&ahead)?;
     let names = Migrator::migrations().into_iter().map(|migration| migration.name().to_owned());

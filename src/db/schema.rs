@@ -3,8 +3,39 @@
 use std::collections::HashSet;
 
 use migration::{Migrator, MigratorTrait};
+use sqlx::PgConnection;
 
 use super::{Db, DbError};
+
+/// Any number that no other lock uses.
+const LOCK: i64 = 0x6d69_6772_6174;
+
+/// Held by the one process that changes the schema. Freed with its connection, so also when the process dies.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "the lock lasts as long as its connection")] PgConnection);
+
+impl Lock {
+    /// Waits for whoever holds it.
+    pub async fn take(db: &Db) -> Result<Self, DbError> {
+        let failed = || DbError::during("locking the schema");
+        // Not given back: another user of the connection would hold the lock too.
+        let mut connection = db.pool().acquire().await.map_err(failed())?.detach();
+        let taken: bool = sqlx::query_scalar("select pg_try_advisory_lock($1)")
+            .bind(LOCK)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(failed())?;
+        if !taken {
+            tracing::info!("another process changes the schema: waiting for it");
+            sqlx::query("select pg_advisory_lock($1)")
+                .bind(LOCK)
+                .execute(&mut connection)
+                .await
+                .map_err(failed())?;
+        }
+        Ok(Self(connection))
+    }
+}
 
 /// The migrations that are not applied, and those that are and belong to a later version, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]

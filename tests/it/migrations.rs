@@ -1,9 +1,12 @@
 //! The schema: up, down to nothing, up again.
 
-use migration::{Migrator, MigratorTrait};
-use sqlx::{AssertSqlSafe, PgPool};
+use std::path::Path;
 
-use crate::support::database::Database;
+use futures_util::future::join_all;
+use migration::{Migrator, MigratorTrait};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+
+use crate::support::{database::Database, process::Launch, wait::until};
 
 /// Everything in the schemas of the service, as PostgreSQL describes it.
 async fn schema(pool: &PgPool) -> Vec<String> {
@@ -37,7 +40,7 @@ async fn schema(pool: &PgPool) -> Vec<String> {
             "p",
         ),
         (
-            "select concat_ws(' ', t.tgrelid::regclass, pg_get_triggerdef(t.oid)) from pg_trigger t
+            "select concat_ws(' ', t.tgrelid::regclass, t.tgenabled, pg_get_triggerdef(t.oid)) from pg_trigger t
              join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
              where not t.tgisinternal and {ours}",
             "c",
@@ -140,4 +143,29 @@ async fn up_is_harmless_when_nothing_is_pending() {
     Migrator::up(&connection, None).await.expect("up");
     assert_eq!(schema(&database.pool).await, before);
     connection.close().await.expect("the connection closes");
+}
+
+#[tokio::test]
+async fn of_several_processes_that_migrate_at_once_one_does_it_and_the_others_wait() {
+    let database = Database::empty().await;
+    let launch = Launch::new(&database.url, Path::new("."));
+    // Whoever holds the lock is a process that dies in the middle.
+    let mut dying = PgConnection::connect(&database.url).await.expect("the database answers");
+    let lock = "select pg_advisory_lock(x'6d6967726174'::bigint)";
+    sqlx::query(lock).execute(&mut dying).await.expect("the lock is free");
+    let waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+        and database = (select oid from pg_database where datname = current_database())";
+    let migrate = join_all((0..4).map(|_| launch.run(&["migrate", "up"])));
+    let die = async {
+        until("all of them wait", || async { (database.one::<i64>(waiting).await == 4).then_some(()) }).await;
+        let begun = "select to_regclass('seaql_migrations') is not null";
+        assert!(!database.one::<bool>(begun).await, "nobody begins while another one may be at it");
+        dying.close().await.expect("the connection closes");
+    };
+    let (migrated, ()) = tokio::join!(migrate, die);
+    for (status, out, err) in migrated {
+        assert!(status.success(), "{out}{err}");
+    }
+    let applied: i64 = database.one("select count(*) from seaql_migrations").await;
+    assert_eq!(applied, Migrator::migrations().len() as i64);
 }
