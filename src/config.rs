@@ -6,6 +6,7 @@
 
 mod archive;
 mod environment;
+mod masked;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,17 +15,17 @@ use std::{
     path::PathBuf,
 };
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 pub use self::archive::{Archive, Place, Secret};
 
-/// The defaults, with what each means; `tarmac config` prints it.
+/// The defaults, with what each means; `tarmac config --defaults` prints it.
 pub const DEFAULTS: &str = include_str!("../tarmac.toml");
 
 const HALF_A_KEY: &str = "comes with secret_access_key: set both, or neither";
 
-/// All of it, one field a section.
-#[derive(Debug, Clone, Deserialize)]
+/// All of it, one field a section. Serialized it has no secrets.
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// `[server]`
@@ -56,7 +57,7 @@ pub struct Config {
 }
 
 /// `[server]`: the HTTP side.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Where to listen.
@@ -95,7 +96,7 @@ impl Server {
 }
 
 /// `[auth]`: who may use the API.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     /// Whether requests need a key; without, the service listens on loopback only.
@@ -107,7 +108,7 @@ pub struct Auth {
 }
 
 /// `[limits]`: how much at once, and how slowly.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Most connections; further ones wait until one is closed.
@@ -144,6 +145,16 @@ pub enum Rate {
     Limit(NonZeroU32),
 }
 
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Off => serializer.serialize_str("off"),
+            Self::Limit(number) => number.serialize(serializer),
+        }
+    }
+}
+
 impl TryFrom<String> for Rate {
     type Error = &'static str;
 
@@ -160,10 +171,11 @@ impl TryFrom<String> for Rate {
 }
 
 /// `[database]`: PostgreSQL with PostGIS.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
     /// `postgres://user:password@host:port/name`. No default on purpose.
+    #[serde(serialize_with = "masked::url")]
     pub url: String,
     /// Most connections of this process.
     pub connections: u32,
@@ -186,7 +198,7 @@ impl std::fmt::Debug for Database {
 }
 
 /// `[retention]`: what goes to the long-term archive, and when.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retention {
     /// How long the upload, the ledger and the rejects of an import stay after its end.
@@ -196,7 +208,7 @@ pub struct Retention {
 }
 
 /// `[ingest]`: limits of what is read, and how it is cut.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ingest {
     /// Most rows of a chunk.
@@ -222,11 +234,11 @@ pub struct Ingest {
 }
 
 /// `[worker]`: who loads.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
     /// Where `tarmac worker` can be watched; `None`: nowhere. A service is watched where it serves.
-    #[serde(deserialize_with = "unless_empty")]
+    #[serde(deserialize_with = "unless_empty", serialize_with = "or_empty")]
     pub address: Option<SocketAddr>,
     /// Chunks stored at the same time by this process, each by a consumer of its own. Each may have two connections to the database.
     pub loaders: usize,
@@ -251,8 +263,12 @@ fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Soc
     address.parse().map(Some).map_err(expected)
 }
 
+fn or_empty<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&address.map(|address| address.to_string()).unwrap_or_default())
+}
+
 /// `[transport]`: how chunks travel from who cuts them to who loads them.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transport {
     /// By what.
@@ -269,6 +285,15 @@ pub enum TransportKind {
     Kafka,
 }
 
+impl Serialize for TransportKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Journal => "journal",
+            Self::Kafka => "kafka",
+        })
+    }
+}
+
 impl TryFrom<String> for TransportKind {
     type Error = String;
 
@@ -282,7 +307,7 @@ impl TryFrom<String> for TransportKind {
 }
 
 /// `[kafka]`: the cluster and the topics on it; of no meaning with the journal.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
     /// `host:port`, several separated by commas.
@@ -298,13 +323,13 @@ pub struct Kafka {
     /// How long messages are kept, hours.
     pub retention_hours: u64,
     /// Properties of librdkafka for every client.
-    #[serde(default)]
+    #[serde(default, serialize_with = "masked::properties")]
     pub properties: Properties,
     /// Properties of librdkafka for producers.
-    #[serde(default)]
+    #[serde(default, serialize_with = "masked::properties")]
     pub producer: Properties,
     /// Properties of librdkafka for consumers.
-    #[serde(default)]
+    #[serde(default, serialize_with = "masked::properties")]
     pub consumer: Properties,
 }
 
@@ -347,7 +372,7 @@ impl<'de> Deserialize<'de> for Properties {
 }
 
 /// `[log]`: what is told, and where.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
     /// As in `RUST_LOG`.
@@ -374,17 +399,18 @@ impl Log {
 }
 
 /// `[traces]`: what a collector of OpenTelemetry gets.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Traces {
     /// Where it takes OTLP over HTTP, `http://host:4318`; empty: nothing is sent.
+    #[serde(serialize_with = "masked::url")]
     pub endpoint: String,
     /// How many of the traces that begin here are sent, from 0 to 1.
     pub share: f64,
 }
 
 /// What a log file is of: when the next one begins, so does a new file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileAge {
     /// One second.
@@ -398,7 +424,7 @@ pub enum FileAge {
 }
 
 /// How a log line is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -446,8 +472,28 @@ impl Config {
         Self::from_parts(file, environment::settings(std::env::vars())?, overrides)
     }
 
+    /// The same without flags, and whether or not a service could start with it: [`Config::check`] says that.
+    pub fn load_unchecked(file: Option<&std::path::Path>) -> Result<Self, ConfigError> {
+        Self::assemble(file, environment::settings(std::env::vars())?, &[])
+    }
+
+    /// What is in force where nothing is set.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        Self::assemble(None, HashMap::new(), &[])
+    }
+
     /// [`Config::load`] with the environment handed in, as `section.key`.
     pub fn from_parts(
+        file: Option<&std::path::Path>,
+        environment: HashMap<String, String>,
+        overrides: &[(&str, String)],
+    ) -> Result<Self, ConfigError> {
+        let config = Self::assemble(file, environment, overrides)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn assemble(
         file: Option<&std::path::Path>,
         environment: HashMap<String, String>,
         overrides: &[(&str, String)],
@@ -463,12 +509,11 @@ impl Config {
         for (key, value) in overrides {
             builder = builder.set_override(*key, value.as_str())?;
         }
-        let config: Self = builder.build()?.try_deserialize()?;
-        config.check()?;
-        Ok(config)
+        Ok(builder.build()?.try_deserialize()?)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Whether a service could start with it.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let positive = [
             ("database.connections", u64::from(self.database.connections)),
             ("database.silent_ms", self.database.silent_ms),

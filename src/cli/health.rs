@@ -12,7 +12,18 @@ use super::{CommandError, load_config, print};
 /// The service answers within this, or something is wrong.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+const AFTER_HELP: &str = "\
+Examples:
+  tarmac health
+  tarmac health --address 127.0.0.1:9000
+
+Exit status:
+  0    the service can work
+  1    it cannot, or does not answer; standard output has what it says
+  2    the command line is wrong";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// Where the service listens, as in `server.address`.
     #[arg(long, value_name = "HOST:PORT")]

@@ -2,32 +2,59 @@
 
 use std::{path::Path, process::ExitCode};
 
-use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::Subcommand;
 
-use super::{CommandError, complain, load_config, print};
+use super::{
+    CommandError, complain, load_config, migrate, print,
+    table::{table, timestamp},
+};
 use crate::{
     auth::keys::{self, Key, Scope},
+    clock::Clock,
     db::{self, Db},
 };
 
+const AFTER_HELP: &str = "\
+Examples:
+  tarmac keys create --name partner --scopes read,write
+  tarmac keys list
+  tarmac keys revoke 7";
+
+const CREATE_HELP: &str = "\
+Examples:
+  tarmac keys create --name partner --scopes read,write >partner.key
+  tarmac keys create --name audit --scopes read --expires 2999-01-31";
+
+const LIST_HELP: &str = "\
+Examples:
+  tarmac keys list";
+
+const REVOKE_HELP: &str = "\
+Examples:
+  tarmac keys revoke 7";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = AFTER_HELP)]
 pub(super) enum Command {
-    /// Make a key. The key itself is printed on standard output, this once.
+    /// Create a key. The key itself is printed on standard output, this once.
+    #[command(after_help = CREATE_HELP)]
     Create {
-        /// Whose key it is, for people.
-        #[arg(long)]
+        /// Who the key is for; people read it in the list of keys.
+        #[arg(long, value_parser = key_name)]
         name: String,
-        /// What it may be used for: read, write, admin; none includes another.
+        /// What it permits: read, write, admin. No scope includes another.
         #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
         scopes: Vec<Scope>,
-        /// From when it is no longer good: a day (from its beginning in UTC), or a moment like 2027-01-31T12:00:00Z.
-        #[arg(long, value_name = "TIME", value_parser = moment)]
+        /// When it expires: a day (at its beginning in UTC), or a time like 2027-01-31T12:00:00Z.
+        #[arg(long, value_name = "TIME", value_parser = expiry)]
         expires: Option<DateTime<Utc>>,
     },
-    /// List all keys, but not what opens them.
+    /// List all keys, without their secrets.
+    #[command(after_help = LIST_HELP)]
     List,
-    /// Make a key useless. Servers notice within auth.memory_ms.
+    /// Revoke a key. Servers refuse it after auth.memory_ms at the latest.
+    #[command(after_help = REVOKE_HELP)]
     Revoke {
         /// Its number, as listed.
         id: i64,
@@ -37,6 +64,7 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command, file: Option<&Path>) -> Result<ExitCode, CommandError> {
     let config = load_config(file, &[])?;
     let db = Db::connect(&config.database).await?;
+    migrate::require_schema(&db).await?;
     match command {
         Command::Create { name, mut scopes, expires } => {
             scopes.sort_unstable();
@@ -46,12 +74,12 @@ pub(super) async fn run(command: Command, file: Option<&Path>) -> Result<ExitCod
             print(&format!("{secret}\n"))
         }
         Command::List => {
-            let now = Utc::now();
+            let now = Clock::System.now();
             let keys = db::keys::list(&db).await?;
             let header =
                 ["ID", "NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED", "STATE"].map(str::to_owned);
             let rows = keys.iter().map(|key| row(key, now));
-            print(&table(std::iter::once(header).chain(rows).collect()))
+            print(&table(&std::iter::once(header).chain(rows).collect::<Vec<_>>()))
         }
         Command::Revoke { id } if db::keys::revoke(&db, id).await? => Ok(ExitCode::SUCCESS),
         Command::Revoke { id } => Err(format!("there is no key {id}").into()),
@@ -59,9 +87,7 @@ pub(super) async fn run(command: Command, file: Option<&Path>) -> Result<ExitCod
 }
 
 fn row(key: &Key, now: DateTime<Utc>) -> [String; 7] {
-    let time = |time: Option<DateTime<Utc>>| {
-        time.map_or("-".to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
-    };
+    let time = |time: Option<DateTime<Utc>>| time.map_or("-".to_owned(), timestamp);
     let state = match key {
         Key { revoked_at: Some(_), .. } => "revoked",
         Key { expires_at: Some(end), .. } if *end <= now => "expired",
@@ -78,21 +104,24 @@ fn row(key: &Key, now: DateTime<Utc>) -> [String; 7] {
     ]
 }
 
-/// Columns as wide as their widest cell.
-fn table<const N: usize>(rows: Vec<[String; N]>) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 fn scope(name: &str) -> Result<Scope, String> {
     Scope::named(name).ok_or_else(|| "must be read, write or admin".to_owned())
+}
+
+fn key_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() {
+        return Err("must say whose key it is".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+fn expiry(text: &str) -> Result<DateTime<Utc>, String> {
+    later_than(Clock::System.now(), moment(text)?)
+}
+
+fn later_than(now: DateTime<Utc>, moment: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+    if moment > now { Ok(moment) } else { Err("must be in the future".to_owned()) }
 }
 
 fn moment(text: &str) -> Result<DateTime<Utc>, String> {
@@ -111,5 +140,13 @@ mod tests {
             assert_eq!(moment(text), Ok(expected), "{text}");
         }
         assert!(moment("tomorrow").is_err());
+    }
+
+    #[test]
+    fn a_key_cannot_have_expired_when_it_is_made() {
+        let now: DateTime<Utc> = "2027-01-31T00:00:00Z".parse().expect("a time");
+        let second = chrono::TimeDelta::seconds(1);
+        assert!(later_than(now, now).is_err() && later_than(now, now - second).is_err());
+        assert_eq!(later_than(now, now + second), Ok(now + second));
     }
 }

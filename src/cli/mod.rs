@@ -1,28 +1,45 @@
 //! The commands, one file each.
 
+mod completions;
+mod config;
 mod fixtures;
 mod health;
+mod imports;
 mod keys;
+mod man;
 mod migrate;
 mod openapi;
 mod replay;
 mod retain;
 mod serve;
+mod server;
+mod table;
 mod upload;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use crate::{
-    config::{self, Config},
-    log,
-};
+use crate::{config::Config, log};
+
+const AFTER_HELP: &str = "\
+Examples:
+  tarmac serve --migrate                                      # serve the API on http://127.0.0.1:8080/
+  tarmac upload airports.csv --dataset airports --wait        # send a file to it
+  tarmac imports list                                         # what became of the files
+  tarmac config                                               # the settings in force
+
+Commands that need the database find it by TARMAC_DATABASE_URL or by database.url of the configuration file.
+tarmac COMMAND --help has the options and examples of each command.";
+
+const OPENAPI_HELP: &str = "\
+Examples:
+  tarmac openapi >openapi.yaml";
 
 #[derive(Debug, Parser)]
-#[command(version, about, propagate_version = true)]
+#[command(version, about, propagate_version = true, after_help = AFTER_HELP)]
 struct Arguments {
-    /// A TOML file over the defaults.
+    /// A TOML file with the settings that differ from the defaults.
     #[arg(long, global = true, value_name = "FILE", env = "TARMAC_CONFIG_FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -35,27 +52,34 @@ enum Command {
     Serve(serve::Arguments),
     /// Load chunks without serving the API.
     Worker(serve::WorkerArguments),
-    /// Ask the service on this machine whether it can work; exit status 0 when it can.
+    /// Ask the service on this machine whether it is ready; exit status 0 when it is.
     Health(health::Arguments),
-    /// Bring the database's schema up or down, or tell where it is.
+    /// Migrate the database's schema up or down, or show its status.
     #[command(subcommand)]
     Migrate(migrate::Command),
-    /// Make, list and revoke the keys that open the API.
+    /// Create, list and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Move what is old to the long-term archive and remove what nobody needs, as workers do by themselves.
+    /// Move old imports to the long-term archive and remove what has expired, as workers do by themselves.
     Retain(retain::Arguments),
     /// Bring imports back: from the long-term archive, or from their uploads when the database has lost them.
     Replay(replay::Arguments),
     /// Upload files to a server.
     Upload(upload::Arguments),
-    /// Write data to try things out with.
+    /// List, show, cancel and undo imports at a server.
+    Imports(imports::Arguments),
+    /// Generate test data.
     #[command(subcommand)]
     Fixtures(fixtures::Command),
     /// Print the OpenAPI document.
+    #[command(after_help = OPENAPI_HELP)]
     Openapi,
-    /// Print the configuration's defaults, with what each means.
-    Config,
+    /// Print the settings in force, or the defaults with what each means.
+    Config(config::Arguments),
+    /// Print the completions of a shell.
+    Completions(completions::Arguments),
+    /// Write a man page for each command.
+    Man(man::Arguments),
 }
 
 /// How long to wait for threads that are still at work when a command has ended. Whatever had to be finished is; what is left are
@@ -91,9 +115,12 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Retain(retain) => retain::run(retain, file).await,
         Command::Replay(replay) => replay::run(replay, file).await,
         Command::Upload(upload) => upload::run(upload).await,
+        Command::Imports(imports) => imports::run(imports).await,
         Command::Fixtures(command) => fixtures::run(&command),
         Command::Openapi => openapi::run(),
-        Command::Config => print(config::DEFAULTS),
+        Command::Config(config) => config::run(&config, file),
+        Command::Completions(completions) => completions::run(&completions),
+        Command::Man(man) => man::run(&man),
     }
 }
 
@@ -133,4 +160,60 @@ fn load_config(file: Option<&std::path::Path>, overrides: &[(&str, String)]) -> 
     let config = Config::load(file, overrides)?;
     log::start_on_stderr(&config.log)?;
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The command and all below it, with their names.
+    fn all(command: &clap::Command, name: &str) -> Vec<(String, clap::Command)> {
+        let name = format!("{name} {}", command.get_name());
+        let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+        let below = below.flat_map(|below| all(below, &name));
+        std::iter::once((name.clone(), command.clone())).chain(below).collect()
+    }
+
+    /// The command lines of `tarmac` in an example, which may be a pipeline with a comment.
+    fn lines(help: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for line in help.lines().filter(|line| line.starts_with("  ")) {
+            for part in line.split(['|', '#', '>']) {
+                let Some((before, _)) = part.split_once("tarmac ") else { continue };
+                // Variables of the environment may stand before.
+                if before.split_whitespace().all(|word| word.contains('=')) {
+                    lines.push(part[before.len()..].trim().to_owned());
+                }
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_examples_that_are_right() {
+        let mut command = Arguments::command();
+        command.build();
+        for (name, command) in all(&command, "") {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let (_, examples) =
+                help.split_once("Examples:\n").unwrap_or_else(|| panic!("{name} has no examples"));
+            let examples = lines(examples.split("\n\n").next().unwrap_or_default());
+            assert!(!examples.is_empty(), "{name} has no examples");
+            for example in examples {
+                assert!(
+                    format!(" {example} ").contains(&format!("{} ", name.trim_start_matches(" tarmac"))),
+                    "{name}: {example}"
+                );
+                let parsed = Arguments::try_parse_from(example.split_whitespace());
+                parsed.unwrap_or_else(|error| panic!("{example}: {error}"));
+            }
+        }
+    }
 }

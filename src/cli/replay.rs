@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, complain, explain, load_config, print};
+use super::{CommandError, complain, explain, load_config, migrate, print};
 use crate::{
     app,
     clock::Clock,
@@ -19,7 +19,19 @@ use crate::{
     },
 };
 
+const AFTER_HELP: &str = "\
+Examples:
+  tarmac replay 7 8
+  tarmac replay --missing --dry-run
+  tarmac replay --missing
+
+Exit status:
+  0    every import is back
+  1    an import could not be brought back, or the command failed
+  2    the command line is wrong";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// Numbers of imports. One in the long-term archive comes back as it went; one that the database has lost is imported again.
     #[arg(required_unless_present = "missing", conflicts_with = "missing")]
@@ -37,6 +49,7 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     let keeper = app::keeper(&config, Clock::System, &stop).await?;
+    migrate::require_schema(&keeper.db).await?;
     if arguments.dry_run {
         let Losses { lost, broken } = keeper.lost().await?;
         for Lost { manifest, loss } in &lost {

@@ -4,10 +4,21 @@ use std::{path::Path, process::ExitCode};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{CommandError, complain, explain, load_config, print};
+use super::{CommandError, complain, explain, load_config, migrate, print};
 use crate::{app, clock::Clock, db::retention::Lock, retention::retire::Retired};
 
+const AFTER_HELP: &str = "\
+Examples:
+  tarmac retain --dry-run
+  tarmac retain --older-than 30
+
+Exit status:
+  0    done
+  1    an import could not be moved and stays, or the command failed
+  2    the command line is wrong";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// Move what ended this many days ago or earlier; as in `retention.days`.
     #[arg(long, value_name = "DAYS")]
@@ -23,6 +34,7 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
     let keeper = app::keeper(&config, Clock::System, &stop).await?;
+    migrate::require_schema(&keeper.db).await?;
     let now = keeper.clock.now();
     let before = now - chrono::TimeDelta::days(days.into());
     if arguments.dry_run {

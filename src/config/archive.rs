@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::masked;
 
 const SCHEMES: &str = "must be a directory, file:///directory or s3://bucket/prefix";
 
 /// Where objects are kept, and what opens it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
     /// A directory, made when it is missing, or `s3://bucket/prefix`.
     pub url: String,
     /// Where the store is, when it is not AWS: `https://host:port`. Only one that says `http` is spoken to without TLS.
+    #[serde(serialize_with = "masked::url")]
     pub endpoint: String,
     /// The bucket's region.
     pub region: String,
@@ -31,6 +34,13 @@ impl std::fmt::Debug for Secret {
     /// Nothing of it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("…")
+    }
+}
+
+impl Serialize for Secret {
+    /// Only whether there is one.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(if self.0.is_empty() { "" } else { masked::MASK })
     }
 }
 

@@ -6,6 +6,7 @@ pub mod citizens;
 pub mod consumers;
 pub mod copy;
 mod days;
+pub mod downgrade;
 pub mod entities;
 pub mod export;
 pub mod files;
@@ -29,6 +30,7 @@ pub mod totals;
 pub mod towns;
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -38,7 +40,7 @@ use std::{
 
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector};
 use sqlx::{
-    ConnectOptions, Connection, PgPool, Postgres,
+    ConnectOptions, Connection, PgConnection, PgPool, Postgres,
     pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -62,7 +64,7 @@ pub struct Db {
 #[derive(Debug, thiserror::Error)]
 #[error("{operation}")]
 pub struct DbError {
-    operation: &'static str,
+    operation: Cow<'static, str>,
     #[source]
     source: sqlx::Error,
 }
@@ -82,13 +84,13 @@ pub enum Failure {
 
 impl DbError {
     /// Names what was attempted; for `map_err`.
-    pub fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self { operation, source }
+    pub fn during(operation: impl Into<Cow<'static, str>>) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self { operation: operation.into(), source }
     }
 
     /// The same for what sea-orm reports.
     pub fn orm(operation: &'static str) -> impl FnOnce(sea_orm::DbErr) -> Self {
-        move |error| Self { operation, source: into_sqlx(error) }
+        move |error| Self { operation: operation.into(), source: into_sqlx(error) }
     }
 
     /// What to do about it.
@@ -161,13 +163,36 @@ fn into_sqlx(error: sea_orm::DbErr) -> sqlx::Error {
     }
 }
 
+/// Where the server listens. Never says more of the URL, which may hold a password.
+fn place(options: &PgConnectOptions) -> String {
+    let (host, port) = (options.get_host(), options.get_port());
+    match options.get_socket() {
+        Some(directory) => format!("{}/.s.PGSQL.{port}", directory.display()),
+        None if host.starts_with('/') => format!("{host}/.s.PGSQL.{port}"),
+        None => format!("{host}:{port}"),
+    }
+}
+
+/// Why there is no connection. The pool tries again until its time is over and forgets why; so ask once more.
+async fn cause(error: sqlx::Error, options: &PgConnectOptions, waits: Duration) -> sqlx::Error {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error;
+    }
+    match tokio::time::timeout(waits, PgConnection::connect_with(options)).await {
+        Ok(Err(cause)) => cause,
+        _ => error,
+    }
+}
+
 impl Db {
     /// Opens the pool. Fails when the server does not answer.
     ///
     /// A connection that answered a moment ago is not asked again whether it is alive: a question costs as much as a small request.
     pub async fn connect(config: &config::Database) -> Result<Self, DbError> {
-        let failed = || DbError::during("connecting to the database");
-        let options: PgConnectOptions = config.url.parse().map_err(failed())?;
+        let options: PgConnectOptions =
+            config.url.parse().map_err(DbError::during("reading database.url"))?;
+        let options = options.disable_statement_logging();
+        let waits = Duration::from_millis(config.acquire_ms);
         // A process that is frozen in a transaction would hold up an import for as long as it stays so.
         let silent = format!("{}ms", config.silent_ms);
         let application = options.get_application_name().unwrap_or(silent::APPLICATION).to_owned();
@@ -175,7 +200,7 @@ impl Db {
             options.application_name(&application).options([("idle_in_transaction_session_timeout", silent)]);
         let pool = PgPoolOptions::new()
             .max_connections(config.connections)
-            .acquire_timeout(Duration::from_millis(config.acquire_ms))
+            .acquire_timeout(waits)
             .test_before_acquire(false)
             .before_acquire(|connection, idle| {
                 Box::pin(async move {
@@ -185,9 +210,17 @@ impl Db {
                     Ok(true)
                 })
             })
-            .connect_with(options.disable_statement_logging())
-            .await
-            .map_err(failed())?;
+            .connect_with(options.clone())
+            .await;
+        let pool = match pool {
+            Ok(pool) => pool,
+            Err(error) => {
+                let error = cause(error, &options, waits).await;
+                return Err(DbError::during(format!("connecting to the database at {}", place(&options)))(
+                    error,
+                ));
+            }
+        };
         Ok(Self { orm: SqlxPostgresConnector::from_sqlx_postgres_pool(pool), waiting: Arc::default() })
     }
 

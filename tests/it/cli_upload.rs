@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command},
     sync::{Arc, Mutex},
 };
 
@@ -17,38 +17,23 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::support::App;
-
-/// How a run ended.
-struct Ended {
-    status: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
+use crate::support::{
+    App,
+    command::{Ended, end, tarmac},
+};
 
 fn command(server: &str, files: &[&Path], flags: &[&str]) -> Command {
     command_for("airports", server, files, flags)
 }
 
 fn command_for(dataset: &str, server: &str, files: &[&Path], flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
-    command.args(["upload", "--dataset", dataset, "--server", server]).args(flags).args(files);
-    command.env("NO_PROXY", "127.0.0.1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = tarmac(&["upload", "--dataset", dataset, "--server", server]);
+    command.args(flags).args(files);
     command
 }
 
 fn start(server: &str, files: &[&Path], flags: &[&str]) -> Child {
     command(server, files, flags).spawn().expect("the program starts")
-}
-
-/// Waits in a thread of its own: the service it talks to runs in this one.
-async fn end(child: Child) -> Ended {
-    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("nothing panics");
-    let Output { status, stdout, stderr } = output.expect("the program ends");
-    let text = |bytes| String::from_utf8(bytes).expect("the output is UTF-8");
-    let ended = Ended { status: status.code(), stdout: text(stdout), stderr: text(stderr) };
-    assert!(!ended.stdout.contains('\x1b') && !ended.stderr.contains('\x1b'), "{}", ended.stderr);
-    ended
 }
 
 async fn upload(server: &str, files: &[&Path], flags: &[&str]) -> Ended {
@@ -89,7 +74,9 @@ async fn a_complete_import_exits_0_with_its_totals_and_nothing_else() {
     let (directory, file) = copy("valid-header.csv");
     let ended = upload(app.client.base(), &[&file], &["--wait"]).await;
     let totals = "import 1 complete: 11 read, 11 accepted (11 inserted, 0 updated, 0 unchanged, 0 deleted), 0 rejected";
-    assert_eq!(ended.stdout, format!("{}: {totals}\n", file.display()));
+    let line = format!("{}: {totals}, in ", file.display());
+    assert!(ended.stdout.starts_with(&line), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with(&format!(" s: {}/imports/1\n", app.client.base())), "{}", ended.stdout);
     assert_eq!((ended.status, ended.stderr.as_str()), (Some(0), ""));
     assert_eq!(names(&directory), ["valid-header.csv"]);
     assert_eq!(airports(&app).await, 11);
@@ -192,7 +179,7 @@ async fn dropped_relations_exit_3_and_are_saved() {
     let child = command_for("citizens", app.client.base(), &[&file], &["--wait"]).spawn();
     let ended = end(child.expect("the program starts")).await;
     assert_eq!(ended.status, Some(3), "{}", ended.stderr);
-    assert!(ended.stdout.ends_with("2 read, 2 accepted (2 inserted, 0 updated, 0 unchanged, 0 deleted), 0 rejected, 2 relations dropped\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("2 read, 2 accepted (2 inserted, 0 updated, 0 unchanged, 0 deleted), 0 rejected, 2 relations dropped, in "), "{}", ended.stdout);
     assert!(ended.stderr.contains("rejects saved as"), "{}", ended.stderr);
     assert_eq!(names(&directory), ["one-sided.csv", "one-sided.csv.rejects.csv"]);
 }
@@ -238,12 +225,14 @@ async fn a_file_that_fails_does_not_stop_the_others() {
     let app = App::start().await;
     let (directory, file) = copy("valid-header.csv");
     let missing = directory.path().join("missing.csv");
-    let files: [&Path; 3] = [&missing, directory.path(), &file];
+    let empty = tempfile::tempdir().expect("a temporary directory can be made");
+    let files: [&Path; 3] = [&missing, empty.path(), &file];
     let ended = upload(app.client.base(), &files, &["--wait"]).await;
     assert_eq!(ended.status, Some(1));
     assert!(ended.stderr.contains("missing.csv: cannot be read: No such file"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("is no file"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("has no *.csv, *.zip or *.gz files"), "{}", ended.stderr);
     assert!(ended.stdout.contains("valid-header.csv: import 1 complete"), "{}", ended.stdout);
+    assert!(ended.stderr.contains(": 1 good, 0 with rejects, 2 failed"), "{}", ended.stderr);
 }
 
 #[tokio::test]
@@ -296,6 +285,53 @@ async fn a_key_is_sent_with_every_request_and_never_shown() {
 }
 
 #[tokio::test]
+async fn a_server_that_wants_a_key_is_told_where_to_give_one() {
+    let app = App::with(&[("auth.required", "true")]).await;
+    let ended = upload(app.client.base(), &[&fixture("valid-header.csv")], &[]).await;
+    assert_eq!(ended.status, Some(1));
+    for part in ["401 Unauthorized", "TARMAC_UPLOAD_KEY", "--key"] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn quiet_writes_errors_alone() {
+    let app = App::start().await;
+    let (directory, good) = copy("valid-header.csv");
+    let rejected = directory.path().join("rejected.csv");
+    fs::copy(fixture("rejected.csv"), &rejected).expect("the fixture can be copied");
+    let ended = upload(app.client.base(), &[&good, &good, &rejected], &["--wait", "--quiet"]).await;
+    assert_eq!((ended.status, ended.stdout.as_str(), ended.stderr.as_str()), (Some(3), "", ""));
+    let ended = upload(app.client.base(), &[&good, &directory.path().join("missing.csv")], &["-q"]).await;
+    assert_eq!((ended.status, ended.stdout.as_str()), (Some(1), ""));
+    assert!(ended.stderr.lines().count() == 1 && ended.stderr.contains("No such file"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn json_has_an_object_for_every_file() {
+    let app = App::start().await;
+    let (directory, rejected) = copy("rejected.csv");
+    let missing = directory.path().join("missing.csv");
+    let ended = upload(app.client.base(), &[&missing, &rejected], &["--wait", "--json"]).await;
+    assert_eq!(ended.status, Some(1));
+    let objects: Vec<Value> =
+        ended.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let [failed, imported] = objects.as_slice() else { panic!("{}", ended.stdout) };
+    assert_eq!(failed["file"], missing.display().to_string());
+    for name in ["import", "url", "state", "counts", "rejects_file"] {
+        assert!(failed[name].is_null(), "{failed}");
+    }
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("No such file")), "{failed}");
+
+    assert_eq!(imported["file"], rejected.display().to_string());
+    assert_eq!((&imported["import"], &imported["state"]), (&json!(1), &json!("complete")));
+    assert_eq!(imported["url"], format!("{}/imports/1", app.client.base()));
+    assert_eq!(imported["counts"]["rejected"], 22);
+    assert_eq!(imported["rejects_file"], format!("{}.rejects.csv", rejected.display()));
+    assert!(imported["error"].is_null() && imported["seconds"].is_number(), "{imported}");
+}
+
+#[tokio::test]
 async fn a_wrong_command_line_exits_2() {
     let ended = upload("ftp://127.0.0.1", &[&fixture("valid-header.csv")], &[]).await;
     assert_eq!(ended.status, Some(2));
@@ -321,6 +357,19 @@ fn import(state: &str) -> Value {
 
 fn answer(status: StatusCode, body: &Value) -> Response {
     Response::builder().status(status).body(body.to_string())
+}
+
+#[tokio::test]
+async fn json_names_the_import_of_a_file_that_was_accepted_and_lost_from_sight() {
+    let server = serve(|request| match request.uri().path() {
+        "/upload" => answer(StatusCode::ACCEPTED, &import("received")),
+        _ => answer(StatusCode::UNAUTHORIZED, &json!({"title": "No", "detail": "the key was revoked"})),
+    })
+    .await;
+    let ended = upload(&server, &[&fixture("valid-header.csv")], &["--wait", "--json"]).await;
+    let object: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!((ended.status, &object["import"], &object["state"]), (Some(1), &json!(7), &Value::Null));
+    assert_eq!(object["url"], format!("{server}/imports/7"));
 }
 
 #[tokio::test]

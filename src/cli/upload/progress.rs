@@ -1,28 +1,31 @@
 //! Progress on a terminal: first bytes, then rows. Anywhere else nothing but messages.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use indicatif::{BinaryBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 
-use super::import::{Import, State};
-use crate::cli::complain;
+use crate::cli::{
+    complain,
+    server::{Import, State},
+};
 
 /// How often a bar is drawn while nothing happens.
 const TICK: Duration = Duration::from_millis(120);
 
-/// The progress of one file. Hidden unless standard error is a terminal, for which indicatif looks.
+/// The progress of one file. Hidden when nothing but errors is wanted, and unless standard error is a terminal, for which indicatif looks.
 pub(super) struct Progress {
     bar: ProgressBar,
+    quiet: bool,
 }
 
 impl Progress {
-    pub(super) fn new() -> Self {
-        Self { bar: ProgressBar::new_spinner() }
+    pub(super) fn new(quiet: bool) -> Self {
+        Self { bar: if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() }, quiet }
     }
 
     /// Begins to send a file of that length; also for the second time.
-    pub(super) fn begin_sending(&self, file: Cow<'_, str>, bytes: u64) {
-        self.bar.set_prefix(file.into_owned());
+    pub(super) fn begin_sending(&self, file: &str, bytes: u64) {
+        self.bar.set_prefix(file.to_owned());
         self.bar.set_message("");
         self.bar.set_length(bytes);
         self.bar.set_position(0);
@@ -51,6 +54,13 @@ impl Progress {
     /// Takes the bar off the terminal.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
+    }
+
+    /// Writes what may be of interest to standard error, unless nothing but errors is wanted.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
     }
 
     /// Writes a line to standard error, above the bar.

@@ -1,5 +1,5 @@
 //! What tests are made of: a database each ([`database`]), the service in this process ([`app`]) or in one of its own
-//! ([`process`]), a client that holds every answer against the OpenAPI document ([`client`]), files ([`files`]) and what
+//! ([`process`]), the program's other commands ([`command`]), a client that holds every answer against the OpenAPI document ([`client`]), files ([`files`]) and what
 //! becomes of them ([`imports`]), the engine without its worker ([`engine`]), topics on a real broker
 //! ([`kafka`]), a store that speaks S3 ([`s3`]), a collector of traces ([`collector`]), servers that a test may break ([`servers`])
 //! and ways to them that it may cut ([`proxy`]). [`variables`] is what a run can be told.
@@ -8,6 +8,7 @@ pub(crate) mod app;
 pub(crate) mod citizens;
 pub(crate) mod client;
 pub(crate) mod collector;
+pub(crate) mod command;
 pub(crate) mod database;
 pub(crate) mod engine;
 pub(crate) mod files;

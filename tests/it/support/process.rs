@@ -77,7 +77,8 @@ impl Launch {
         self.start_at_a_port("worker --address 127.0.0.1:0")
     }
 
-    fn start_at_a_port(&self, command: &str) -> Process {
+    /// The same by a command line of one's own.
+    pub(crate) fn start_at_a_port(&self, command: &str) -> Process {
         let (bound, address) = mpsc::channel();
         let running = self.spawn(command, bound);
         let address = address.recv_timeout(DEADLINE);
@@ -87,7 +88,12 @@ impl Launch {
 
     /// Starts a worker, and returns before it works.
     pub(crate) fn start_worker(&self) -> Running {
-        self.spawn("worker", mpsc::channel().0)
+        self.begin("worker")
+    }
+
+    /// Starts a command that may run for ever, and returns at once.
+    pub(crate) fn begin(&self, command: &str) -> Running {
+        self.spawn(command, mpsc::channel().0)
     }
 
     /// Runs a command to its end: its exit status, standard output and standard error.

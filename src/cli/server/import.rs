@@ -1,30 +1,32 @@
 //! What the API answers, as far as this client needs it. What it does not know it leaves aside.
 
-use std::fmt;
+use std::{fmt, process::ExitCode};
 
-use serde::Deserialize;
+use clap::ValueEnum;
+use indicatif::HumanCount;
+use serde::{Deserialize, Serialize};
 
 /// An import as the server shows it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Import {
-    pub(super) id: i64,
-    pub(super) state: State,
-    pub(super) dry_run: bool,
+pub(in crate::cli) struct Import {
+    pub(in crate::cli) id: i64,
+    pub(in crate::cli) state: State,
+    pub(in crate::cli) dry_run: bool,
     /// The file was not imported: this import of the same file answers for it.
     #[serde(default)]
-    pub(super) repeated: bool,
-    pub(super) counts: Counts,
-    pub(super) seconds_left: Option<f64>,
-    pub(super) error: Option<Failure>,
+    pub(in crate::cli) repeated: bool,
+    pub(in crate::cli) counts: Counts,
+    pub(in crate::cli) seconds_left: Option<f64>,
+    pub(in crate::cli) error: Option<Failure>,
     /// A server of an earlier version has none.
     #[serde(default)]
-    pub(super) notes: Vec<Note>,
+    pub(in crate::cli) notes: Vec<Note>,
 }
 
 /// Where an import stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum State {
+pub(in crate::cli) enum State {
     Received,
     Running,
     Paused,
@@ -35,42 +37,74 @@ pub(super) enum State {
 }
 
 /// What became of the rows.
-#[derive(Debug, Deserialize)]
-pub(super) struct Counts {
-    pub(super) rows_read: u64,
-    pub(super) accepted: u64,
-    pub(super) inserted: u64,
-    pub(super) updated: u64,
-    pub(super) unchanged: u64,
-    pub(super) deleted: u64,
-    pub(super) rejected: u64,
+#[derive(Debug, Deserialize, Serialize)]
+pub(in crate::cli) struct Counts {
+    pub(in crate::cli) rows_read: u64,
+    pub(in crate::cli) accepted: u64,
+    pub(in crate::cli) inserted: u64,
+    pub(in crate::cli) updated: u64,
+    pub(in crate::cli) unchanged: u64,
+    pub(in crate::cli) deleted: u64,
+    pub(in crate::cli) rejected: u64,
     #[serde(default)]
-    pub(super) relations_dropped: Option<u64>,
+    pub(in crate::cli) relations_dropped: Option<u64>,
 }
 
 impl Counts {
     /// Whether there is anything among the rejects.
-    pub(super) fn have_rejects(&self) -> bool {
+    pub(in crate::cli) fn have_rejects(&self) -> bool {
         self.rejected > 0 || self.relations_dropped.is_some_and(|dropped| dropped > 0)
     }
 }
 
 /// What was left out of an import.
 #[derive(Debug, Deserialize)]
-pub(super) struct Note {
-    pub(super) file: Option<String>,
-    pub(super) message: String,
+pub(in crate::cli) struct Note {
+    pub(in crate::cli) file: Option<String>,
+    pub(in crate::cli) message: String,
 }
 
 /// Why an import failed.
 #[derive(Debug, Deserialize)]
-pub(super) struct Failure {
-    pub(super) message: String,
+pub(in crate::cli) struct Failure {
+    pub(in crate::cli) message: String,
+}
+
+/// How something went, from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::cli) enum Outcome {
+    /// As it should, as far as is known.
+    Good,
+    /// An import is complete and has rejects.
+    WithRejects,
+    /// Otherwise.
+    Failed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Good => Self::SUCCESS,
+            Outcome::WithRejects => Self::from(3),
+            Outcome::Failed => Self::FAILURE,
+        }
+    }
+}
+
+impl Import {
+    /// Good as long as it goes on.
+    pub(in crate::cli) fn outcome(&self) -> Outcome {
+        match self.state {
+            State::Complete if self.counts.have_rejects() => Outcome::WithRejects,
+            State::Complete | State::Received | State::Running | State::Paused => Outcome::Good,
+            State::Failed | State::Cancelled | State::Undone => Outcome::Failed,
+        }
+    }
 }
 
 impl State {
     /// Whether the import will not change any more by itself.
-    pub(super) fn is_final(self) -> bool {
+    pub(in crate::cli) fn is_final(self) -> bool {
         match self {
             Self::Received | Self::Running | Self::Paused => false,
             Self::Complete | Self::Failed | Self::Cancelled | Self::Undone => true,
@@ -92,7 +126,7 @@ impl fmt::Display for State {
     }
 }
 
-/// The line of totals. Scripts read it: words may be added at its end, nothing else changes.
+/// The line of totals, for people; scripts read JSON.
 impl fmt::Display for Import {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Counts {
@@ -106,6 +140,9 @@ impl fmt::Display for Import {
             relations_dropped,
         } = &self.counts;
         let dry_run = if self.dry_run { " (dry run)" } else { "" };
+        let [rows_read, accepted, inserted, updated, unchanged, deleted, rejected] =
+            [rows_read, accepted, inserted, updated, unchanged, deleted, rejected]
+                .map(|count| HumanCount(*count));
         write!(
             f,
             "import {} {}{dry_run}: {rows_read} read, {accepted} accepted ({inserted} inserted, {updated} updated, \
@@ -114,14 +151,14 @@ impl fmt::Display for Import {
         )?;
         match relations_dropped {
             None | Some(0) => Ok(()),
-            Some(dropped) => write!(f, ", {dropped} relations dropped"),
+            Some(dropped) => write!(f, ", {} relations dropped", HumanCount(*dropped)),
         }
     }
 }
 
 /// What the server says when it refuses (RFC 9457).
 #[derive(Debug, Deserialize)]
-pub(super) struct Problem {
+pub(in crate::cli) struct Problem {
     title: String,
     detail: Option<String>,
     instance: Option<String>,
@@ -164,17 +201,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_totals_stays_as_scripts_know_it() {
+    fn the_line_of_totals_has_every_count_with_thousands_apart() {
         let import: Import = serde_json::from_value(serde_json::json!({
             "id": 1, "state": "complete", "dry_run": false, "error": null, "seconds_left": null, "later": 1,
-            "counts": {"rows_read": 10, "accepted": 8, "inserted": 5, "updated": 1, "unchanged": 2, "deleted": 0,
+            "counts": {"rows_read": 1_000_010, "accepted": 1_000_008, "inserted": 1_000_005, "updated": 1, "unchanged": 2, "deleted": 0,
                 "rejected": 2, "bytes": 900, "chunks": 1},
         }))
         .expect("an import");
-        let line = "import 1 complete: 10 read, 8 accepted (5 inserted, 1 updated, 2 unchanged, 0 deleted), 2 rejected";
+        let line = "import 1 complete: 1,000,010 read, 1,000,008 accepted (1,000,005 inserted, 1 updated, 2 unchanged, 0 deleted), 2 rejected";
         assert_eq!(import.to_string(), line);
-        let counts = Counts { relations_dropped: Some(2), ..import.counts };
-        assert_eq!(Import { counts, ..import }.to_string(), format!("{line}, 2 relations dropped"));
+        let counts = Counts { relations_dropped: Some(2_000), ..import.counts };
+        assert_eq!(Import { counts, ..import }.to_string(), format!("{line}, 2,000 relations dropped"));
     }
 
     #[test]
