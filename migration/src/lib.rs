@@ -40,10 +40,10 @@ mod m20261130_000010_add_notes;
 mod m20261130_000011_add_layout;
 mod m20261130_000020_add_relations_dropped;
 mod m20261130_000021_count_changes_of_airports;
-mod m20261130_000040_always_note_changed_citizens;
-mod m20261130_000041_create_import_removals;
 mod m20261130_000030_count_deaths_of_leaders;
 mod m20261130_000031_add_turns_to_journal;
+mod m20261130_000040_always_note_changed_citizens;
+mod m20261130_000041_create_import_removals;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
