@@ -262,7 +262,7 @@ impl Consumers {
     ) -> Result<ListAnswer, ListRefusal> {
         let limit = page::limit(limit, &self.context.config.server)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let after = cursor.as_deref().map(page::decode_cursor::<i64>).transpose()?.unwrap_or(0);
+        let after = cursor.map(|cursor| page::decode_number(&cursor, 1)).transpose()?.unwrap_or(0);
         let mut found =
             consumers::list(&self.context.db, self.lease(), after, limit.saturating_add(1)).await?;
         let mut next = None;

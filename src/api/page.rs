@@ -23,14 +23,23 @@ pub(crate) fn encode_cursor(place: &impl Serialize) -> Result<String, serde_json
     Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(place)?))
 }
 
-/// The place that [`encode_cursor`] wrote.
-pub(crate) fn decode_cursor<T: DeserializeOwned>(cursor: &str) -> Result<T, Invalid> {
-    URL_SAFE_NO_PAD
-        .decode(cursor)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .ok_or_else(|| wrong_cursor("cursor must be one that this list has given"))
+/// The place that [`encode_cursor`] wrote. A cursor that it would write in another way is forged.
+pub(crate) fn decode_cursor<T: DeserializeOwned + Serialize>(cursor: &str) -> Result<T, Invalid> {
+    let place =
+        URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| serde_json::from_slice::<T>(&bytes).ok());
+    place
+        .filter(|place| encode_cursor(place).is_ok_and(|own| own == cursor))
+        .ok_or_else(|| wrong_cursor(NOT_OURS))
 }
+
+/// The place in a list that is ordered by numbers, of which `lowest` is the lowest there can be.
+pub(crate) fn decode_number(cursor: &str, lowest: i64) -> Result<i64, Invalid> {
+    let number = decode_cursor(cursor)?;
+    if number < lowest { Err(wrong_cursor(NOT_OURS)) } else { Ok(number) }
+}
+
+/// The message for a cursor that no list has given.
+pub(crate) const NOT_OURS: &str = "cursor must come unchanged from the Link header of the previous page of this list; leave it out to start from the beginning";
 
 /// A cursor that belongs to another list, or to none.
 pub(crate) fn wrong_cursor(message: &str) -> Invalid {
@@ -62,5 +71,21 @@ mod tests {
         assert_eq!(decode_cursor::<(String, i64)>(&cursor).expect("ours"), ("name".to_owned(), 7));
         assert!(decode_cursor::<(String, i64)>("%%").is_err());
         assert!(decode_cursor::<(String, i64)>("").is_err());
+    }
+
+    #[test]
+    fn a_cursor_that_is_written_otherwise_is_not_ours() {
+        for forged in ["[ \"name\",7]", "[\"n\\u0061me\",7]", "[\"name\",7]\n"] {
+            let cursor = URL_SAFE_NO_PAD.encode(forged);
+            assert!(decode_cursor::<(String, i64)>(&cursor).is_err(), "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_number_below_the_lowest_is_not_ours() {
+        let cursor = |number: i64| encode_cursor(&number).expect("plain data");
+        assert_eq!(decode_number(&cursor(1), 1).expect("ours"), 1);
+        assert!(decode_number(&cursor(0), 1).is_err());
+        assert!(decode_number(&cursor(i64::MIN), 0).is_err());
     }
 }

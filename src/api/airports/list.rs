@@ -296,16 +296,17 @@ impl Cursor {
     fn read(text: &str, order: Order) -> Result<After, Invalid> {
         let Self { sort, value, id } = page::decode_cursor(text)?;
         if sort != Self::name(order) {
-            return Err(page::wrong_cursor("cursor belongs to another order of this list"));
+            return Err(page::wrong_cursor(
+                "cursor belongs to another sort order; leave it out to start from the beginning",
+            ));
+        }
+        let not_ours = || page::wrong_cursor(page::NOT_OURS);
+        if id < 1 {
+            return Err(not_ours());
         }
         let value = match value {
             None => None,
-            Some(value) => Some(
-                order
-                    .0
-                    .read(&value)
-                    .ok_or_else(|| page::wrong_cursor("cursor must be one that this list has given"))?,
-            ),
+            Some(value) => Some(order.0.read(&value).ok_or_else(not_ours)?),
         };
         Ok(After { value, id })
     }

@@ -116,7 +116,7 @@ impl Citizens {
         accepted: Accepted,
         uri: &Uri,
     ) -> Result<ListAnswer, ListRefusal> {
-        let after = cursor.map(|cursor| page::decode_cursor(&cursor)).transpose()?;
+        let after = cursor.map(|cursor| page::decode_number(&cursor, 0)).transpose()?;
         let limit = limit.map(|limit| page::limit(Some(limit), &self.context.config.server)).transpose()?;
         list::answer(&self.context, id, Range { after, limit }, accepted.0, uri).await
     }

@@ -1,6 +1,6 @@
 //! Lists of airports: filters, orders, pages.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use geo::{Coord, Rect};
 use sea_orm::{FromQueryResult, QueryResult};
 use sqlx::{Postgres, QueryBuilder};
@@ -89,7 +89,7 @@ impl SortValue {
     }
 
     fn number(text: &str) -> Option<Self> {
-        text.parse().ok().map(Self::Number)
+        text.parse().ok().filter(|number: &f64| number.is_finite()).map(Self::Number)
     }
 
     fn text(text: &str) -> Option<Self> {
@@ -97,8 +97,9 @@ impl SortValue {
     }
 
     fn time(text: &str) -> Option<Self> {
-        let time = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z").ok()?;
-        Some(Self::Time(time.to_utc()))
+        let time = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z").ok()?.to_utc();
+        // PostgreSQL refuses years that chrono has; no airport is of one.
+        (0..=9999).contains(&time.year()).then_some(Self::Time(time))
     }
 
     fn push_to(&self, query: &mut QueryBuilder<Postgres>) {
@@ -259,4 +260,28 @@ fn push_after(query: &mut QueryBuilder<Postgres>, key: SortKey, descending: bool
 
 fn escape_like(text: &str) -> String {
     text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_postgresql_would_refuse_is_none_of_a_keys() {
+        for (key, text) in [
+            (SortKey::Latitude, "NaN"),
+            (SortKey::Latitude, "inf"),
+            (SortKey::Distance, "-Infinity"),
+            (SortKey::Altitude, "1.5"),
+            (SortKey::Id, "9223372036854775808"),
+            (SortKey::Name, "a\0b"),
+            (SortKey::CreatedAt, "-262143-01-01 00:00:00+00"),
+            (SortKey::CreatedAt, "+262142-12-31 00:00:00+00"),
+            (SortKey::CreatedAt, "yesterday"),
+        ] {
+            assert_eq!(key.read(text), None, "{key:?} {text:?}");
+        }
+        assert!(SortKey::CreatedAt.read("2026-11-20 12:00:00.25+00").is_some());
+        assert_eq!(SortKey::Latitude.read("1e-05"), Some(SortValue::Number(1e-5)));
+    }
 }
