@@ -149,7 +149,7 @@ pub async fn keeper(config: &Config, clock: Clock, stop: &CancellationToken) -> 
 
 /// At the start, for the log: work waits for a transport that is away, and uploads are accepted all the same.
 async fn say_whether_chunks_travel(transport: Arc<dyn Transport>) {
-    if let Err(error) = transport.check().await {
+    if let Err(error) = transport.prepare().await {
         let error = &error as &dyn std::error::Error;
         tracing::error!(error, "chunks cannot travel; uploads are kept until they can");
     }

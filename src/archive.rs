@@ -6,7 +6,10 @@ mod writer;
 use std::{
     ops::Range,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -17,6 +20,7 @@ use object_store::{
     BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem,
     path::Path, prefix::PrefixStore,
 };
+use rustix::fs::{Access, access};
 use sha2::{Digest, Sha256};
 
 pub use self::writer::Writer;
@@ -35,6 +39,8 @@ pub struct Archive {
     store: Arc<dyn ObjectStore>,
     /// When the store is one.
     directory: Option<Arc<std::path::Path>>,
+    /// Whether a write has failed since the last successful check.
+    failing: Arc<AtomicBool>,
 }
 
 /// An object in a list.
@@ -124,7 +130,7 @@ impl Archive {
             }
             Err(allowed) => return Err(failed()(generic(allowed.into()))),
         };
-        Ok(Self { store, directory })
+        Ok(Self { store, directory, failing: Arc::default() })
     }
 
     /// The same with every operation counted.
@@ -135,7 +141,7 @@ impl Archive {
     /// Writes a small object in one go.
     pub async fn put(&self, object: &str, bytes: Bytes) -> Result<(), ArchiveError> {
         let put = self.store.put(&Path::from(object), bytes.into()).await;
-        put.map(drop).map_err(ArchiveError::during("writing", object))
+        self.noting(put.map(drop).map_err(ArchiveError::during("writing", object)))
     }
 
     /// All of an object that has at most `longest` bytes.
@@ -256,11 +262,29 @@ impl Archive {
         removed.map_err(|error| ArchiveError::during("sweeping", &name)(generic(error.into())))
     }
 
-    /// Whether the archive can be written: writes a small object and removes it.
+    /// Whether the archive can be written. Any client can cause this check, so it writes nothing while writes succeed: an answer of the archive
+    /// is enough then. After a write has failed, the check writes a small object and removes it.
     pub async fn check(&self) -> Result<(), ArchiveError> {
-        let object = format!("health/{}", uuid::Uuid::now_v7());
-        self.put(&object, Bytes::from_static(b"ok")).await?;
-        self.remove(&object).await
+        if self.failing.load(Ordering::Relaxed) {
+            let object = format!("health/{}", uuid::Uuid::now_v7());
+            self.put(&object, Bytes::from_static(b"ok")).await?;
+            self.remove(&object).await?;
+            self.failing.store(false, Ordering::Relaxed);
+            return Ok(());
+        }
+        match &self.directory {
+            Some(directory) => {
+                let name = directory.display().to_string();
+                let writable = access(&**directory, Access::WRITE_OK | Access::EXEC_OK);
+                writable.map_err(|error| ArchiveError::during("writing", &name)(generic(error.into())))
+            }
+            None => self.list("health").next().await.transpose().map(drop),
+        }
+    }
+
+    /// Notes a write that failed, for [`Archive::check`].
+    fn noting<T>(&self, written: Result<T, ArchiveError>) -> Result<T, ArchiveError> {
+        written.inspect_err(|_| self.failing.store(true, Ordering::Relaxed))
     }
 }
 

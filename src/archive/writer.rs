@@ -14,6 +14,7 @@ const PARTS_IN_FLIGHT: usize = 2;
 /// An object being written. Nothing is visible under its name before [`Writer::finish`]; dropped earlier, it is thrown away.
 #[derive(Debug)]
 pub struct Writer {
+    archive: Archive,
     object: String,
     /// `None` once it is finished or thrown away.
     parts: Option<WriteMultipart>,
@@ -23,13 +24,10 @@ pub struct Writer {
 impl Archive {
     /// Begins a new object.
     pub async fn write(&self, object: &str) -> Result<Writer, ArchiveError> {
-        let upload = self
-            .store
-            .put_multipart(&Path::from(object))
-            .await
-            .map_err(ArchiveError::during("beginning", object))?;
+        let begun = self.store.put_multipart(&Path::from(object)).await;
+        let upload = self.noting(begun.map_err(ArchiveError::during("beginning", object)))?;
         let parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        Ok(Writer { object: object.to_owned(), parts: Some(parts), bytes: 0 })
+        Ok(Writer { archive: self.clone(), object: object.to_owned(), parts: Some(parts), bytes: 0 })
     }
 }
 
@@ -38,10 +36,8 @@ impl Writer {
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), ArchiveError> {
         // There are parts until `finish` or `abort` takes the writer.
         let Some(parts) = &mut self.parts else { return Ok(()) };
-        parts
-            .wait_for_capacity(PARTS_IN_FLIGHT)
-            .await
-            .map_err(ArchiveError::during("writing", &self.object))?;
+        let room = parts.wait_for_capacity(PARTS_IN_FLIGHT).await;
+        self.archive.noting(room.map_err(ArchiveError::during("writing", &self.object)))?;
         self.bytes += bytes.len() as u64;
         parts.put(bytes);
         Ok(())
@@ -61,7 +57,7 @@ impl Writer {
     pub async fn finish(mut self) -> Result<(), ArchiveError> {
         let Some(parts) = self.parts.take() else { return Ok(()) };
         let finished = tokio::spawn(parts.finish()).await.unwrap_or_else(|error| Err(error.into()));
-        finished.map(drop).map_err(ArchiveError::during("finishing", &self.object))
+        self.archive.noting(finished.map(drop).map_err(ArchiveError::during("finishing", &self.object)))
     }
 
     /// Throws away what was written.

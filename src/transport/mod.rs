@@ -152,6 +152,11 @@ pub trait Transport: Send + Sync + std::fmt::Debug {
     /// A subscriber named `by`, unique among all processes.
     fn subscriber(&self, by: String) -> Box<dyn Subscriber>;
 
-    /// Whether chunks can travel now.
+    /// Creates what chunks need to travel, where it is missing, and checks whether they can travel now.
+    async fn prepare(&self) -> Result<(), TransportError> {
+        self.check().await
+    }
+
+    /// Whether chunks can travel now. Creates nothing, because any client can cause this check.
     async fn check(&self) -> Result<(), TransportError>;
 }

@@ -174,7 +174,31 @@ async fn a_service_starts_without_its_broker_and_works_once_it_is_there() {
     let _way = Proxy::between(port, &brokers()).await;
     let ended = app.end_of(import).await;
     assert_eq!((&ended["state"], outcome(&ended)), (&json!("complete"), [9, 0, 0, 0, 0]));
-    app.client.get("/health/ready").send().await.expect(200);
+    until("the service is ready", || async {
+        (app.client.get("/health/ready").send().await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_asks_whether_chunks_can_travel_makes_no_topics() {
+    let topics = Topics::new();
+    let app = App::without_worker(&topics.settings()).await;
+    until("the service has made its topics", || async {
+        (app.client.get("/health/ready").send().await.status == 200).then_some(())
+    })
+    .await;
+    topics.delete(&topics.chunks()).await;
+    let said = complaint(&app).await;
+    assert!(said.contains(&format!("the topic {} is not there", topics.chunks())), "{said}");
+    // Asked anew, which takes until the answer before is forgotten, it is not there either.
+    let forgotten = std::time::Instant::now() + std::time::Duration::from_secs(4);
+    until("the service has looked again", || async {
+        let report = app.client.get("/health/ready").send().await.expect(503).json();
+        assert_eq!(transport(&report)["status"], "failed");
+        (std::time::Instant::now() > forgotten).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -71,8 +71,13 @@ impl Transport for Kafka {
         Box::new(KafkaSubscriber::new(self.clone(), by))
     }
 
-    async fn check(&self) -> Result<(), TransportError> {
+    async fn prepare(&self) -> Result<(), TransportError> {
         self.topics.prepare().await?;
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<(), TransportError> {
+        self.topics.inspect().await?;
         Ok(())
     }
 }

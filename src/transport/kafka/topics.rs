@@ -67,6 +67,35 @@ impl Topics {
         }
     }
 
+    /// The checks of [`Topics::prepare`], which create nothing.
+    pub(super) async fn inspect(&self) -> Result<(), KafkaFailure> {
+        let Settings { chunks, dead_letters, .. } = &*self.settings;
+        for (topic, partitions) in [(dead_letters, 1), (chunks, self.settings.topics().partitions)] {
+            let config = self.configuration(topic).await?;
+            // A question for the topic by its name could make a broker create it.
+            if config.is_none() && !self.is_listed(topic.clone()).await? {
+                return Err(KafkaFailure::Topic(format!(
+                    "the topic {topic} is not there, or hidden: a process creates it when it starts, publishes or consumes"
+                )));
+            }
+            self.check(topic, partitions, config).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_listed(&self, topic: String) -> Result<bool, KafkaFailure> {
+        let (asking, voice, patience) = (self.asking.clone(), self.voice.clone(), self.patience);
+        blocking(move || {
+            let metadata = asking
+                .client()
+                .fetch_metadata(None, patience)
+                .map_err(voice.explain("reading the Kafka topics"))?;
+            voice.forget();
+            Ok(metadata.topics().iter().any(|found| found.name() == topic))
+        })
+        .await
+    }
+
     /// Makes what is missing; says what could not be made. That may be there all the same, and its configuration hidden.
     async fn make(&self) -> Result<Vec<String>, KafkaFailure> {
         let kafka = self.settings.topics();
