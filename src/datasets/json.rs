@@ -4,6 +4,11 @@ use std::{borrow::Cow, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+/// The text without a byte order mark, which RFC 8259, section 8.1, lets parsers ignore.
+pub fn without_bom(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
 /// A value as far as a column can take one: what is inside an array or an object is left out.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "JSON's own words")]

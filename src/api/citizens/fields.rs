@@ -6,7 +6,10 @@ use poem_openapi::{
 };
 use serde_json::{Value as Json, json};
 
-use crate::{api::schema, datasets::citizen::DATASET};
+use crate::{
+    api::schema,
+    datasets::{Column, citizen::DATASET},
+};
 
 /// Moscow's first citizen.
 pub(super) fn example() -> Json {
@@ -17,25 +20,22 @@ pub(super) fn example() -> Json {
     })
 }
 
-fn schema_without(left_out: &[&str], required: bool) -> MetaSchema {
-    let example = example();
-    let columns: Vec<_> = DATASET.columns.iter().filter(|column| !left_out.contains(&column.name)).collect();
-    let properties = columns.iter().map(|column| {
-        let schema = schema::not_null(schema::of_column(column, example.get(column.name)));
-        (column.name, MetaSchemaRef::Inline(Box::new(schema)))
-    });
-    let needed = columns.iter().filter(|column| required && column.required).map(|column| column.name);
+/// All fields, and those a citizen must have.
+fn citizen_schema() -> MetaSchema {
+    let properties = DATASET.columns.iter().map(|column| (column.name, field(column, schema::not_null)));
+    let needed = DATASET.columns.iter().filter(|column| column.required).map(|column| column.name);
     MetaSchema { properties: properties.collect(), required: needed.collect(), ..MetaSchema::new("object") }
+}
+
+fn field(column: &Column, of: impl Fn(MetaSchema) -> MetaSchema) -> MetaSchemaRef {
+    let example = example();
+    MetaSchemaRef::Inline(Box::new(of(schema::of_column(column, example.get(column.name)))))
 }
 
 /// A citizen.
 pub(super) struct CitizenItem;
 
 schema::object!(CitizenItem, "Citizen", citizen_schema);
-
-fn citizen_schema() -> MetaSchema {
-    schema_without(&[], true)
-}
 
 /// `{"citizens": […]}`
 pub(in crate::api) struct NewCitizens;
@@ -61,10 +61,14 @@ pub(in crate::api) struct PatchBody;
 schema::object!(PatchBody, "CitizenPatch", patch_schema);
 
 fn patch_schema() -> MetaSchema {
+    let columns = DATASET.columns.iter().filter(|column| column.name != "citizen_id");
+    // Null clears an optional field.
+    let properties = columns.map(|column| (column.name, field(column, std::convert::identity)));
     MetaSchema {
         min_properties: Some(1),
+        properties: properties.collect(),
         example: Some(json!({ "apartment": 8, "relatives": [] })),
-        ..schema_without(&["citizen_id"], false)
+        ..MetaSchema::new("object")
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::datasets::{
     Fault,
-    json::{Any, Take},
+    json::{self, Any, Take},
 };
 
 /// A list of at least so many bytes is read in two halves at once: below, it takes less time than starting a thread is worth.
@@ -105,6 +105,7 @@ fn read_whole(body: &[u8], today: NaiveDate) -> Result<(Vec<Fields>, Faults), Fa
 }
 
 fn read_all<'de, T: Take<'de>>(body: &'de [u8], take: T) -> Result<T::Taken, Faults> {
+    let body = json::without_bom(body);
     match simdutf8::basic::from_utf8(body) {
         // Then no text has to be looked at once more.
         Ok(text) => read_from(StrRead::new(text), take),

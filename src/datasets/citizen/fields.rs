@@ -36,18 +36,28 @@ impl Fields {
             ("apartment", Value::Integer(number)) => rest.apartment = Some(number),
             ("birth_date", Value::Date(date)) => rest.birth_date = Some(date),
             (name, Value::Text(text)) => {
+                if name == "channel" {
+                    rest.channel = Some(Some(text.into_owned()));
+                    return;
+                }
                 let field = match name {
                     "town" => &mut rest.town,
                     "street" => &mut rest.street,
                     "building" => &mut rest.building,
                     "name" => &mut rest.name,
                     "gender" => &mut rest.gender,
-                    "channel" => &mut rest.channel,
                     _ => return,
                 };
                 *field = Some(text.into_owned());
             }
             _ => {}
+        }
+    }
+
+    /// Clears an optional field.
+    fn clear(&mut self, column: &Column) {
+        if column.name == "channel" {
+            self.rest.channel = Some(None);
         }
     }
 
@@ -65,7 +75,7 @@ impl Fields {
             birth_date: birth_date?,
             gender: gender?,
             relatives: relatives?,
-            channel,
+            channel: channel.flatten(),
         })
     }
 }
@@ -144,6 +154,7 @@ impl<'de> Take<'de> for ReadFields<'_> {
                     let message = "citizen_id cannot be changed".to_owned();
                     self.fault(column, Fault::new("not_changeable", message));
                 }
+                Json::Null if self.purpose == Purpose::Patch && !column.required => fields.clear(column),
                 Json::Null => self.fault(column, null(column)),
                 json => match column.parse_json(json, self.today) {
                     Ok(value) => fields.set(column, value),

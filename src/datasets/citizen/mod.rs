@@ -173,7 +173,7 @@ pub struct Citizen {
     pub channel: Option<String>,
 }
 
-/// A change of a citizen: `None` leaves a field as it is.
+/// A change of a citizen: `None` leaves a field as it is, `Some(None)` clears one that may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the columns of the dataset, described there")]
 pub struct CitizenPatch {
@@ -185,5 +185,5 @@ pub struct CitizenPatch {
     pub birth_date: Option<NaiveDate>,
     pub gender: Option<String>,
     pub relatives: Option<Vec<i64>>,
-    pub channel: Option<String>,
+    pub channel: Option<Option<String>>,
 }

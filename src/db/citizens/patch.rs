@@ -18,7 +18,7 @@ const ATTEMPTS: u32 = 16;
 const CHANGE: &str = "
     update citizens set town = coalesce($3, town), street = coalesce($4, street), building = coalesce($5, building),
         apartment = coalesce($6, apartment), name = coalesce($7, name), birth_date = coalesce($8, birth_date),
-        gender = coalesce($9, gender), relatives = coalesce($10, relatives), channel = coalesce($11, channel)
+        gender = coalesce($9, gender), relatives = coalesce($10, relatives), channel = nullif(coalesce($11, channel), '')
     where import_id = $1 and citizen_id = $2";
 
 /// What is given of it afterwards.
@@ -213,6 +213,8 @@ fn change(
 ) -> Query<'_, Postgres, PgArguments> {
     let CitizenPatch { town, street, building, apartment, name, birth_date, gender, relatives, channel } =
         patch;
+    // No channel is empty, so the empty one stands for none.
+    let channel = channel.as_ref().map(|channel| channel.as_deref().unwrap_or_default());
     let mut ordered = relatives.clone();
     ordered.iter_mut().for_each(|list| list.sort_unstable());
     sqlx::query(AssertSqlSafe(statement))
