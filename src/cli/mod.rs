@@ -19,6 +19,7 @@ mod upload;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use rustix::{fs::Mode, process::umask};
 
 use crate::{config::Config, log};
 
@@ -82,6 +83,13 @@ enum Command {
     Man(man::Arguments),
 }
 
+impl Command {
+    /// Whether it writes to an archive.
+    fn keeps_data(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Worker(_) | Self::Retain(_) | Self::Replay(_))
+    }
+}
+
 /// How long to wait for threads that are still at work when a command has ended. Whatever had to be finished is; what is left are
 /// calls of libraries, and nobody knows how long they take. Both drains and this fit into the 45 seconds that service managers give.
 const LEFTOVERS: Duration = Duration::from_secs(2);
@@ -106,6 +114,10 @@ pub fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let file = arguments.config.as_deref();
+    if arguments.command.keeps_data() {
+        // Uploads hold personal data, so only the process's own user may read the files it creates.
+        umask(Mode::RWXG | Mode::RWXO);
+    }
     match arguments.command {
         Command::Serve(serve) => serve::run(serve, file).await,
         Command::Worker(worker) => serve::run_worker(worker, file).await,

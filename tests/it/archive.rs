@@ -1,6 +1,9 @@
 //! What every archive owes, a directory as well as a store that speaks S3: one suite, stamped on each of them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use futures_util::{StreamExt, stream};
 use serde_json::json;
@@ -183,7 +186,7 @@ async fn notices_a_changed_byte(store: Store) {
     store.spoil();
     let url = format!("{}/imports/{import}/source", app.client.base());
     let refused = reqwest::get(&url).await.expect("the service answers");
-    assert_eq!(refused.status(), 503, "of a short file nothing is sent");
+    assert_eq!(refused.status(), 410, "of a short file nothing is sent");
     app.work();
     let import = app.end_of(import).await;
     assert_eq!(failure(&import), "damaged_upload");
@@ -272,13 +275,20 @@ async fn a_store_that_is_away_or_full_is_503_and_the_service_goes_on_after() {
         assert!(refused.header("retry-after").is_some());
         assert_eq!(refused.json()["detail"], "the upload cannot be kept now");
         assert!(!refused.text().contains(&address), "internals do not leave the service");
-        let report = app.client.get("/health/ready").send().await.expect(503).json();
+        let report = until("the service says so", || async {
+            let answer = app.client.get("/health/ready").send().await;
+            (answer.status == 503).then(|| answer.json())
+        })
+        .await;
         let archive =
             json!({ "name": "archive", "status": "failed", "detail": "the archive cannot be written" });
         assert!(report["checks"].as_array().expect("there are checks").contains(&archive), "{report}");
         store.set_full(false);
         proxy.restore();
-        app.client.get("/health/ready").send().await.expect(200);
+        until("the service is ready again", || async {
+            (app.client.get("/health/ready").send().await.status == 200).then_some(())
+        })
+        .await;
     }
     assert_eq!(outcome(&app.upload("", row(2)).await), [1, 0, 0, 0, 0]);
     let uploads = files_below(&store.objects().join("uploads"));
@@ -294,4 +304,44 @@ async fn a_store_that_knows_another_key_is_told_by_readiness() {
     let app = App::with(&settings).await;
     app.client.get("/health/ready").send().await.expect(503);
     post_csv(&app.client, "", row(1)).send().await.expect(503);
+}
+
+/// A path and what is in it, with the permissions of each.
+fn permissions(path: &Path) -> Vec<(String, u32)> {
+    let metadata = std::fs::metadata(path).expect("it is there");
+    let mut found = vec![(path.display().to_string(), metadata.permissions().mode() & 0o777)];
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path).expect("it can be read") {
+            found.extend(permissions(&entry.expect("it can be read").path()));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_an_upload_leaves_can_be_read_by_the_services_user_only() {
+    let database = Database::create().await;
+    let parent = tempfile::tempdir().expect("a temporary directory can be made");
+    let archive = parent.path().join("archive");
+    let service = Launch::new(&database.url, &archive).start();
+    let request = service.client.post("/upload").header("Content-Type", "application/zip");
+    let request = request.header("Prefer", "wait=60").body(zip(&[("a.csv", row(1))]));
+    request.send().await.expect(200);
+    let left = permissions(&archive);
+    assert!(left.len() > 3, "the archive, a folder, the upload and its manifest: {left:?}");
+    for (path, mode) in left {
+        let expected = if Path::new(&path).is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{path} has {mode:o}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_there_keeps_its_permissions() {
+    let database = Database::create().await;
+    let archive = tempfile::tempdir().expect("a temporary directory can be made");
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(archive.path(), open).expect("it is ours");
+    let _service = Launch::new(&database.url, archive.path()).start();
+    let mode = std::fs::metadata(archive.path()).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
 }
