@@ -284,10 +284,14 @@ pub async fn insert_complete(
 
 /// The first import of the same bytes with the same settings that answers for this one: it is complete, and nothing has changed its
 /// dataset since; or it is on its way there. Neither answers where another import was received after it and is under way, which may
-/// undo what it does. Imports that are sets of their own always answer; a dry run never asks.
+/// undo what it does. Imports that are sets of their own always answer; a dry run never asks. With a key, only imports of that key answer.
 ///
 /// Two uploads of one file at once take turns here until their transactions end, so that the second finds the first.
-pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result<Option<Import>, DbError> {
+pub async fn find_same(
+    connection: &mut PgConnection,
+    new: &NewImport,
+    key_id: Option<i64>,
+) -> Result<Option<Import>, DbError> {
     if new.dry_run {
         return Ok(None);
     }
@@ -314,6 +318,7 @@ pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result
              where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect = $3 and mode = $4
                  and max_rejects is not distinct from $5 and not dry_run
                  and state in ('received', 'running', 'paused', 'complete') and {is_current}
+                 and ($6::bigint is null or key_id = $6)
              order by id limit 1"
         ),
         is_current = is_current
@@ -324,6 +329,7 @@ pub async fn find_same(connection: &mut PgConnection, new: &NewImport) -> Result
         .bind(sqlx::types::Json(&new.dialect))
         .bind(new.mode)
         .bind(new.max_rejects)
+        .bind(key_id)
         .fetch_optional(connection)
         .await
         .map_err(failed())

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod leases;
 pub mod merge;
 pub mod notify;
+pub mod owners;
 pub mod pending_changes;
 pub mod rejects;
 pub mod removals;

@@ -15,6 +15,7 @@ use crate::{
     db::{
         DbError,
         imports::{self, Dialect, Import, Mode, NewImport},
+        owners::{self, Owner},
     },
 };
 
@@ -57,6 +58,8 @@ pub struct Options {
     pub traceparent: Option<String>,
     /// Imports a file that was imported before once more.
     pub force: bool,
+    /// The key it was uploaded with, where keys are required.
+    pub owner: Option<Owner>,
 }
 
 /// An upload whose bytes are safe.
@@ -247,7 +250,8 @@ pub async fn register(
     stored: &Stored,
     options: Options,
 ) -> Result<Received, ReceiveError> {
-    let Options { dataset, mode, max_rejects, dry_run, dialect, filename, traceparent, force } = options;
+    let Options { dataset, mode, max_rejects, dry_run, dialect, filename, traceparent, force, owner } =
+        options;
     let new = NewImport {
         dataset,
         mode,
@@ -263,10 +267,14 @@ pub async fn register(
         bytes: i64::try_from(stored.bytes).unwrap_or(i64::MAX),
         sha256: stored.sha256,
     };
-    if !force && let Some(same) = imports::find_same(connection, &new).await? {
+    let among = owner.filter(|owner| !owner.reads_all).map(|owner| owner.key_id);
+    if !force && let Some(same) = imports::find_same(connection, &new, among).await? {
         return Ok(Received::Same(same));
     }
     let import = imports::insert(connection, &new, None).await?;
+    if let Some(owner) = owner {
+        owners::set(connection, import.id, owner.key_id).await?;
+    }
     Manifest::of(&import, force).write(archive).await?;
     Ok(Received::New(import))
 }

@@ -179,7 +179,7 @@ impl Keeper {
         let same = match lost.manifest.force {
             true => None,
             // A service that is about to commit the very import is waited for.
-            false => imports::find_same(&mut transaction, new).await?,
+            false => imports::find_same(&mut transaction, new, None).await?,
         };
         if let Some(id) = retention::import_of(&self.db, &new.source).await? {
             return Ok(Made::Same(id));
