@@ -86,6 +86,8 @@ pub struct Server {
     pub private_key: PathBuf,
     /// Sites whose pages may use the API, with commas between.
     pub cors_origins: String,
+    /// Names of the service with a dot, for requests without keys; separated by commas.
+    pub hosts: String,
 }
 
 impl Server {

@@ -14,16 +14,25 @@ use poem_openapi::{
 };
 use serde_json::{Value, json};
 
-use super::problem::{Forbidden, Problem, Unauthorized};
+use super::{
+    problem::{Forbidden, Problem, Unauthorized},
+    site::Site,
+};
 use crate::{
     auth::keys::{Key, Keyring, Scope, Verdict},
     clock::Clock,
+    db::{
+        Db, DbError,
+        owners::{self, Owner},
+    },
 };
 
 /// What the document calls keys.
 const SCHEME: &str = "key";
 /// How operations are marked that need no key.
 const ANYONE: &str = "anyone";
+/// How operations are marked that read one import.
+const OWN: &str = "own";
 
 macro_rules! declarations {
     ($($(#[$doc:meta])+ $name:ident = $mark:expr;)+) => {
@@ -60,6 +69,8 @@ macro_rules! declarations {
 declarations! {
     /// Declares that an operation needs a key with the scope `read`.
     MayRead = Scope::Read.name();
+    /// Declares that an operation on an import needs a key with the scope `read`, or with `write` when the import was uploaded with that key.
+    MayReadOwn = OWN;
     /// Declares that an operation needs a key with the scope `write`.
     MayWrite = Scope::Write.name();
     /// Declares that an operation needs a key with the scope `admin`.
@@ -89,19 +100,28 @@ pub(super) fn scope_of(operation: &MetaOperation) -> Option<Scope> {
     let marks: Vec<_> = operation.security.iter().flat_map(|requirement| requirement.keys()).collect();
     match marks.as_slice() {
         [mark] if **mark == ANYONE => None,
+        [mark] if **mark == OWN => Some(Scope::Read),
         [mark] => Some(Scope::named(mark).unwrap_or(Scope::Admin)),
         _ => Some(Scope::Admin),
     }
 }
 
+/// Whether the operation reads one import, for which the key that uploaded it is enough.
+pub(super) fn is_of_own(operation: &MetaOperation) -> bool {
+    operation.security.iter().any(|requirement| requirement.keys().any(|mark| *mark == OWN))
+}
+
 /// Says in the document what [`scope_of`] says. The array of a requirement is for OAuth's scopes and stays empty.
-pub(super) fn describe(operation: &mut Value, scope: Option<Scope>) {
+pub(super) fn describe(operation: &mut Value, scope: Option<Scope>, is_of_own: bool) {
     let Some(scope) = scope else {
         operation["security"] = json!([]);
         return;
     };
     operation["security"] = json!([{ SCHEME: [] }]);
     operation["x-scope"] = scope.name().into();
+    if is_of_own {
+        operation["x-scope-own"] = Scope::Write.name().into();
+    }
     operation["responses"]["403"]["description"] =
         format!("The key does not have the scope `{}`", scope.name()).into();
 }
@@ -111,18 +131,41 @@ pub(super) fn describe(operation: &mut Value, scope: Option<Scope>) {
 pub(super) struct Gate {
     /// Nothing when no keys are required.
     pub(super) keyring: Option<Keyring>,
+    /// The sites whose pages may act when no keys are required.
+    pub(super) site: Site,
     /// When keys expire.
     pub(super) clock: Clock,
+    /// Holds the key of each import.
+    pub(super) db: Db,
 }
 
 /// The key that a request was let through with; in the request's data.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(pub(super) Arc<Key>);
 
+impl Caller {
+    /// The owner of what the caller uploads.
+    pub(super) fn owner(&self) -> Owner {
+        Owner { key_id: self.0.id, reads_all: has(&self.0, Scope::Read) }
+    }
+}
+
+fn has(key: &Key, scope: Scope) -> bool {
+    key.scopes().any(|own| own == scope)
+}
+
 impl Gate {
-    /// The key of a request that needs one for the scope; nothing when none is required.
-    pub(super) async fn admit(&self, request: &Request, scope: Scope) -> Result<Option<Caller>, Problem> {
-        let Some(keyring) = &self.keyring else { return Ok(None) };
+    /// The key of a request, which needs the scope or, where it `may_be_own`, the import; `None` when no key is required.
+    pub(super) async fn admit(
+        &self,
+        request: &Request,
+        scope: Scope,
+        may_be_own: bool,
+    ) -> Result<Option<Caller>, Problem> {
+        let Some(keyring) = &self.keyring else {
+            self.site.admit(request, scope == Scope::Write || !request.method().is_safe())?;
+            return Ok(None);
+        };
         let Some(secret) = bearer(request)? else {
             return Err(unauthorized("the request has no key", None));
         };
@@ -132,7 +175,17 @@ impl Gate {
             Verdict::Revoked => return Err(unauthorized("the key was revoked", INVALID_TOKEN)),
             Verdict::Expired => return Err(unauthorized("the key has expired", INVALID_TOKEN)),
         };
-        if key.scopes().any(|own| own == scope) { Ok(Some(Caller(key))) } else { Err(forbidden(scope)) }
+        if has(&key, scope) || (may_be_own && self.is_own(request, &key).await?) {
+            Ok(Some(Caller(key)))
+        } else {
+            Err(forbidden(scope))
+        }
+    }
+
+    async fn is_own(&self, request: &Request, key: &Key) -> Result<bool, DbError> {
+        let id = request.raw_path_param("param0").and_then(|id| id.parse().ok());
+        let Some(id) = id.filter(|_| has(key, Scope::Write)) else { return Ok(false) };
+        Ok(owners::of(&self.db, id).await? == Some(key.id))
     }
 }
 

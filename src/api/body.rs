@@ -19,15 +19,17 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{
+    field_lines,
     limits::Memory,
     problem::{Invalid, Problem, TooLarge, UnsupportedMediaType, Violation},
 };
-use crate::config::Config;
+use crate::{config::Config, datasets::json::without_bom};
 
 /// `Accept-Patch` (RFC 5789).
 pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-const JSON: &str = "application/json";
+/// The media type of JSON.
+pub(super) const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// Whether a media type of the document is read by this module.
@@ -192,18 +194,16 @@ fn broken() -> Invalid {
 }
 
 fn check_media_type(request: &Request, media_types: &[&str]) -> Result<(), UnsupportedMediaType> {
-    if let Some(coding) = request.header(header::CONTENT_ENCODING.as_str())
-        && !coding.eq_ignore_ascii_case("identity")
-    {
-        return Err(UnsupportedMediaType::coding(coding, "identity"));
+    let codings = field_lines::codings(request.headers());
+    if !codings.is_empty() {
+        return Err(UnsupportedMediaType::coding(&codings.join(", "), "identity"));
     }
     let Some(content_type) = request.content_type() else {
         return Err(UnsupportedMediaType::new("the body comes without a Content-Type"));
     };
-    let read = content_type.parse::<mime::Mime>().is_ok_and(|given| {
-        let utf8 = given.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8);
-        utf8 && media_types.contains(&given.essence_str())
-    });
+    let read = content_type
+        .parse::<mime::Mime>()
+        .is_ok_and(|given| is_utf8(&given) && media_types.contains(&given.essence_str()));
     if read {
         Ok(())
     } else {
@@ -211,9 +211,14 @@ fn check_media_type(request: &Request, media_types: &[&str]) -> Result<(), Unsup
     }
 }
 
+/// Whether the charset of a media type, if it has one, is UTF-8, under either of its names.
+pub(super) fn is_utf8(media_type: &mime::Mime) -> bool {
+    media_type.get_param(mime::CHARSET).is_none_or(|charset| charset == mime::UTF_8 || charset == "utf8")
+}
+
 /// Reads JSON by the strict rules; every violation is in the refusal.
 pub(super) fn parse<T: FromJson>(bytes: &[u8]) -> Result<T, Invalid> {
-    let Unambiguous(json) = serde_json::from_slice(bytes).map_err(|error| {
+    let Unambiguous(json) = serde_json::from_slice(without_bom(bytes)).map_err(|error| {
         let code = if error.is_data() { "duplicate_field" } else { "malformed_json" };
         Invalid::because(vec![Violation::at("", code, error.to_string())])
     })?;

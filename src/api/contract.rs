@@ -94,12 +94,13 @@ const HEADER: &str = "the first record, when two or more of its fields are names
     around them, and no number stands where the dataset has one; then every name must be known";
 
 impl ImportContract {
-    pub(super) fn of(dataset: &Dataset, limits: &config::Ingest) -> Self {
+    /// Beside the media types of a file, `others` are read.
+    pub(super) fn of(dataset: &Dataset, others: &[&str], limits: &config::Ingest) -> Self {
         Self {
             dataset: dataset.name.to_owned(),
             columns: dataset.columns.iter().map(ColumnContract::of).collect(),
             row_id: dataset.row_id.map(ColumnContract::of),
-            media_types: MEDIA_TYPES.map(ToOwned::to_owned).to_vec(),
+            media_types: others.iter().chain(&MEDIA_TYPES).map(|&media_type| media_type.to_owned()).collect(),
             content_codings: CODINGS.split(", ").map(ToOwned::to_owned).collect(),
             dialect: DialectContract {
                 delimiter: ",".to_owned(),
@@ -155,7 +156,7 @@ impl Example for ImportContract {
             unpacked_ratio: 200,
             rejects_kept: 1_000_000,
         };
-        let mut contract = Self::of(&airport::DATASET, &limits);
+        let mut contract = Self::of(&airport::DATASET, &[], &limits);
         contract.columns.truncate(2);
         contract
     }

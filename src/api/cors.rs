@@ -30,10 +30,15 @@ impl Cors {
         Self { origins: origins.filter(|origin| !origin.is_empty()).collect() }
     }
 
+    /// Whether it is one of the sites.
+    pub(super) fn knows(&self, origin: &str) -> bool {
+        self.origins.iter().any(|known| known == origin)
+    }
+
     /// Nothing when the request is none of a configured site's.
     pub(super) fn asked(&self, method: &Method, headers: &HeaderMap) -> Option<Asked> {
         let origin = headers.get(header::ORIGIN)?;
-        if !self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()) {
+        if !origin.to_str().is_ok_and(|origin| self.knows(origin)) {
             return None;
         }
         let asks = method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);

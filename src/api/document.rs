@@ -10,7 +10,7 @@ use poem_openapi::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Resources, access, body, operations, operations::Completed};
+use super::{Resources, access, body, operations, operations::Completed, problem::Kind};
 
 const DESCRIPTION: &str = "Tarmac lands CSV files in PostGIS: validated row by row, loaded exactly once, every reject explained.
 
@@ -18,10 +18,18 @@ const DESCRIPTION: &str = "Tarmac lands CSV files in PostGIS: validated row by r
 * What is refused is answered with `application/problem+json` (RFC 9457); `GET /problems/{name}` explains each `type`.
 * Lists come page by page: `limit`, `cursor`, and `Link: …; rel=\"next\"`.
 * Single rows carry an `ETag`; `PUT`, `PATCH` and `DELETE` honour `If-Match`.
-* Operations with a `security` need a key where the service requires keys: `Authorization: Bearer …`. `x-scope` is the scope it must have.
+* {KEYS}
 * Every answer carries `X-Request-Id`, the request's own when it had one.";
 
-/// The document as JSON.
+/// The line on keys in [`DESCRIPTION`], for a service that requires them and for one that does not.
+const KEYS: [&str; 2] = [
+    "Operations with a `security` need a key: `Authorization: Bearer …`. `x-scope` is the scope that the key must have; `x-scope-own` is a \
+     scope that is enough for an import that was uploaded with the same key. A service that requires no keys says so in the document that \
+     it serves.",
+    "This service requires no keys. It refuses changes by pages of other sites with 403.",
+];
+
+/// The document of a service that requires keys, as JSON.
 pub fn json() -> &'static Value {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         let mut document = serde_json::from_str(&service().spec()).unwrap_or_default();
@@ -31,37 +39,69 @@ pub fn json() -> &'static Value {
     &DOCUMENT
 }
 
-/// The document as YAML.
+/// The document of a service that requires keys, as YAML.
 pub fn yaml() -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(json())
 }
 
-/// Swagger UI with the document and all its assets inside.
-pub(super) fn swagger_ui() -> &'static str {
-    static PAGE: LazyLock<String> = LazyLock::new(|| with_completed_document(service().swagger_ui_html()));
-    &PAGE
+/// The document of one service, and its pages.
+pub(super) struct Served {
+    /// The document.
+    pub(super) json: Value,
+    /// Swagger UI with the document and all its assets inside.
+    pub(super) swagger_ui: String,
+    /// Redoc with the document and all its assets inside.
+    pub(super) redoc: String,
 }
 
-/// Redoc with the document and all its assets inside.
-pub(super) fn redoc() -> &'static str {
-    const FONTS: &str = "<link href=\"https://fonts.googleapis.com/css?family=Montserrat:300,400,700|Roboto:300,400,700\" \
-                         rel=\"stylesheet\">";
-    static PAGE: LazyLock<String> =
-        LazyLock::new(|| with_completed_document(service().redoc_html()).replace(FONTS, ""));
-    &PAGE
+/// What a service serves that requires keys, or none.
+pub(super) fn served(keys_required: bool) -> &'static Served {
+    static WITH_KEYS: LazyLock<Served> = LazyLock::new(|| Served::of(json().clone()));
+    static WITHOUT_KEYS: LazyLock<Served> = LazyLock::new(|| Served::of(without_keys(json().clone())));
+    if keys_required { &WITH_KEYS } else { &WITHOUT_KEYS }
 }
 
-/// poem-openapi's pages hold the document as it made it.
-fn with_completed_document(page: String) -> String {
-    // "</script>" inside the document would end the script that holds it.
-    let document = json().to_string().replace("</", "<\\/");
-    page.replace(&service().spec(), &document)
+impl Served {
+    fn of(json: Value) -> Self {
+        const FONTS: &str = "<link href=\"https://fonts.googleapis.com/css?family=Montserrat:300,400,700|Roboto:300,400,700\" \
+                             rel=\"stylesheet\">";
+        // "</script>" inside the document would end the script that holds it.
+        let text = json.to_string().replace("</", "<\\/");
+        // poem-openapi's pages hold the document as it made it.
+        let page = |page: String| page.replace(&service().spec(), &text);
+        let swagger_ui = page(service().swagger_ui_html());
+        let redoc = page(service().redoc_html()).replace(FONTS, "");
+        Self { json, swagger_ui, redoc }
+    }
+}
+
+/// What a service says that requires no keys: no operation asks for one, and 403 has another reason.
+fn without_keys(mut document: Value) -> Value {
+    let description = document["info"]["description"].as_str().unwrap_or_default().replace(KEYS[0], KEYS[1]);
+    document["info"]["description"] = description.into();
+    if let Some(components) = document["components"].as_object_mut() {
+        components.remove("securitySchemes");
+    }
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    let operations = paths.filter_map(Value::as_object_mut).flat_map(|path| path.values_mut());
+    for operation in operations.filter_map(Value::as_object_mut) {
+        operation.insert("security".to_owned(), json!([]));
+        operation.remove("x-scope");
+        operation.remove("x-scope-own");
+        let Some(answers) = operation.get_mut("responses").and_then(Value::as_object_mut) else { continue };
+        answers.remove("401");
+        if let Some(forbidden) = answers.get_mut("403").and_then(Value::as_object_mut) {
+            forbidden.insert("description".to_owned(), Kind::ForeignPage.title().into());
+            forbidden.remove("headers");
+        }
+    }
+    document
 }
 
 /// The service of `api`, with its general part.
 pub(super) fn service_of<T: OpenApi>(api: T) -> OpenApiService<T, ()> {
     OpenApiService::new(api, "Tarmac", env!("CARGO_PKG_VERSION"))
-        .description(DESCRIPTION)
+        .description(DESCRIPTION.replace("{KEYS}", KEYS[0]))
         .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
         .contact(ContactObject::new().name("Tarmac"))
         .server("/")
@@ -100,7 +140,7 @@ fn complete(document: &mut Value) {
             for operation in &path.operations {
                 if let Some(described) = operations.get_mut(operation.method.as_str().to_lowercase().as_str())
                 {
-                    access::describe(described, access::scope_of(operation));
+                    access::describe(described, access::scope_of(operation), access::is_of_own(operation));
                 }
             }
             add_head(operations);
@@ -140,8 +180,14 @@ fn describe_references(value: &mut Value) {
 
 /// Objects of answers whose fields are there every time, null where there is nothing to say, but for the fields named beside
 /// them; other objects leave such fields out.
-const WITH_NULLS: [(&str, &[&str]); 5] =
-    [("Import", &[]), ("Reject", &[]), ("RejectFault", &[]), ("Demand", &["age_to"]), ("Consumer", &[])];
+const WITH_NULLS: [(&str, &[&str]); 6] = [
+    ("Import", &[]),
+    ("Reject", &[]),
+    ("RejectFault", &[]),
+    ("Demand", &["age_to"]),
+    ("Consumer", &[]),
+    ("LogLine", &[]),
+];
 
 fn allow_nulls(schemas: &mut Value, name: &str, left_out: &[&str]) {
     let properties = schemas[name]["properties"].as_object().into_iter().flat_map(Map::keys);
@@ -329,7 +375,9 @@ mod tests {
 
     #[test]
     fn the_pages_hold_the_completed_document_and_load_nothing_from_elsewhere() {
-        for page in [swagger_ui(), redoc()] {
+        for page in
+            [&served(true).swagger_ui, &served(false).swagger_ui, &served(true).redoc, &served(false).redoc]
+        {
             assert!(page.contains("options_airports"));
             assert!(!page.contains("fonts.googleapis.com/css"));
         }

@@ -6,12 +6,16 @@ use poem::{
 };
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError};
 
-use super::problem::{
-    Internal, Invalid, MethodNotAllowed, NotFound, Problem, TooLarge, UnsupportedMediaType, Violation,
+use super::{
+    expected::Expected,
+    problem::{
+        Internal, Invalid, MethodNotAllowed, NotFound, Problem, TooLarge, UnsupportedMediaType, Violation,
+    },
 };
 
-/// The problem inside the error when a handler put it there, else the one that says the same.
-pub(super) fn problem(error: poem::Error) -> Problem {
+/// The problem inside the error when a handler put it there, else the one that says the same, in words of ours: parameters must be as
+/// `expected`.
+pub(super) fn problem(error: poem::Error, expected: &Expected) -> Problem {
     let error = match error.downcast::<Problem>() {
         Ok(problem) => return problem,
         Err(error) => error,
@@ -20,12 +24,11 @@ pub(super) fn problem(error: poem::Error) -> Problem {
         NotFound::new("there is no such path").into()
     } else if error.is::<MethodNotAllowedError>() {
         MethodNotAllowed::new("the path does not have this method").into()
-    } else if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
-        Invalid::because(vec![Violation::parameter(name, "invalid_parameter", reason_of(name, reason))])
-            .into()
-    } else if let Some(ParsePathError { reason, .. }) = error.downcast_ref() {
+    } else if let Some(ParseParamError { name, .. }) = error.downcast_ref() {
+        Invalid::because(vec![Violation::parameter(name, "invalid_parameter", expected.message(name))]).into()
+    } else if let Some(ParsePathError { name, .. }) = error.downcast_ref() {
         // poem-openapi numbers path parameters, so the name it knows says nothing to anyone.
-        Invalid::new(reason_of("the identifier in the path", reason)).into()
+        Invalid::new(expected.message(name)).into()
     } else if let Some(error) = error.downcast_ref::<ContentTypeError>() {
         UnsupportedMediaType::new(match error {
             ContentTypeError::NotSupported { content_type } => {
@@ -37,7 +40,7 @@ pub(super) fn problem(error: poem::Error) -> Problem {
     } else if is_too_large(&error) {
         TooLarge::new("the body is too long").into()
     } else if error.status() == StatusCode::BAD_REQUEST {
-        Invalid::new(error.to_string()).into()
+        Invalid::new("the request cannot be read").into()
     } else {
         Internal::because(error).into()
     }
@@ -46,10 +49,4 @@ pub(super) fn problem(error: poem::Error) -> Problem {
 fn is_too_large(error: &poem::Error) -> bool {
     matches!(error.downcast_ref(), Some(ReadBodyError::PayloadTooLarge))
         || matches!(error.downcast_ref(), Some(SizedLimitError::PayloadTooLarge))
-}
-
-/// `failed to parse "integer(int64)": invalid digit found in string` without its first half.
-fn reason_of(what: &str, reason: &str) -> String {
-    let cause = reason.split_once("\": ").map_or(reason, |(_, cause)| cause);
-    format!("{what}: {cause}")
 }

@@ -39,6 +39,7 @@ use crate::{
     db::{
         Db,
         idempotency::{self, Answer, Hold},
+        owners::Owner,
     },
     refusal,
 };
@@ -68,6 +69,7 @@ refusal!(
 pub(crate) struct Idempotency {
     client: String,
     key: Option<String>,
+    owner: Option<Owner>,
     request: Sha256,
 }
 
@@ -101,17 +103,20 @@ impl<'a> ApiExtractor<'a> for Idempotency {
                 return Err(Invalid::parameter(options.name, "length", message).into());
             }
         };
-        let client = match request.data::<Caller>() {
-            Some(Caller(key)) => format!("key {}", key.id),
-            None => ANONYMOUS.to_owned(),
-        };
+        let owner = request.data::<Caller>().map(Caller::owner);
+        let client = owner.map_or_else(|| ANONYMOUS.to_owned(), |owner| format!("key {}", owner.key_id));
         let target = request.original_uri().path_and_query().map_or("", |target| target.as_str());
         let request = Sha256::new().chain_update(format!("{} {target}\n", request.method()));
-        Ok(Self { client, key, request })
+        Ok(Self { client, key, owner, request })
     }
 }
 
 impl Idempotency {
+    /// The owner of what the request uploads.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.owner
+    }
+
     /// Holds the key, when there is one.
     pub(crate) async fn claim(self, db: &Db) -> Result<Claim, ClaimRefusal> {
         let Some(key) = self.key else {

@@ -11,7 +11,8 @@ use tracing::Instrument;
 
 use super::{
     cors::Cors,
-    foreign,
+    expected::Expected,
+    field_lines, foreign,
     metrics::Requests,
     problem::{Internal, Kind, Problem},
 };
@@ -69,6 +70,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let id = request_id(&request);
+        let united = field_lines::unite(request.headers_mut());
         let span = tracing::info_span!(
             "request",
             request.id = %id,
@@ -85,7 +87,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
         let asked = self.cors.asked(request.method(), request.headers());
         let answer = async {
             let started = Instant::now();
-            let (mut answer, route) = self.answer(request, &id).await;
+            let (mut answer, route) = match united {
+                Ok(()) => self.answer(request, &id).await,
+                Err(refused) => (Problem::from(refused).render(Some(&id)), None),
+            };
             if let Ok(value) = HeaderValue::from_str(&id) {
                 answer.headers_mut().insert(REQUEST_ID, value);
             }
@@ -126,7 +131,8 @@ impl<E: Endpoint<Output = Response>> Enveloped<E> {
             }
             Ok(Err(error)) => {
                 let route = error.data::<PathPattern>().map(|pattern| Arc::clone(&pattern.0));
-                let mut problem = foreign::problem(error);
+                // What is wrong with the parameters of an operation has been said there.
+                let mut problem = foreign::problem(error, &Expected::default());
                 self.add_allow(&mut problem, route.as_deref());
                 log_fault(&problem);
                 (problem.render(Some(id)), route)

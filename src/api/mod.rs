@@ -1,9 +1,9 @@
 //! The only user of poem: one file a resource. Handlers translate: request, one call, response.
 //!
 //! - `problem`: what a request is refused with; the one place with status codes
-//! - [`server`]: connections, and `linger`, which hears them out; `access`, `limits`, `cors`: who may use an operation, and how much
-//! - `operations`: what all operations have in common; `middleware`: what goes around them
-//! - `body`, `negotiate`, `page`, `precondition`, `prefer`, `idempotency`: parts that handlers are made of
+//! - [`server`]: connections, and `linger`, which hears them out; `access`, `site`, `limits`, `cors`: who may use an operation, and how much
+//! - `operations`: what all operations have in common; `middleware`: what goes around them, `field_lines` before them
+//! - `body`, `digest`, `negotiate`, `page`, `precondition`, `prefer`, `idempotency`: parts that handlers are made of
 //! - the rest: resources, named after their paths
 
 mod access;
@@ -16,9 +16,12 @@ mod contract;
 mod cors;
 mod create;
 mod delete;
+mod digest;
 mod docs;
 pub mod document;
+mod expected;
 mod features;
+mod field_lines;
 mod foreign;
 mod health;
 mod idempotency;
@@ -38,6 +41,7 @@ mod problems;
 mod refusal;
 mod schema;
 pub mod server;
+mod site;
 mod stream;
 mod towns;
 mod update;
@@ -141,7 +145,7 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
         airports::ColumnsAsParameters(update::Update { context: own() }),
         delete::Delete { context: own() },
         confirm::Confirm { context: own() },
-        docs::Docs,
+        docs::Docs { context: own() },
         problems::Problems,
         consumers::Consumers { context: own() },
         watching(own(), requests),
@@ -150,7 +154,7 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
 
 fn watching(context: Context, requests: metrics::Requests) -> Watching {
     (
-        health::Health { context: context.clone() },
+        health::Health::new(context.clone()),
         metrics::Metrics { context: context.clone(), requests },
         logs::Logs { context },
     )
@@ -179,7 +183,8 @@ fn endpoint_of<T: OpenApi>(
     let keyring = config.auth.required.then(|| Keyring::new(context.db.clone(), memory));
     let limiter = limits::Limiter::new(&config);
     let cors = cors::Cors::new(&config.server.cors_origins);
-    let gate = access::Gate { keyring, clock: context.clock };
+    let gate =
+        access::Gate { keyring, site: site::Site::new(&config.server), clock: context.clock, db: context.db };
     let completed = operations::Completed { resources, gate, limiter, request_time };
     let allow = operations::Completed::<T>::meta()
         .iter()

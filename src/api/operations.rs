@@ -19,6 +19,8 @@ use poem_openapi::{
 
 use super::{
     access::{self, Caller, Gate},
+    digest,
+    expected::Expected,
     foreign, idempotency,
     limits::{Identity, Limiter},
     negotiate,
@@ -61,12 +63,14 @@ impl<T: OpenApi> OpenApi for Completed<T> {
     fn add_routes(self, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
         let mut bare = HashMap::new();
         self.resources.add_routes(&mut bare);
+        let mut registry = Registry::new();
+        T::register(&mut registry);
         for path in Self::meta().iter().flat_map(|api| &api.paths) {
             let pattern = route_pattern(&path.path);
             if let Some(endpoints) = bare.remove(&pattern) {
                 table.insert(
                     pattern,
-                    complete_path(path, endpoints, (&self.gate, &self.limiter), self.request_time),
+                    complete_path(path, endpoints, (&self.gate, &self.limiter), &registry, self.request_time),
                 );
             }
         }
@@ -108,12 +112,13 @@ fn complete_path(
     path: &MetaPath,
     mut endpoints: HashMap<Method, BoxEndpoint<'static>>,
     (gate, limiter): (&Gate, &Limiter),
+    registry: &Registry,
     request_time: Duration,
 ) -> HashMap<Method, BoxEndpoint<'static>> {
     let mut completed = HashMap::new();
     for operation in &path.operations {
         let Some(endpoint) = endpoints.remove(&operation.method) else { continue };
-        let rules = Rules::of(&path.path, operation, request_time);
+        let rules = Rules::of(&path.path, operation, registry, request_time);
         let guarded = Arc::new(Guarded { gate: gate.clone(), limiter: limiter.clone(), rules, endpoint });
         if operation.method == Method::GET {
             let get = Arc::clone(&guarded);
@@ -152,17 +157,22 @@ struct Rules {
     of_import: bool,
     /// The scope that a key must have; nothing when none is needed.
     scope: Option<Scope>,
+    /// Whether the key that uploaded the import is enough.
+    may_be_own: bool,
     /// Name, and whether it may come more than once.
     query: Vec<(String, bool)>,
     /// The media types of success (a redirection is one), the preferred one first.
     offers: Vec<&'static str>,
+    /// What the parameters must be.
+    expected: Expected,
     /// The media types a body may have, for `Accept` or `Accept-Patch`.
     takes: Option<(header::HeaderName, HeaderValue)>,
     time: Option<Duration>,
 }
 
 impl Rules {
-    fn of(path: &str, operation: &MetaOperation, request_time: Duration) -> Self {
+    fn of(path: &str, operation: &MetaOperation, registry: &Registry, request_time: Duration) -> Self {
+        let expected = Expected::of(path, operation, registry);
         let of_import = path.starts_with("/imports/{");
         let query = operation
             .params
@@ -191,7 +201,9 @@ impl Rules {
         let uploads = bodies.iter().any(|body| !super::body::is_json(body));
         let streams = offers.contains(&EVENT_STREAM);
         let scope = access::scope_of(operation);
-        Self { of_import, scope, query, offers, takes, time: (!uploads && !streams).then_some(request_time) }
+        let may_be_own = access::is_of_own(operation);
+        let time = (!uploads && !streams).then_some(request_time);
+        Self { of_import, scope, may_be_own, query, offers, expected, takes, time }
     }
 
     fn check_query(&self, request: &Request) -> Result<(), Invalid> {
@@ -257,7 +269,7 @@ struct Guarded {
 impl Guarded {
     async fn answer(&self, request: Request) -> Result<Response, Problem> {
         let admitted = match self.rules.scope {
-            Some(scope) => self.gate.admit(&request, scope).await,
+            Some(scope) => self.gate.admit(&request, scope, self.rules.may_be_own).await,
             None => Ok(None),
         };
         // Refused requests count too, for their address.
@@ -295,12 +307,16 @@ impl Guarded {
         self.rules.check_query(&request)?;
         self.rules.negotiate(&mut request)?;
         let too_slow = self.rules.takes.is_some().then(|| self.limiter.watch(&mut request));
+        let digest = digest::verify(&mut request)?;
         let answer = idempotency::settled(self.in_time(request)).await;
         answer.map_err(|error| {
             if too_slow.is_some_and(|too_slow| too_slow.load(Ordering::Relaxed)) {
                 return TooSlow::new("the body stopped coming, or came too slowly").into();
             }
-            let mut problem = foreign::problem(error);
+            if let Some(refusal) = digest.refusal() {
+                return refusal.into();
+            }
+            let mut problem = foreign::problem(error, &self.rules.expected);
             if problem.kind == Kind::UnsupportedMediaType
                 && !problem.has_header(&header::ACCEPT_ENCODING)
                 && let Some((name, types)) = &self.rules.takes

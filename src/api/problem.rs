@@ -104,6 +104,9 @@ kinds! {
          whoever operates the service makes them.";
     Forbidden = FORBIDDEN, "forbidden", "The key does not allow it",
         "The key is good, but not for this: `detail` names the scope it would need.";
+    ForeignPage = FORBIDDEN, "foreign-page", "The request comes from another site",
+        "The service requires no keys. It therefore refuses changes by pages of other sites, and requests for a name that is not its own. \
+         `detail` names the setting that allows them.";
     NotFound = NOT_FOUND, "not-found", "Not found",
         "There is no such path, or nothing (any more) with that identifier.";
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed",
@@ -116,8 +119,9 @@ kinds! {
         "The request is well-formed, but what is stored stands against it: a code that another airport holds, a link \
          that was already used, a request with the same Idempotency-Key that is still running. `detail` says which.";
     Gone = GONE, "gone", "Gone",
-        "What was here is no longer: a link that has expired, for which there is a new one to be had; or the upload and the \
-         rejects of an import that are in the long-term archive, from where `detail` says how to bring them back.";
+        "What was here is no longer: a link that has expired, for which there is a new one to be had; the upload and the \
+         rejects of an import that are in the long-term archive, from where `detail` says how to bring them back; or an \
+         upload that the archive has lost.";
     PreconditionFailed = PRECONDITION_FAILED, "precondition-failed", "Precondition failed",
         "What the header `If-Match` names is not the present version: somebody changed it meanwhile. Read it again, then decide.";
     TooLarge = PAYLOAD_TOO_LARGE, "content-too-large", "Content too large",

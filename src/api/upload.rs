@@ -91,6 +91,6 @@ impl Upload {
     /// The import contract for airports
     #[oai(path = "/upload", method = "options", operation_id = "get_upload_contract")]
     async fn get_upload_contract(&self, _caller: Anyone) -> Contract {
-        Contract::Contract(Json(ImportContract::of(&DATASET, &self.context.config.ingest)))
+        Contract::Contract(Json(ImportContract::of(&DATASET, &[], &self.context.config.ingest)))
     }
 }

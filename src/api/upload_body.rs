@@ -1,12 +1,16 @@
 //! The body of an upload: a multipart form with a field `file`, or the file itself. Never in memory as a whole.
 
-use std::io;
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{Stream, StreamExt, stream::BoxStream};
 use poem::{
-    FromRequest, Request, RequestBody,
-    http::header,
+    Body, FromRequest, Request, RequestBody,
     web::{Field, Multipart},
 };
 use poem_openapi::{
@@ -15,11 +19,25 @@ use poem_openapi::{
 };
 use tokio_util::io::ReaderStream;
 
-use super::problem::{Invalid, Problem, UnsupportedMediaType, Violation};
+use super::{
+    body::is_utf8,
+    field_lines,
+    problem::{Invalid, Problem, UnsupportedMediaType, Violation},
+};
 use crate::ingest::receive::Packing;
 
+const FORM: &str = "multipart/form-data";
+const CSV: &str = "text/csv";
+const ZIP: &str = "application/zip";
+/// A ZIP, as browsers on Windows name it.
+const WINDOWS_ZIP: &str = "application/x-zip-compressed";
+/// A CSV, as browsers on Windows name it where Excel is installed. The bytes decide what it is.
+const EXCEL: &str = "application/vnd.ms-excel";
+/// A file of an unstated type. The bytes decide what it is.
+const BYTES: &str = "application/octet-stream";
+
 /// The media types an upload may have.
-pub(super) const MEDIA_TYPES: [&str; 3] = ["multipart/form-data", "text/csv", "application/zip"];
+pub(super) const MEDIA_TYPES: [&str; 6] = [FORM, CSV, ZIP, WINDOWS_ZIP, EXCEL, BYTES];
 
 /// The content codings an upload may have.
 pub(super) const CODINGS: &str = "gzip, identity";
@@ -46,21 +64,22 @@ impl<'a> ApiExtractor<'a> for UploadBody {
 
     fn request_meta() -> Option<MetaRequest> {
         let binary = || MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")));
-        let form = MetaSchema {
-            required: vec!["file"],
-            properties: vec![("file", binary())],
-            ..MetaSchema::new("object")
+        let form = || {
+            MetaSchemaRef::Inline(Box::new(MetaSchema {
+                required: vec!["file"],
+                properties: vec![("file", binary())],
+                ..MetaSchema::new("object")
+            }))
         };
-        let [multipart, csv, zip] = MEDIA_TYPES;
+        let content = MEDIA_TYPES.map(|content_type| {
+            let schema = if content_type == FORM { form() } else { binary() };
+            MetaMediaType { content_type, schema }
+        });
         Some(MetaRequest {
             description: Some(
                 "The file: as the field `file` of a form, or by itself. A CSV, or a ZIP with one or more; either also gzip.",
             ),
-            content: vec![
-                MetaMediaType { content_type: multipart, schema: MetaSchemaRef::Inline(Box::new(form)) },
-                MetaMediaType { content_type: csv, schema: binary() },
-                MetaMediaType { content_type: zip, schema: binary() },
-            ],
+            content: content.into(),
             required: true,
         })
     }
@@ -78,21 +97,21 @@ impl<'a> ApiExtractor<'a> for UploadBody {
             || UnsupportedMediaType::new(format!("a body of type {content_type:?} is not read here"));
         let media_type: mime::Mime = content_type.parse().map_err(|_| unread())?;
         match media_type.essence_str() {
-            "multipart/form-data" if gzipped => Err(UnsupportedMediaType::coding("gzip", "identity").into()),
-            "multipart/form-data" => {
-                let form = <Multipart as FromRequest>::from_request(request, body).await?;
-                Self::of_form(form).await
-            }
-            "text/csv" => {
-                let utf8 = media_type
-                    .get_param(mime::CHARSET)
-                    .is_none_or(|charset| charset == mime::UTF_8 || charset == "us-ascii");
-                if !utf8 {
+            FORM if gzipped => Err(UnsupportedMediaType::coding("gzip", "identity").into()),
+            FORM => Self::of_form(request, body).await,
+            CSV | EXCEL => {
+                let ascii = media_type.get_param(mime::CHARSET).is_some_and(|charset| charset == "us-ascii");
+                if !ascii && !is_utf8(&media_type) {
                     return Err(UnsupportedMediaType::new("only UTF-8 is read").into());
                 }
-                Self::of_body(body, Packing::Csv { gzipped }, header_parameter(&media_type)?)
+                let is_stated = media_type.essence_str() == CSV || gzipped;
+                let packing = if is_stated { Packing::Csv { gzipped } } else { Packing::Unstated };
+                Self::of_body(body, packing, header_parameter(&media_type)?)
             }
-            "application/zip" => Self::of_body(body, Packing::Zip { gzipped }, None),
+            ZIP | WINDOWS_ZIP => Self::of_body(body, Packing::Zip { gzipped }, None),
+            // The stated coding must be there; the file inside is read as CSV.
+            BYTES if gzipped => Self::of_body(body, Packing::Csv { gzipped }, None),
+            BYTES => Self::of_body(body, Packing::Unstated, None),
             _ => Err(unread().into()),
         }
     }
@@ -105,7 +124,11 @@ impl UploadBody {
     }
 
     /// The form's one field is the file. Another one after it is found when the file has been read.
-    async fn of_form(mut form: Multipart) -> poem::Result<Self> {
+    async fn of_form(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let mut rest = Rest(Arc::new(Mutex::new(body.take()?.into_bytes_stream().boxed())));
+        let mut body = RequestBody::new(Body::from_bytes_stream(rest.clone()));
+        let form = <Multipart as FromRequest>::from_request(request, &mut body).await;
+        let mut form = form.map_err(|_| Invalid::new("the Content-Type of a form needs its boundary"))?;
         let field = match form.next_field().await {
             Ok(Some(field)) if field.name() == Some("file") => field,
             Ok(Some(field)) => return Err(unknown_field(&field).into()),
@@ -113,7 +136,9 @@ impl UploadBody {
                 let violation = Violation::at("/file", "required", "the form has no field named file");
                 return Err(Invalid::because(vec![violation]).into());
             }
-            Err(error) => return Err(Invalid::new(format!("the form cannot be read: {error}")).into()),
+            Err(_) => {
+                return Err(Invalid::new("the form cannot be read: it ends early, or is malformed").into());
+            }
         };
         let filename = field.file_name().map(ToOwned::to_owned);
         let bytes = async_stream::stream! {
@@ -123,12 +148,31 @@ impl UploadBody {
             }
             drop(file);
             match form.next_field().await {
-                Ok(None) => {}
+                // Bytes after the form belong to the body, and so to its digest.
+                Ok(None) => {
+                    while let Some(bytes) = rest.next().await {
+                        if let Err(error) = bytes {
+                            yield Err(error);
+                        }
+                    }
+                }
                 Ok(Some(field)) => yield Err(io::Error::other(Problem::from(unknown_field(&field)))),
                 Err(error) => yield Err(io::Error::other(error)),
             }
         };
         Ok(Self { packing: Packing::Unstated, header: None, filename, bytes: bytes.boxed() })
+    }
+}
+
+/// A body that a form reads first, and that is then read to its end.
+#[derive(Clone)]
+struct Rest(Arc<Mutex<BoxStream<'static, io::Result<Bytes>>>>);
+
+impl Stream for Rest {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context)
     }
 }
 
@@ -139,13 +183,10 @@ fn unknown_field(field: &Field) -> Invalid {
 }
 
 fn is_gzipped(request: &Request) -> Result<bool, UnsupportedMediaType> {
-    match request.header(header::CONTENT_ENCODING.as_str()).map(str::trim) {
-        None => Ok(false),
-        Some(coding) if coding.is_empty() || coding.eq_ignore_ascii_case("identity") => Ok(false),
-        Some(coding) if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") => {
-            Ok(true)
-        }
-        Some(coding) => Err(UnsupportedMediaType::coding(coding, CODINGS)),
+    match field_lines::codings(request.headers()).as_slice() {
+        [] => Ok(false),
+        [coding] if ["gzip", "x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)) => Ok(true),
+        codings => Err(UnsupportedMediaType::coding(&codings.join(", "), CODINGS)),
     }
 }
 

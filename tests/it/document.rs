@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tarmac::api::document;
 
 use crate::support::App;
@@ -74,11 +74,40 @@ fn references_lead_somewhere() {
 
 #[tokio::test]
 async fn the_service_serves_its_document() {
-    let app = App::start().await;
+    let app = App::with(&[("auth.required", "true")]).await;
     let served = app.client.get("/openapi.json").send().await.expect(200).json();
     assert_eq!(&served, document::json());
     let yaml = app.client.get("/openapi.yaml").send().await.expect(200).text();
     assert_eq!(yaml, document::yaml().expect("it can be written"));
+}
+
+#[tokio::test]
+async fn a_service_without_keys_asks_for_none_in_its_document() {
+    let app = App::start().await;
+    let served = app.client.get("/openapi.json").send().await.expect(200).json();
+    assert!(served["components"].get("securitySchemes").is_none());
+    for (path, operations) in served["paths"].as_object().expect("the document has paths") {
+        for (method, operation) in operations.as_object().expect("a path has operations") {
+            assert_eq!(operation["security"], json!([]), "{method} {path}");
+            assert!(operation.get("x-scope").is_none(), "{method} {path}");
+            assert!(operation["responses"].get("401").is_none(), "{method} {path}");
+        }
+    }
+    let description = served["info"]["description"].as_str().expect("a description");
+    assert!(description.contains("requires no keys"), "{description}");
+    let yaml = app.client.get("/openapi.yaml").send().await.expect(200).text();
+    assert_eq!(serde_yaml::from_str::<Value>(&yaml).expect("it is YAML"), served);
+    let page = app.client.get("/docs").send().await.expect(200).text();
+    assert!(!page.contains("securitySchemes\":{\"key"), "the page asks for no key");
+}
+
+#[test]
+fn what_a_log_line_says_nothing_of_is_null() {
+    let line = &document::json()["components"]["schemas"]["LogLine"];
+    for field in ["request_id", "import_id", "chunk"] {
+        assert_eq!(line["properties"][field]["nullable"], true, "{field}");
+        assert!(line["required"].as_array().expect("a list").contains(&json!(field)), "{field}");
+    }
 }
 
 #[tokio::test]

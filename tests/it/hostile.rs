@@ -376,7 +376,10 @@ async fn a_wrong_media_type_is_415_with_accept() {
         let answer = request.send().await.expect(415);
         assert_eq!(
             answer.header("accept"),
-            Some("multipart/form-data, text/csv, application/zip"),
+            Some(
+                "multipart/form-data, text/csv, application/zip, application/x-zip-compressed, application/vnd.ms-excel, \
+                 application/octet-stream"
+            ),
             "{media_type}"
         );
     }

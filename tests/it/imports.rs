@@ -10,6 +10,7 @@ use crate::support::{
     engine::Engine,
     files::{bad_row, row, rows, zip},
     imports::{assert_balanced, count, id, outcome},
+    process::Launch,
     wait::until,
 };
 
@@ -84,6 +85,39 @@ async fn events_of_an_ended_import_are_its_last_one() {
     let text = app.client.get(&format!("/imports/{}/events", id(&import))).send().await.expect(200).text();
     assert_eq!(text.matches("data:").count(), 1, "{text}");
     app.client.get("/imports/77/events").send().await.expect(404);
+}
+
+#[tokio::test]
+async fn a_client_that_has_seen_the_end_is_told_that_nothing_comes() {
+    let app = App::start().await;
+    let import = id(&app.upload("", row(1)).await);
+    let path = format!("/imports/{import}/events");
+    let text = app.client.get(&path).send().await.expect(200).text();
+    assert!(text.starts_with("id: complete\n"), "{text}");
+    let again = |last: &str| app.client.get(&path).header("Last-Event-ID", last).send();
+    assert_eq!(again("complete").await.expect(204).text(), "");
+    assert!(again("running").await.expect(200).text().contains("data:"));
+    app.client.delete(&format!("/imports/{import}")).send().await.expect(200);
+    assert!(again("complete").await.expect(200).text().starts_with("id: undone\n"), "it has changed since");
+}
+
+#[tokio::test]
+async fn a_stopping_service_ends_the_events_of_a_paused_import_without_their_end() {
+    let app = App::without_worker(&[]).await;
+    let import = app.begin("", row(1)).await;
+    post(&app, import, "pause").await.expect(200);
+    let launch = Launch::new(&app.database.url, std::path::Path::new(&app.config.archive.url));
+    let service = launch.with(&[("server.shutdown_seconds", "600")]).start();
+    let mut events =
+        reqwest::get(format!("{}/imports/{import}/events", service.client.base())).await.expect("an answer");
+    let first = events.chunk().await.expect("it is whole").expect("the import as it is");
+    let stopped = tokio::spawn(service.stop());
+    let mut text = String::from_utf8_lossy(&first).into_owned();
+    while let Some(piece) = events.chunk().await.expect("the stream ends as it should") {
+        text += &String::from_utf8_lossy(&piece);
+    }
+    stopped.await.expect("the service does not wait for the import");
+    assert!(text.contains("\"paused\"") && !text.contains("id:"), "{text}");
 }
 
 #[tokio::test]
@@ -343,8 +377,8 @@ async fn a_lost_archive_is_told_and_breaks_nothing_else() {
     for object in app.archived() {
         std::fs::remove_file(object).expect("the object is there");
     }
-    let answer = app.client.get(&format!("/imports/{import}/source")).send().await.expect(503);
-    assert!(answer.header("retry-after").is_some());
+    let answer = app.client.get(&format!("/imports/{import}/source")).send().await.expect(410);
+    assert_eq!(answer.json()["detail"], format!("the upload of import {import} is missing in the archive"));
     app.work();
     let ended = app.end_of(import).await;
     assert_eq!((&ended["state"], &ended["error"]["code"]), (&json!("failed"), &json!("missing_upload")));

@@ -19,8 +19,10 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{
     App,
     app::airport,
+    citizens::citizen,
     client::{Answer, Request},
     database::Database,
+    files::{bad_row, row},
     process::Launch,
     wait::until,
 };
@@ -318,4 +320,47 @@ async fn no_secret_is_logged_or_kept() {
         assert!(!tables.concat().contains(secret), "{tables:?}");
     }
     assert!(!log.contains("personal"), "{log}");
+}
+
+#[tokio::test]
+async fn a_key_that_only_writes_sees_its_own_imports_and_nobody_elses() {
+    let (app, db) = guarded().await;
+    let (mine, other) = (key(&db, &[Scope::Write]).await, key(&db, &[Scope::Write]).await);
+    let reader = key(&db, &[Scope::Read]).await;
+    let upload = async |key: &str| {
+        let request =
+            app.client.post("/upload").header("Content-Type", "text/csv").header("Prefer", "wait=60");
+        let answer = with_key(request.body(row(1) + &bad_row(2)), Some(key)).send().await;
+        answer.expect(200).json()["id"].clone()
+    };
+    let id = upload(&mine).await;
+    let get = async |path: String, key: &str| {
+        with_key(app.client.get(&path), Some(key)).send().await.status.as_u16()
+    };
+    for part in ["", "/events", "/rejects", "/rejects.csv"] {
+        let path = format!("/imports/{id}{part}");
+        let seen =
+            [get(path.clone(), &mine).await, get(path.clone(), &other).await, get(path, &reader).await];
+        assert_eq!(seen, [200, 403, 200], "{part}");
+    }
+    for path in [
+        format!("/imports/{id}/source"),
+        "/imports".to_owned(),
+        "/imports/77".to_owned(),
+        "/imports/x".to_owned(),
+    ] {
+        assert_eq!(get(path.clone(), &mine).await, 403, "{path}");
+    }
+    assert_eq!(upload(&mine).await, id, "the same file again");
+    let others = upload(&other).await;
+    assert_ne!(others, id, "the same file of somebody else says nothing of the first");
+    assert_eq!(get(format!("/imports/{others}"), &mine).await, 403);
+    let all = key(&db, &[Scope::Read, Scope::Write]).await;
+    assert_eq!(upload(&all).await, id, "who may read it may find it");
+
+    let citizens = json!({ "citizens": [citizen(1, json!({}))] });
+    let stored =
+        with_key(app.client.post("/imports"), Some(&mine)).json(citizens).send().await.expect(201).json();
+    let path = format!("/imports/{}", stored["data"]["import_id"]);
+    assert_eq!([get(path.clone(), &mine).await, get(path, &other).await], [200, 403]);
 }

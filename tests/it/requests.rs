@@ -1,9 +1,17 @@
 //! What holds for every request, shown on airports.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::Body;
 use serde_json::json;
+use sha2::{Digest, Sha256, Sha512};
 
-use crate::support::{App, app::airport};
+use crate::support::{
+    App,
+    app::airport,
+    citizens::citizen,
+    files::{form, gzip, row, zip},
+    imports::outcome,
+};
 
 #[tokio::test]
 async fn hostile_json_is_refused_and_never_fails_the_server() {
@@ -117,6 +125,127 @@ async fn an_unknown_or_repeated_query_parameter_is_refused_by_name() {
         assert_eq!(app.client.get(path).send().await.expect(400).codes(), [code], "{path}");
     }
     app.client.get("/airports/one").send().await.expect(400);
+}
+
+#[tokio::test]
+async fn what_a_parameter_must_be_is_said_in_words() {
+    let app = App::start().await;
+    for (path, message) in [
+        (
+            "/imports?state=done",
+            "state must be one of received, running, paused, complete, failed, cancelled, undone",
+        ),
+        ("/airports?limit=many", "limit must be a whole number that is not negative"),
+        ("/airports?limit=-1", "limit must be a whole number that is not negative"),
+        ("/airports?radius=far", "radius must be a number"),
+        ("/airports?include_deleted=yes", "include_deleted must be true or false"),
+        ("/delete", "id must be a whole number"),
+        ("/delete?id=", "id must be a whole number"),
+        ("/airports/one", "id in the path must be a whole number"),
+        ("/imports/1/citizens/x", "cid in the path must be a whole number"),
+        ("/logs?limit=10001", "limit must be a whole number that is not negative of at most 10000"),
+        ("/logs?level=loud", "level must be one of error, warn, info, debug, trace"),
+        ("/imports/1/citizens/birthdays?group_by=town", "group_by must be one of channel"),
+    ] {
+        let answer = app.client.get(path).send().await.expect(400);
+        assert_eq!(answer.json()["detail"], message, "{path}");
+    }
+    let upload = |query: &str| {
+        app.client.post(&format!("/upload?{query}")).header("Content-Type", "text/csv").body("a").send()
+    };
+    for (query, message) in [
+        ("mode=loose", "mode must be one of lenient, strict".to_owned()),
+        ("max_rejects=-1", "max_rejects must be a whole number of at least 0".to_owned()),
+        (
+            &format!("filename={}", "x".repeat(256)),
+            "filename must be text of at most 255 characters".to_owned(),
+        ),
+    ] {
+        assert_eq!(upload(query).await.expect(400).json()["detail"], message, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn no_words_of_a_library_reach_a_client() {
+    let app = App::start().await;
+    let form = app.client.post("/upload").header("Content-Type", "multipart/form-data").body("x");
+    assert_eq!(
+        form.send().await.expect(400).json()["detail"],
+        "the Content-Type of a form needs its boundary"
+    );
+    let form =
+        app.client.post("/upload").header("Content-Type", "multipart/form-data; boundary=b").body("--b");
+    assert_eq!(
+        form.send().await.expect(400).json()["detail"],
+        "the form cannot be read: it ends early, or is malformed"
+    );
+}
+
+#[tokio::test]
+async fn json_may_begin_with_a_byte_order_mark_and_call_its_charset_utf8() {
+    let app = App::start().await;
+    let marked = |json: String| [b"\xef\xbb\xbf".as_slice(), json.as_bytes()].concat();
+    let request = app.client.post("/airports").header("Content-Type", "application/json; charset=utf8");
+    request.body(marked(airport(json!({})).to_string())).send().await.expect(201);
+    let set = json!({ "citizens": [citizen(1, json!({}))] });
+    let request = app.client.post("/imports").header("Content-Type", "application/json; charset=UTF8");
+    request.body(marked(set.to_string())).send().await.expect(201);
+    let request = app.client.patch("/airports/1").header("Content-Type", "application/merge-patch+json");
+    request.body(marked(json!({ "city": "A" }).to_string())).send().await.expect(200);
+}
+
+#[tokio::test]
+async fn a_body_must_have_the_digest_that_it_comes_with() {
+    let app = App::start().await;
+    let of = |body: &str| format!("sha-256=:{}:", STANDARD.encode(Sha256::digest(body)));
+    let (good, other) = (airport(json!({})).to_string(), "another body");
+    let post = |digest: String| {
+        let request = app.client.post("/airports").header("Content-Type", "application/json");
+        request.header("Content-Digest", &digest).body(good.clone()).send()
+    };
+    assert_eq!(post(of(other)).await.expect(400).codes(), ["wrong_digest"]);
+    let sha512 = format!("sha-512=:{}:", STANDARD.encode(Sha512::digest(other)));
+    assert_eq!(post(format!("{}, {sha512}", of(&good))).await.expect(400).codes(), ["wrong_digest"]);
+    assert_eq!(post("sha-256=:AA==:".to_owned()).await.expect(400).codes(), ["malformed_digest"]);
+    assert_eq!(app.one::<i64>("select count(*) from airports").await, 0);
+    post(of(&good)).await.expect(201);
+
+    let upload = |body: Vec<u8>, media_type: &str, digest: String| {
+        let request =
+            app.client.post("/upload").header("Content-Type", media_type).header("Prefer", "wait=60");
+        request.header("Content-Digest", &digest).body(body).send()
+    };
+    let (media_type, body) = form("file", "a.csv", row(1));
+    for (body, media_type) in [(row(2).into_bytes(), "text/csv"), (body, media_type.as_str())] {
+        let kept = app.archived();
+        let refused = upload(body.clone(), media_type, of(other)).await.expect(400);
+        assert_eq!(refused.codes(), ["wrong_digest"], "{media_type}");
+        assert_eq!(app.archived(), kept, "{media_type}");
+        let text = String::from_utf8(body.clone()).expect("text");
+        upload(body, media_type, of(&text)).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_file_may_come_under_the_names_that_windows_and_browsers_have_for_it() {
+    let app = App::start().await;
+    let packed = zip(&[("a.csv", row(2))]);
+    for (media_type, body) in [
+        ("application/vnd.ms-excel", row(1).into_bytes()),
+        ("application/x-zip-compressed", packed.clone()),
+        ("application/octet-stream", row(3).into_bytes()),
+        ("application/octet-stream", zip(&[("a.csv", row(4))])),
+        ("application/octet-stream", gzip(row(5))),
+        ("text/csv; charset=utf8", row(6).into_bytes()),
+    ] {
+        assert_eq!(outcome(&app.upload_as(media_type, body).await), [1, 0, 0, 0, 0], "{media_type}");
+    }
+    let contract = app.client.request(reqwest::Method::OPTIONS, "/upload").send().await.expect(200).json();
+    let named = contract["media_types"].as_array().expect("a list").len();
+    assert_eq!(named, 6, "{contract}");
+    let citizens = app.client.request(reqwest::Method::OPTIONS, "/imports").send().await.expect(200).json();
+    assert_eq!(citizens["media_types"][0], "application/json");
+    assert_eq!(citizens["media_types"].as_array().expect("a list").len(), named + 1);
 }
 
 #[tokio::test]

@@ -442,7 +442,15 @@ async fn options_states_the_contract() {
         [&json!("_id"), &json!("integer"), &json!(false)]
     );
     assert_eq!(contract["limits"]["upload_bytes"], 1000);
-    assert_eq!(contract["media_types"], json!(["multipart/form-data", "text/csv", "application/zip"]));
+    let file_types = json!([
+        "multipart/form-data",
+        "text/csv",
+        "application/zip",
+        "application/x-zip-compressed",
+        "application/vnd.ms-excel",
+        "application/octet-stream"
+    ]);
+    assert_eq!(contract["media_types"], file_types);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::{
     db::{
         self, Unconfirmed, citizens,
         imports::{Dialect, Mode, NewImport},
+        owners::{self, Owner},
     },
     ingest::{manifest::Manifest, receive},
     refusal,
@@ -78,6 +79,7 @@ impl Context {
         bytes: Bytes,
         dry_run: bool,
     ) -> Result<Replayable<Stored>, StoreRefusal> {
+        let owner = key.owner();
         let claim = key.claim(&self.db).await?;
         let today = self.clock.today();
         let (text, length) = (bytes.clone(), bytes.len());
@@ -105,7 +107,7 @@ impl Context {
             bytes: i64::try_from(length).unwrap_or(i64::MAX),
             sha256: sha256.into(),
         };
-        let (transaction, answer) = match self.store(&import, bytes, &citizens, &first).await {
+        let (transaction, answer) = match self.store(&import, owner, bytes, &citizens, &first).await {
             Ok(stored) => stored,
             Err(error) => {
                 receive::discard(&self.archive, &source).await;
@@ -128,6 +130,7 @@ impl Context {
     async fn store(
         &self,
         import: &NewImport,
+        owner: Option<Owner>,
         bytes: Bytes,
         citizens: &[Citizen],
         first: &First,
@@ -143,6 +146,9 @@ impl Context {
             let made = db::imports::insert_complete(&mut transaction, import, rows, None).await?;
             let id = made.id;
             tracing::Span::current().record("import", id);
+            if let Some(owner) = owner {
+                owners::set(&mut transaction, id, owner.key_id).await?;
+            }
             let described = Manifest::of(&made, true);
             let described = described.write(&self.archive);
             let stored: &[Citizen] = if import.dry_run { &[] } else { citizens };

@@ -18,17 +18,30 @@ const PACE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_s
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Views of an import, as it changes.
-pub(super) type Views = Pin<Box<dyn Stream<Item = ImportView> + Send>>;
+type Views = Pin<Box<dyn Stream<Item = ImportView> + Send>>;
 
 #[derive(ApiResponse)]
 pub(super) enum EventsAnswer {
-    /// An event `import` whenever it changed; the stream ends with the import, or once nothing of it is left to remove
+    /// An event `import` whenever it changed; the stream ends with the import, or once nothing of it is left to remove. The last event has
+    /// the state as its `id`; a stream that ends without an `id` was cut off
     #[oai(status = 200)]
     Events(EventStream<Views>),
+    /// `Last-Event-ID` says that the client has seen the end of the import: nothing follows, and browsers do not reconnect
+    #[oai(status = 204)]
+    Seen,
 }
 
-/// The import as it is, then after every change, until it has ended and nothing of it is left to remove.
-pub(super) fn follow(context: Context, first: ImportView) -> Views {
+/// The answer to a client that has seen the event with the id `last`.
+pub(super) fn answer(context: Context, first: ImportView, last: Option<&str>) -> EventsAnswer {
+    if last.is_some() && last == first.final_state().as_deref() {
+        return EventsAnswer::Seen;
+    }
+    let events = EventStream::new(follow(context, first));
+    EventsAnswer::Events(events.to_event(named).keep_alive(KEEP_ALIVE))
+}
+
+/// The import as it is, then after every change, until it has ended and nothing of it is left to remove, or the service stops.
+fn follow(context: Context, first: ImportView) -> Views {
     Box::pin(in_current_span(async_stream::stream! {
         let mut watch = context.changes.watch(Topic::Ledger);
         let mut last = first.to_json_string();
@@ -37,8 +50,13 @@ pub(super) fn follow(context: Context, first: ImportView) -> Views {
         yield first;
         while !ended {
             // At most so many looks a second, however fast chunks are loaded and however many follow.
-            tokio::time::sleep(PACE.0).await;
-            watch.changed(PACE.1).await;
+            let next = async {
+                tokio::time::sleep(PACE.0).await;
+                watch.changed(PACE.1).await;
+            };
+            if context.stopping.run_until_cancelled(next).await.is_none() {
+                break;
+            }
             let view = match context.view(id).await {
                 Ok(Some(view)) => view,
                 Ok(None) => break,
@@ -57,7 +75,11 @@ pub(super) fn follow(context: Context, first: ImportView) -> Views {
     }))
 }
 
-/// The events with their name and a sign of life.
-pub(super) fn named(events: EventStream<Views>) -> EventStream<Views> {
-    events.to_event(|view| Event::message(view.to_json_string()).event_type("import")).keep_alive(KEEP_ALIVE)
+/// A browser reconnects whenever a stream ends, and sends the last id that it has seen.
+fn named(view: ImportView) -> Event {
+    let event = Event::message(view.to_json_string()).event_type("import");
+    match view.final_state() {
+        Some(state) => event.id(state),
+        None => event,
+    }
 }

@@ -10,7 +10,7 @@ use poem::http::Uri;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::{Header, Path, Query},
-    payload::{Binary, EventStream},
+    payload::Binary,
     types::Example,
 };
 
@@ -23,8 +23,8 @@ use self::{
 };
 use super::{
     Context, Tag,
-    access::{Anyone, MayRead, MayWrite},
-    body::Json,
+    access::{Anyone, MayRead, MayReadOwn, MayWrite},
+    body::{JSON, Json},
     citizens::{
         store::{StoreRefusal, Stored},
         upload::CitizensBody,
@@ -200,7 +200,7 @@ impl Imports {
         uri: &Uri,
     ) -> Result<ListAnswer, ListRefusal> {
         let limit = page::limit(limit, &self.context.config.server)?;
-        let before = cursor.map(|cursor| page::decode_cursor(&cursor)).transpose()?;
+        let before = cursor.map(|cursor| page::decode_number(&cursor, 1)).transpose()?;
         let filter = Filter { dataset, state: state.map(Into::into), before };
         let mut found = imports::list(&self.context.db, &filter, to_i64(limit) + 1).await?;
         let more = found.len() as u64 > limit;
@@ -287,17 +287,17 @@ impl Imports {
         }
     }
 
-    /// The import contract for files of citizens
+    /// The import contract for citizens
     #[oai(path = "/imports", method = "options", operation_id = "get_import_contract")]
     async fn get_import_contract(&self, _caller: Anyone) -> Contract {
-        Contract::Contract(Json(ImportContract::of(&citizen::DATASET, &self.context.config.ingest)))
+        Contract::Contract(Json(ImportContract::of(&citizen::DATASET, &[JSON], &self.context.config.ingest)))
     }
 
     /// Read an import: where it stands, and its counts
     #[oai(path = "/imports/:id", method = "get", operation_id = "get_import")]
     async fn get_import(
         &self,
-        _caller: MayRead,
+        _caller: MayReadOwn,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<ImportAnswer, ReadRefusal> {
@@ -379,16 +379,21 @@ impl Imports {
     }
 
     /// Follow an import: an event whenever it changed, the last one when it has ended
+    ///
+    /// Only the event of an ended import has an `id`: its state. A stream that ends without an `id` was cut off, for example because the
+    /// service stops: connect again. A browser always reconnects; with that `id` as `Last-Event-ID` the answer is 204, and the browser stops.
     #[oai(path = "/imports/:id/events", method = "get", operation_id = "follow_import")]
     async fn follow_import(
         &self,
-        _caller: MayRead,
+        _caller: MayReadOwn,
         /// Number of the import
         Path(id): Path<i64>,
+        /// The `id` of the last event that was received, when it had one
+        #[oai(name = "Last-Event-ID")]
+        Header(last): Header<Option<String>>,
     ) -> Result<EventsAnswer, ReadRefusal> {
         let first = self.context.view(id).await?.ok_or_else(|| unknown(id))?;
-        let events = EventStream::new(events::follow(self.context.clone(), first));
-        Ok(EventsAnswer::Events(events::named(events)))
+        Ok(events::answer(self.context.clone(), first, last.as_deref()))
     }
 
     /// The rejects of an import: rows that break a rule, each with its place and what is wrong
@@ -399,7 +404,7 @@ impl Imports {
     #[oai(path = "/imports/:id/rejects", method = "get", operation_id = "list_rejects")]
     async fn list_rejects(
         &self,
-        _caller: MayRead,
+        _caller: MayReadOwn,
         /// Number of the import
         Path(id): Path<i64>,
         /// Most rejects of the page, which ends early when they are long; a CSV has all of them unless given
@@ -409,7 +414,7 @@ impl Imports {
         accepted: Accepted,
         uri: &Uri,
     ) -> Result<RejectsAnswer, PartRefusal> {
-        let after = cursor.map(|cursor| page::decode_cursor(&cursor)).transpose()?.unwrap_or(0);
+        let after = cursor.map(|cursor| page::decode_number(&cursor, 1)).transpose()?.unwrap_or(0);
         if accepted.0 == "text/csv" {
             let rows =
                 limit.map(|limit| page::limit(Some(limit), &self.context.config.server)).transpose()?;
@@ -429,7 +434,7 @@ impl Imports {
     #[oai(path = "/imports/:id/rejects.csv", method = "get", operation_id = "download_rejects")]
     async fn download_rejects(
         &self,
-        _caller: MayRead,
+        _caller: MayReadOwn,
         /// Number of the import
         Path(id): Path<i64>,
     ) -> Result<CsvAnswer, PartRefusal> {

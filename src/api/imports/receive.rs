@@ -129,9 +129,10 @@ impl From<ReceiveError> for UploadRefusal {
             }
             ReceiveError::Body { received, source } => match source.downcast::<Problem>() {
                 Ok(problem) => Self(problem),
-                Err(error) => {
-                    Invalid::new(format!("the body cannot be read beyond {received} bytes: {error}")).into()
-                }
+                Err(_) => Invalid::new(format!(
+                    "the body cannot be read beyond {received} bytes: it ends early, or is malformed"
+                ))
+                .into(),
             },
             _ => Invalid::new(error.to_string()).into(),
         }
@@ -160,6 +161,7 @@ impl Context {
             traceparent: trace::current()
                 .or(parameters.traceparent.filter(|traceparent| is_traceparent(traceparent))),
             force: parameters.force,
+            owner: key.owner(),
         };
         let receiving = self.begin_upload().await?;
         let claim = key.claim(&self.db).await?;

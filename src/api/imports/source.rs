@@ -8,10 +8,14 @@ use poem::Body;
 use poem_openapi::{ApiResponse, payload::Binary};
 
 use super::{
-    super::{Context, problem::Unavailable, stream::streamed},
+    super::{
+        Context,
+        problem::{Gone, Unavailable},
+        stream::streamed,
+    },
     PartRefusal,
 };
-use crate::{db::imports::Import, ingest::sealed};
+use crate::{archive::ArchiveError, db::imports::Import, ingest::sealed};
 
 /// Bytes read from the archive at once.
 const BLOCK_BYTES: u64 = 1 << 20;
@@ -40,13 +44,28 @@ pub(super) async fn answer(context: &Context, import: Import) -> Result<SourceAn
     let disposition = format!("attachment; filename*=UTF-8''{}", percent_encode(name));
     let mut blocks = Box::pin(context.archive.read_sealed(sealed(&import), BLOCK_BYTES));
     // Before the first byte is sent an absent object can still be told.
-    let first = blocks.try_next().await.map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "cannot read an upload");
-        Unavailable::new("the upload cannot be read now")
-    })?;
+    let first = blocks.try_next().await.map_err(|error| unreadable(import.id, &error))?;
     // One that has changed breaks off before its last byte.
     let body = streamed(stream::iter(first.map(Ok)).chain(blocks).map_err(io::Error::other));
     Ok(SourceAnswer::Bytes(Binary(body), digest, disposition, import.bytes))
+}
+
+/// 503 asks the client to come back, so it is only for failures that pass: a lost or damaged upload does not return.
+fn unreadable(id: i64, error: &ArchiveError) -> PartRefusal {
+    let cause = error as &dyn std::error::Error;
+    if error.is_missing() {
+        tracing::error!(error = cause, import = id, "the upload of an import is missing in the archive");
+        return Gone::new(format!("the upload of import {id} is missing in the archive")).into();
+    }
+    if error.is_damage() {
+        tracing::error!(error = cause, import = id, "the upload of an import is damaged in the archive");
+        return Gone::new(format!(
+            "the upload of import {id} is damaged: its bytes are not those that were sent"
+        ))
+        .into();
+    }
+    tracing::error!(error = cause, import = id, "cannot read an upload");
+    Unavailable::new("the upload cannot be read now").into()
 }
 
 /// As RFC 8187 has it: every byte but the unreserved ones.

@@ -288,6 +288,11 @@ impl ImportView {
         self.is_final() && self.removal.as_ref().is_none_or(|removal| removal.finished_at.is_some())
     }
 
+    /// How it has ended, as JSON has it; nothing before it is settled.
+    pub(super) fn final_state(&self) -> Option<String> {
+        self.is_settled().then(|| format!("{:?}", self.state).to_lowercase())
+    }
+
     /// Its number.
     pub(crate) fn id(&self) -> i64 {
         self.id

@@ -1,5 +1,5 @@
 //! What tests are made of: a database each ([`database`]), the service in this process ([`app`]) or in one of its own
-//! ([`process`]), the program's other commands ([`command`]), a client that holds every answer against the OpenAPI document ([`client`]), files ([`files`]) and what
+//! ([`process`]), the program's other commands ([`command`]), a client that holds every answer against the OpenAPI document ([`client`]), requests as bytes ([`raw`]), files ([`files`]) and what
 //! becomes of them ([`imports`]), the engine without its worker ([`engine`]), topics on a real broker
 //! ([`kafka`]), a store that speaks S3 ([`s3`]), a collector of traces ([`collector`]), servers that a test may break ([`servers`])
 //! and ways to them that it may cut ([`proxy`]). [`variables`] is what a run can be told.
@@ -16,6 +16,7 @@ pub(crate) mod imports;
 pub(crate) mod kafka;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod raw;
 pub(crate) mod s3;
 pub(crate) mod servers;
 pub(crate) mod variables;
