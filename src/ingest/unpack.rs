@@ -53,8 +53,7 @@ pub async fn unpack(
     if !import.gzipped && import.media_type != "application/zip" {
         return Ok(Unpacked::one(import.source.clone(), import.bytes));
     }
-    // Attempts that were killed have left what may take the room that this one needs.
-    remove_unpacked(archive, import.id).await;
+    remove_earlier_attempts(archive, import).await;
     archive.verify(sealed(import)).await.map_err(|error| damage_of(import, error))?;
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
@@ -78,6 +77,14 @@ pub(super) async fn remove_attempt(archive: &Archive, import: &Import) {
     remove(archive, &attempt_folder(import)).await;
 }
 
+/// Removes what attempts of earlier epochs have left: killed, they may take the room that this one needs. One that comes late
+/// must not remove the files of its successor.
+async fn remove_earlier_attempts(archive: &Archive, import: &Import) {
+    for epoch in 0..import.epoch {
+        remove(archive, &epoch_folder(import.id, epoch)).await;
+    }
+}
+
 async fn remove(archive: &Archive, folder: &str) {
     if let Err(error) = archive.remove_folder(folder).await {
         tracing::warn!(%error, "could not remove what was unpacked");
@@ -92,9 +99,13 @@ fn folder(import_id: i64) -> String {
     format!("{FOLDER}/{import_id}")
 }
 
-/// Where one attempt keeps it.
+/// Where the attempt of an epoch keeps it.
+fn epoch_folder(import_id: i64, epoch: i32) -> String {
+    format!("{}/{epoch}", folder(import_id))
+}
+
 fn attempt_folder(import: &Import) -> String {
-    format!("{}/{}", folder(import.id), import.epoch)
+    epoch_folder(import.id, import.epoch)
 }
 
 /// Runs where blocking is allowed, because gzip and zip readers block.

@@ -160,7 +160,7 @@ async fn two_attempts_at_unpacking_do_not_touch_each_others_files() {
     let limits = app.config.ingest.clone();
     let mut files = Vec::new();
     for import in &attempts {
-        files.push(unpack::unpack(&archive, &limits, import).await.expect("it can be unpacked"));
+        files.push(unpack::unpack(&archive, &limits, import).await.expect("it can be unpacked").files);
     }
     for (import, files) in attempts.iter().zip(&files) {
         let folder = format!("unpacked/{}/{}/", import.id, import.epoch);
