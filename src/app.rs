@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use poem::{Endpoint, Response};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -103,7 +103,7 @@ impl Parts {
         address: SocketAddr,
     ) -> api::Context {
         let Self { config, db, archive, changes, transport, meter, readers, .. } = self.clone();
-        let uploads = Arc::new(Semaphore::new(config.limits.uploads));
+        let limiter = api::Limiter::new(&config);
         let (recent, stopping) = (shown.recent, stop.clone());
         api::Context {
             db,
@@ -112,7 +112,7 @@ impl Parts {
             archive,
             transport,
             changes,
-            uploads,
+            limiter,
             recent,
             meter,
             readers,

@@ -66,6 +66,8 @@ pub struct Server {
     pub public_url: String,
     /// Longest body of a JSON request, bytes.
     pub json_bytes: u64,
+    /// The same of a request about anything but citizens, where that is less.
+    pub item_bytes: u64,
     /// How long a request may take before it is answered 503, seconds. Uploads are bounded by their size instead.
     pub request_seconds: u64,
     /// The longest `Prefer: wait=N` that is honoured, seconds.
@@ -115,24 +117,32 @@ pub struct Auth {
 pub struct Limits {
     /// Most connections; further ones wait until one is closed.
     pub connections: usize,
-    /// Most requests answered at the same time, uploads aside.
+    /// Most requests at the same time, until their answers are sent; uploads and event streams aside.
     pub requests: usize,
     /// Most requests of one key, else of one address.
     pub requests_per_minute: Rate,
     /// Most uploads received at the same time.
     pub uploads: usize,
+    /// Most answers at the same time that hold a connection to the database until they are sent.
+    pub exports: usize,
+    /// Most event streams at the same time.
+    pub streams: usize,
     /// Most imports that are received or running; above that no upload is taken.
     pub imports: i64,
     /// Most bytes of JSON bodies in memory.
     pub json_bytes: usize,
+    /// How much of each of these one key, else one address, may have, percent.
+    pub share_percent: usize,
     /// How long the head of a request may take, and how long a connection may be idle, seconds.
     pub head_seconds: u64,
-    /// How long a body may take for each `body_bytes`, seconds.
+    /// How long a body may take for each `body_bytes` on the whole, and how long it may pause, seconds.
     pub body_seconds: u64,
     /// What a body must bring within `body_seconds`, bytes.
     pub body_bytes: usize,
-    /// How long a client may take nothing of its answer, seconds.
+    /// How long a client may take for each `write_bytes` of its answer on the whole, and how long it may pause, seconds.
     pub write_seconds: u64,
+    /// What a client must take within `write_seconds`, bytes.
+    pub write_bytes: usize,
 }
 
 /// Requests a minute.
@@ -534,6 +544,9 @@ impl Config {
             ("limits.connections", self.limits.connections as u64),
             ("limits.requests", self.limits.requests as u64),
             ("limits.uploads", self.limits.uploads as u64),
+            ("limits.exports", self.limits.exports as u64),
+            ("limits.streams", self.limits.streams as u64),
+            ("limits.share_percent", self.limits.share_percent as u64),
             ("limits.head_seconds", self.limits.head_seconds),
             ("limits.body_seconds", self.limits.body_seconds),
             ("limits.write_seconds", self.limits.write_seconds),
@@ -544,6 +557,9 @@ impl Config {
             if value == 0 {
                 return Err(ConfigError::Value { key, message: "must be at least 1" });
             }
+        }
+        if self.limits.share_percent > 100 {
+            return Err(ConfigError::Value { key: "limits.share_percent", message: "must not be above 100" });
         }
         if self.server.page_rows > self.server.page_rows_max {
             return Err(ConfigError::Value {
@@ -683,6 +699,8 @@ mod tests {
         assert!(error.contains("worker.lease_ms"), "{error}");
         let error = message(load(&[URL, ("TARMAC_LIMITS_REQUESTS_PER_MINUTE", "0")]));
         assert!(error.contains("requests_per_minute") && error.contains("from 1"), "{error}");
+        let error = message(load(&[URL, ("TARMAC_LIMITS_SHARE_PERCENT", "101")]));
+        assert!(error.contains("limits.share_percent"), "{error}");
         let error = message(load(&[URL, ("TARMAC_SERVER_CERTIFICATE", "cert.pem")]));
         assert!(error.contains("server.private_key"), "{error}");
         let error = message(load(&[URL, ("TARMAC_TRANSPORT_KIND", "pigeon")]));

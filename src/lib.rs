@@ -9,8 +9,9 @@
 //! - [`transport`], [`archive`]: how chunks travel, where bytes are kept
 //! - [`db`]: all SQL
 //! - [`datasets`]: what can be imported
-//! - [`config`], [`clock`], [`log`], [`meter`], [`readers`], [`trace`], [`failpoint`]: what can be set; what time it is; what is told,
-//!   counted and traced; who reads meanwhile; where a test may end the process
+//! - [`config`], [`clock`], [`log`], [`meter`], [`readers`], [`places`], [`text`], [`trace`], [`failpoint`]: what can be set; what time
+//!   it is; what is told, counted and traced; who reads meanwhile; how much of it is one client's; what is repeated of a text; where
+//!   a test may end the process
 //!
 //! `docs/ARCHITECTURE.md` walks one upload through them.
 
@@ -27,8 +28,10 @@ pub mod failpoint;
 pub mod ingest;
 pub mod log;
 pub mod meter;
+pub mod places;
 pub mod readers;
 pub mod retention;
+pub mod text;
 pub mod trace;
 pub mod transport;
 pub mod worker;

@@ -155,6 +155,12 @@ fn has(key: &Key, scope: Scope) -> bool {
 }
 
 impl Gate {
+    /// Whether the request has a key of which only the database can say whether it exists.
+    pub(super) fn has_to_ask(&self, request: &Request) -> bool {
+        let Some(keyring) = &self.keyring else { return false };
+        matches!(bearer(request), Ok(Some(secret)) if keyring.is_strange(secret))
+    }
+
     /// The key of a request, which needs the scope or, where it `may_be_own`, the import; `None` when no key is required.
     pub(super) async fn admit(
         &self,

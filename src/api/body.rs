@@ -15,7 +15,7 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry},
     types::{ToJSON, Type},
 };
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     limits::Memory,
     problem::{Invalid, Problem, TooLarge, UnsupportedMediaType, Violation},
 };
-use crate::{config::Config, datasets::json::without_bom};
+use crate::{config::Config, datasets::json::without_bom, text::cut};
 
 /// `Accept-Patch` (RFC 5789).
 pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -31,6 +31,9 @@ pub(super) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patc
 /// The media type of JSON.
 pub(super) const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// Most values in a body about a single row: many more than any has fields.
+const VALUES: usize = 10_000;
 
 /// Whether a media type of the document is read by this module.
 pub(super) fn is_json(media_type: &str) -> bool {
@@ -73,7 +76,7 @@ pub(crate) struct JsonBody<T> {
     pub(crate) bytes: Bytes,
 }
 
-/// A body in JSON that its reader takes as it is, because it is too large for a tree of values. `T` is its schema.
+/// A body in JSON that its reader takes as it is, without a tree of values. `T` is its schema.
 pub(crate) struct JsonBytes<T> {
     /// The text.
     pub(crate) bytes: Bytes,
@@ -101,7 +104,7 @@ impl<'a, T: FromJson> ApiExtractor<'a> for JsonBody<T> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let bytes = read(request, body, &[JSON]).await?;
+        let bytes = read(request, body, &[JSON], Length::Item).await?;
         let value = parse(&bytes)?;
         Ok(Self { value, bytes })
     }
@@ -125,7 +128,7 @@ impl<'a, T: FromJson> ApiExtractor<'a> for MergePatch<T> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self(parse(&read(request, body, &[JSON, MERGE_PATCH]).await?)?))
+        Ok(Self(parse(&read(request, body, &[JSON, MERGE_PATCH], Length::Item).await?)?))
     }
 }
 
@@ -147,7 +150,26 @@ impl<'a, T: Type> ApiExtractor<'a> for JsonBytes<T> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self { bytes: read(request, body, &[JSON]).await?, schema: PhantomData })
+        Ok(Self { bytes: read(request, body, &[JSON], Length::Any).await?, schema: PhantomData })
+    }
+}
+
+/// How long a JSON body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// As long as one that becomes a tree of values.
+    Item,
+    /// As long as any.
+    Any,
+}
+
+impl Length {
+    fn limit(self, config: &Config) -> u64 {
+        let any = config.server.json_bytes;
+        match self {
+            Self::Item => config.server.item_bytes.min(any),
+            Self::Any => any,
+        }
     }
 }
 
@@ -159,10 +181,15 @@ fn meta<T: Type>(media_types: &'static [&'static str]) -> MetaRequest {
     MetaRequest { description: None, content, required: true }
 }
 
-/// The bytes of a JSON body, at most `server.json_bytes`.
-async fn read(request: &Request, body: &mut RequestBody, media_types: &[&str]) -> Result<Bytes, Problem> {
+/// The bytes of a JSON body.
+async fn read(
+    request: &Request,
+    body: &mut RequestBody,
+    media_types: &[&str],
+    length: Length,
+) -> Result<Bytes, Problem> {
     check_media_type(request, media_types)?;
-    let limit = request.data::<Arc<Config>>().map_or(0, |config| config.server.json_bytes);
+    let limit = request.data::<Arc<Config>>().map_or(0, |config| length.limit(config));
     let too_large = || TooLarge::new(format!("a JSON body may have {limit} bytes"));
     let announced =
         request.header(header::CONTENT_LENGTH.as_str()).and_then(|length| length.parse::<u64>().ok());
@@ -204,11 +231,7 @@ fn check_media_type(request: &Request, media_types: &[&str]) -> Result<(), Unsup
     let read = content_type
         .parse::<mime::Mime>()
         .is_ok_and(|given| is_utf8(&given) && media_types.contains(&given.essence_str()));
-    if read {
-        Ok(())
-    } else {
-        Err(UnsupportedMediaType::new(format!("a body of type {content_type:?} is not read here")))
-    }
+    if read { Ok(()) } else { Err(UnsupportedMediaType::media_type(content_type)) }
 }
 
 /// Whether the charset of a media type, if it has one, is UTF-8, under either of its names.
@@ -218,10 +241,8 @@ pub(super) fn is_utf8(media_type: &mime::Mime) -> bool {
 
 /// Reads JSON by the strict rules; every violation is in the refusal.
 pub(super) fn parse<T: FromJson>(bytes: &[u8]) -> Result<T, Invalid> {
-    let Unambiguous(json) = serde_json::from_slice(without_bom(bytes)).map_err(|error| {
-        let code = if error.is_data() { "duplicate_field" } else { "malformed_json" };
-        Invalid::because(vec![Violation::at("", code, error.to_string())])
-    })?;
+    let json = tree(without_bom(bytes))
+        .map_err(|(code, error)| Invalid::because(vec![Violation::at("", code, error.to_string())]))?;
     let mut faults = Vec::new();
     match T::from_json(&json, &mut faults) {
         Some(value) if faults.is_empty() => Ok(value),
@@ -250,26 +271,48 @@ pub(crate) fn refuse_unknown_fields(
     faults: &mut Vec<Violation>,
 ) {
     for name in object.keys().filter(|name| !known(name)) {
-        faults.push(Violation::at(
-            pointer("", name),
-            "unknown_field",
-            format!("{name} is no field of this body"),
-        ));
+        faults.push(unknown_field(name, "is not a field of this body"));
     }
 }
 
-/// JSON in which no object names a member twice: which of the two is meant, nobody could say.
-struct Unambiguous(Value);
+/// A member that is not known. One whose name is too long to be repeated has no pointer of its own.
+pub(crate) fn unknown_field(name: &str, rule: &str) -> Violation {
+    let shown = cut(name);
+    let place = if shown == name { pointer("", name) } else { String::new() };
+    Violation::at(place, "unknown_field", format!("{shown:?} {rule}"))
+}
 
-impl<'de> Deserialize<'de> for Unambiguous {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UnambiguousVisitor).map(Self)
+/// JSON as a tree of values, or the code of what is wrong with it.
+fn tree(bytes: &[u8]) -> Result<Value, (&'static str, serde_json::Error)> {
+    let mut strict = Strict { left: VALUES, code: "malformed_json" };
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = strict.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
+    read.map_err(|error| (strict.code, error))
+}
+
+/// Reads JSON in which no object names a member twice, since nobody could say which of the two is meant, and which has no more values
+/// than a body can need: each takes much more memory than text.
+struct Strict {
+    /// Values that may still come.
+    left: usize,
+    /// What is wrong, if anything is.
+    code: &'static str,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Some(left) = self.left.checked_sub(1) else {
+            self.code = "too_many_values";
+            return Err(de::Error::custom(format_args!("the body has more than {VALUES} values")));
+        };
+        self.left = left;
+        deserializer.deserialize_any(self)
     }
 }
 
-struct UnambiguousVisitor;
-
-impl<'de> Visitor<'de> for UnambiguousVisitor {
+impl<'de> Visitor<'de> for &mut Strict {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -306,7 +349,7 @@ impl<'de> Visitor<'de> for UnambiguousVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(Unambiguous(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(&mut *self)? {
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -316,9 +359,10 @@ impl<'de> Visitor<'de> for UnambiguousVisitor {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
-                return Err(de::Error::custom(format_args!("{name:?} is there twice")));
+                self.code = "duplicate_field";
+                return Err(de::Error::custom(format_args!("{:?} is there twice", cut(&name))));
             }
-            let Unambiguous(value) = members.next_value()?;
+            let value = members.next_value_seed(&mut *self)?;
             object.insert(name, value);
         }
         Ok(Value::Object(object))
@@ -329,8 +373,8 @@ impl<'de> Visitor<'de> for UnambiguousVisitor {
 mod tests {
     use super::*;
 
-    fn parsed(text: &[u8]) -> Result<Value, serde_json::Error> {
-        serde_json::from_slice(text).map(|Unambiguous(json)| json)
+    fn parsed(text: &[u8]) -> Result<Value, &'static str> {
+        tree(text).map_err(|(code, _)| code)
     }
 
     #[test]
@@ -345,18 +389,32 @@ mod tests {
     #[test]
     fn hostile_json_is_an_error_and_no_panic() {
         let deep = "[".repeat(100_000);
-        for text in [
-            r#"{"a":1,"a":1}"#.as_bytes(),
-            r#"[{"a":{"b":1,"b":2}}]"#.as_bytes(),
-            br#""\ud800""#,
-            b"\"\xff\"",
-            b"1e999",
-            b"{\"a\":1} x",
-            b"",
-            deep.as_bytes(),
+        let many = format!("[{}0]", "0,".repeat(VALUES));
+        for (text, code) in [
+            (r#"{"a":1,"a":1}"#.as_bytes(), "duplicate_field"),
+            (r#"[{"a":{"b":1,"b":2}}]"#.as_bytes(), "duplicate_field"),
+            (br#""\ud800""#, "malformed_json"),
+            (b"\"\xff\"", "malformed_json"),
+            (b"1e999", "malformed_json"),
+            (b"{\"a\":1} x", "malformed_json"),
+            (b"", "malformed_json"),
+            (deep.as_bytes(), "malformed_json"),
+            (many.as_bytes(), "too_many_values"),
         ] {
-            assert!(parsed(text).is_err(), "{:?}", String::from_utf8_lossy(text).get(..20));
+            assert_eq!(parsed(text), Err(code), "{:?}", String::from_utf8_lossy(text).get(..20));
         }
+    }
+
+    #[test]
+    fn a_long_name_is_not_repeated_whole() {
+        let long = "x".repeat(100_000);
+        let violation = unknown_field(&long, "is not a field");
+        assert_eq!(violation.pointer.as_deref(), Some(""));
+        assert!(violation.message.len() < 400, "{}", violation.message);
+        let twice = format!("{{\"{long}\":1,\"{long}\":2}}");
+        let (_, error) = tree(twice.as_bytes()).expect_err("it is there twice");
+        assert!(error.to_string().len() < 400, "{error}");
+        assert_eq!(unknown_field("a/b", "is not a field").pointer.as_deref(), Some("/a~1b"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{
         Internal, Invalid, MethodNotAllowed, NotFound, Problem, TooLarge, UnsupportedMediaType, Violation,
     },
 };
+use crate::text::cut;
 
 /// The problem inside the error when a handler put it there, else the one that says the same, in words of ours: parameters must be as
 /// `expected`.
@@ -32,9 +33,9 @@ pub(super) fn problem(error: poem::Error, expected: &Expected) -> Problem {
     } else if let Some(error) = error.downcast_ref::<ContentTypeError>() {
         UnsupportedMediaType::new(match error {
             ContentTypeError::NotSupported { content_type } => {
-                format!("a body of type {content_type:?} is not read here")
+                return UnsupportedMediaType::media_type(content_type).into();
             }
-            ContentTypeError::ExpectContentType => "the body comes without a Content-Type".to_owned(),
+            ContentTypeError::ExpectContentType => "the body comes without a Content-Type",
         })
         .into()
     } else if is_too_large(&error) {

@@ -1,7 +1,6 @@
-//! How much of everything: requests a minute, requests at once, JSON in memory, and how slowly a body may come.
+//! How much of everything: requests a minute, places for what goes on at once, JSON in memory, and how slowly a body may come.
 
 use std::{
-    io,
     net::IpAddr,
     num::NonZeroU32,
     sync::{
@@ -11,25 +10,23 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
 use governor::{
     DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock, middleware::StateInformationMiddleware,
 };
 use poem::{
-    Body, Request,
+    Body, FromRequest, Request, RequestBody,
     http::{HeaderMap, HeaderName, HeaderValue, header},
-};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
 };
 
 use super::{
     access::Caller,
-    problem::{Problem, TooManyRequests, Unavailable},
+    pace::{Pace, paced},
+    problem::{Internal, Problem, TooManyRequests, Unavailable},
 };
-use crate::config::{Config, Limits, Rate};
+use crate::{
+    config::{Config, Limits, Rate},
+    places::{Full, Place, Places},
+};
 
 /// Requests a minute where strangers may come, unless configured.
 const STRANGERS_RATE: NonZeroU32 = NonZeroU32::new(1_200).expect("it is not 0");
@@ -41,17 +38,22 @@ const PIECE_BYTES: usize = 1024;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Shared by all operations.
+/// Shared by all operations. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Limiter {
+pub struct Limiter {
     rate: Option<Arc<RateLimit>>,
-    requests: Arc<Semaphore>,
-    json: Arc<Semaphore>,
-    body_time: Duration,
-    body_bytes: usize,
+    requests: Places<Identity>,
+    uploads: Places<Identity>,
+    exports: Places<Identity>,
+    streams: Places<Identity>,
+    json: Places<Identity>,
+    /// How long an export waits for its place.
+    patience: Duration,
+    /// How fast bodies are to come.
+    pace: Pace,
 }
 
-/// Who shares a rate.
+/// Who shares a rate and a part of the places.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
     /// The holders of a key.
@@ -79,20 +81,28 @@ impl Identity {
 }
 
 impl Limiter {
-    pub(super) fn new(config: &Config) -> Self {
-        let Limits { requests, json_bytes, body_seconds, body_bytes, .. } = config.limits;
+    /// As configured.
+    pub fn new(config: &Config) -> Self {
+        let Limits { requests, uploads, exports, streams, json_bytes, share_percent, .. } = config.limits;
+        let Limits { body_seconds, body_bytes, .. } = config.limits;
         let strangers = config.auth.required || !config.server.address.ip().is_loopback();
         let rate = match config.limits.requests_per_minute {
             Rate::Limit(rate) => Some(rate),
             Rate::Auto if strangers => Some(STRANGERS_RATE),
             Rate::Auto | Rate::Off => None,
         };
+        let places = |total| Places::new(total, share_percent);
+        // The other half is everybody else's.
+        let half = usize::try_from(config.database.connections / 2).unwrap_or(usize::MAX);
         Self {
             rate: rate.map(|rate| Arc::new(RateLimit::new(rate))),
-            requests: Arc::new(Semaphore::new(requests)),
-            json: Arc::new(Semaphore::new((json_bytes / PIECE_BYTES).min(Semaphore::MAX_PERMITS))),
-            body_time: Duration::from_secs(body_seconds),
-            body_bytes,
+            requests: places(requests),
+            uploads: places(uploads),
+            exports: places(exports.min(half).max(1)),
+            streams: places(streams),
+            json: places(json_bytes / PIECE_BYTES),
+            patience: Duration::from_millis(config.database.acquire_ms),
+            pace: Pace::new(Duration::from_secs(body_seconds), body_bytes),
         }
     }
 
@@ -101,21 +111,75 @@ impl Limiter {
         self.rate.as_ref().map_or(Ok(HeaderMap::new()), |rate| rate.count(identity))
     }
 
-    /// A place among the requests that are answered at the same time.
-    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Unavailable> {
-        let place = Arc::clone(&self.requests).try_acquire_owned();
-        place.map_err(|_| Unavailable::new("the service has as many requests as it can answer at once"))
+    /// How many uploads are being received.
+    pub(super) fn uploads(&self) -> usize {
+        self.uploads.taken()
     }
 
     /// Prepares the request's body to be read: not too slowly, and as JSON not too much at once. The flag is set when
     /// it came too slowly.
-    pub(super) fn watch(&self, request: &mut Request) -> Arc<AtomicBool> {
+    pub(super) fn watch(&self, request: &mut Request, identity: &Identity) -> Arc<AtomicBool> {
         let too_slow = Arc::new(AtomicBool::new(false));
         let body = request.take_body().into_bytes_stream();
-        let paced = paced(body, self.body_time, self.body_bytes, Arc::clone(&too_slow));
-        request.set_body(Body::from_bytes_stream(paced));
-        request.set_data(Memory { free: Arc::clone(&self.json), held: Arc::default() });
+        request.set_body(Body::from_bytes_stream(paced(body, self.pace, Arc::clone(&too_slow))));
+        let (json, identity) = (self.json.clone(), identity.clone());
+        request.set_data(Memory { json, identity, held: Arc::default() });
         too_slow
+    }
+}
+
+/// What a request's client may have of the service; in the request's data.
+#[derive(Debug, Clone)]
+pub(super) struct Share {
+    /// Whose it is.
+    pub(super) identity: Identity,
+    /// What there is.
+    pub(super) limiter: Limiter,
+}
+
+impl Share {
+    /// That of the request's client.
+    pub(super) fn of(request: &Request) -> Result<Self, Internal> {
+        let share = request.data::<Self>().cloned();
+        share.ok_or_else(|| Internal::because("the request has no share of the service"))
+    }
+
+    /// A place among the requests that are answered at the same time.
+    pub(super) fn request(&self) -> Result<Place, Unavailable> {
+        self.take(&self.limiter.requests, "requests")
+    }
+
+    /// A place among the event streams that are followed at the same time.
+    pub(super) fn stream(&self) -> Result<Place, Unavailable> {
+        self.take(&self.limiter.streams, "event streams")
+    }
+
+    /// A place among the uploads that are received at the same time.
+    pub(super) fn upload(&self) -> Result<Place, Unavailable> {
+        self.take(&self.limiter.uploads, "uploads")
+    }
+
+    /// A place among the answers that hold a connection to the database, as soon as there is one.
+    pub(super) async fn export(&self) -> Result<Place, Unavailable> {
+        let Limiter { exports, patience, .. } = &self.limiter;
+        exports.wait(&self.identity, *patience).await.map_err(|full| refused(full, "exports"))
+    }
+
+    fn take(&self, places: &Places<Identity>, what: &str) -> Result<Place, Unavailable> {
+        places.take(&self.identity, 1).map_err(|full| refused(full, what))
+    }
+}
+
+fn refused(full: Full, what: &str) -> Unavailable {
+    Unavailable::new(match full {
+        Full::ForClient => format!("this key, or this address, has as many {what} under way as it may"),
+        Full::ForAll => format!("the service has as many {what} under way as it can"),
+    })
+}
+
+impl<'a> FromRequest<'a> for Share {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Self::of(request)?)
     }
 }
 
@@ -168,61 +232,18 @@ impl RateLimit {
 /// The memory that a request's JSON body takes, until the request is answered; in the request's data.
 #[derive(Debug, Clone)]
 pub(super) struct Memory {
-    free: Arc<Semaphore>,
-    held: Arc<Mutex<Vec<OwnedSemaphorePermit>>>,
+    json: Places<Identity>,
+    identity: Identity,
+    held: Arc<Mutex<Vec<Place>>>,
 }
 
 impl Memory {
     /// Takes room for another `bytes`.
     pub(super) fn take(&self, bytes: usize) -> Result<(), Unavailable> {
-        let busy = || Unavailable::new("the service holds as much JSON as it can; send it again later");
-        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).map_err(|_| busy())?;
-        let taken = Arc::clone(&self.free).try_acquire_many_owned(pieces).map_err(|_| busy())?;
+        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
+        let taken = self.json.take(&self.identity, pieces).map_err(|full| refused(full, "bytes of JSON"))?;
         self.held.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
         Ok(())
-    }
-}
-
-/// How long to go on waiting: `time` for each `bytes`.
-#[derive(Debug)]
-struct Pace {
-    time: Duration,
-    bytes: usize,
-    left: Duration,
-    brought: usize,
-}
-
-impl Pace {
-    fn brought(&mut self, bytes: usize, waited: Duration) {
-        self.left = self.left.saturating_sub(waited);
-        self.brought += bytes;
-        if self.brought >= self.bytes {
-            (self.left, self.brought) = (self.time, 0);
-        }
-    }
-}
-
-/// Ends with an error when waiting for `bytes` took longer than `time`. Time that the reader takes does not count.
-fn paced(
-    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    time: Duration,
-    bytes: usize,
-    too_slow: Arc<AtomicBool>,
-) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    async_stream::stream! {
-        let mut body = std::pin::pin!(body);
-        let mut pace = Pace { time, bytes, left: time, brought: 0 };
-        loop {
-            let asked = Instant::now();
-            let Ok(piece) = tokio::time::timeout(pace.left, body.next()).await else {
-                too_slow.store(true, Ordering::Relaxed);
-                yield Err(io::Error::new(io::ErrorKind::TimedOut, "the body comes too slowly"));
-                return;
-            };
-            let Some(piece) = piece else { return };
-            pace.brought(piece.as_ref().map_or(0, Bytes::len), asked.elapsed());
-            yield piece;
-        }
     }
 }
 
@@ -240,21 +261,5 @@ mod tests {
         let refused = limit.count(&one).expect_err("the third");
         assert!(refused.has_header(&header::RETRY_AFTER) && refused.has_header(&RATE_LIMIT));
         assert_eq!(left(limit.count(&other).expect("somebody else")), "\"default\";r=1");
-    }
-
-    #[test]
-    fn a_trickle_uses_up_its_time_and_a_slow_line_does_not() {
-        let left_after = |pieces: usize, bytes: usize| {
-            let time = Duration::from_secs(20);
-            let mut pace = Pace { time, bytes: 1000, left: time, brought: 0 };
-            for _ in 0..pieces {
-                pace.brought(bytes, Duration::from_secs(1));
-            }
-            pace.left.as_secs()
-        };
-        assert_eq!(left_after(19, 10), 1, "a trickle");
-        assert_eq!(left_after(30, 10), 0, "a trickle that went on");
-        assert_eq!(left_after(100, 100), 20, "slow, but enough");
-        assert_eq!(left_after(109, 100), 11, "the next thousand bytes are on their way");
     }
 }

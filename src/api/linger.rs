@@ -23,8 +23,12 @@ const REST: Duration = Duration::from_secs(30);
 /// How long it may pause: whoever has stopped sending has seen the answer.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Has the rest of the request's body read until `stop` when the request is answered before.
-pub(super) fn read_to_the_end(request: &mut Request, stop: &CancellationToken) {
+/// Has the rest of the request's body read until `stop` when the request is answered before. `exchange` goes with the body.
+pub(super) fn read_to_the_end<E: Send + Unpin + 'static>(
+    request: &mut Request,
+    stop: &CancellationToken,
+    exchange: E,
+) {
     // HTTP/2 ends a request without its connection.
     if request.version() > Version::HTTP_11 {
         return;
@@ -35,19 +39,26 @@ pub(super) fn read_to_the_end(request: &mut Request, stop: &CancellationToken) {
     }
     let waits = request.headers().contains_key(header::EXPECT);
     let rest = Some(body.into_bytes_stream().boxed());
-    request.set_body(Body::from_bytes_stream(Lingering { rest, waits, stop: stop.clone() }));
+    request.set_body(Body::from_bytes_stream(Lingering {
+        rest,
+        waits,
+        stop: stop.clone(),
+        exchange: Some(exchange),
+    }));
 }
 
 /// A body whose rest is read when it is dropped.
-struct Lingering {
+struct Lingering<E: Send + 'static> {
     /// Until it has ended.
     rest: Option<BoxStream<'static, io::Result<Bytes>>>,
     /// The client sends nothing before it is asked to (RFC 9110, section 10.1.1), which reading does.
     waits: bool,
     stop: CancellationToken,
+    /// Dropped when nothing more is read.
+    exchange: Option<E>,
 }
 
-impl Stream for Lingering {
+impl<E: Send + Unpin + 'static> Stream for Lingering<E> {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -61,11 +72,15 @@ impl Stream for Lingering {
     }
 }
 
-impl Drop for Lingering {
+impl<E: Send + 'static> Drop for Lingering<E> {
     fn drop(&mut self) {
         if let (Some(rest), false, Ok(runtime)) = (self.rest.take(), self.waits, Handle::try_current()) {
-            let stop = self.stop.clone();
-            runtime.spawn(stop.run_until_cancelled_owned(throw_away(rest, REST, PAUSE)));
+            let (stop, exchange) = (self.stop.clone(), self.exchange.take());
+            let reading = async move {
+                throw_away(rest, REST, PAUSE).await;
+                drop(exchange);
+            };
+            runtime.spawn(stop.run_until_cancelled_owned(reading));
         }
     }
 }
@@ -101,7 +116,7 @@ mod tests {
             Ok::<_, io::Error>(Bytes::from_static(b"x"))
         });
         let mut request = request.body(Body::from_bytes_stream(pieces));
-        read_to_the_end(&mut request, &CancellationToken::new());
+        read_to_the_end(&mut request, &CancellationToken::new(), ());
         let mut body = request.take_body().into_bytes_stream().boxed();
         for _ in 0..first {
             body.next().await.expect("there are more").expect("they can be read");

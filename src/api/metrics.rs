@@ -164,9 +164,7 @@ impl Metrics {
         waiting.set(i64::try_from(self.context.db.waiting()).unwrap_or(i64::MAX));
         registry.register("database_waiting", "Transactions that wait for a connection", waiting);
         let receiving = Gauge::<i64, AtomicI64>::default();
-        let places = self.context.config.limits.uploads;
-        let taken = places.saturating_sub(self.context.uploads.available_permits());
-        receiving.set(i64::try_from(taken).unwrap_or(i64::MAX));
+        receiving.set(i64::try_from(self.context.limiter.uploads()).unwrap_or(i64::MAX));
         registry.register("uploads", "Uploads that are being received", receiving);
     }
 

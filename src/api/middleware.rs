@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::{
     cors::Cors,
     expected::Expected,
-    field_lines, foreign,
+    field_lines, foreign, host,
     metrics::Requests,
     problem::{Internal, Kind, Problem},
 };
@@ -124,6 +124,9 @@ impl<E: Endpoint<Output = Response>> Enveloped<E> {
     }
 
     async fn answer(&self, request: Request, id: &str) -> (Response, Option<Arc<str>>) {
+        if let Err(refused) = host::check(&request) {
+            return (Problem::from(refused).render(Some(id)), None);
+        }
         match AssertUnwindSafe(self.inner.call(request)).catch_unwind().await {
             Ok(Ok(answer)) => {
                 let route = answer.data::<PathPattern>().map(|pattern| Arc::clone(&pattern.0));
@@ -211,7 +214,8 @@ mod tests {
             readers: Readers::default(),
         };
         let endpoint = make_sync(|_| -> Response { panic!("a secret") }).with(envelope);
-        let answer = endpoint.get_response(Request::default()).await;
+        let request = Request::builder().header(header::HOST, "localhost").finish();
+        let answer = endpoint.get_response(request).await;
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(answer.headers().contains_key(REQUEST_ID));
         let body = answer.into_body().into_string().await.expect("text");

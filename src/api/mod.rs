@@ -1,7 +1,8 @@
 //! The only user of poem: one file a resource. Handlers translate: request, one call, response.
 //!
 //! - `problem`: what a request is refused with; the one place with status codes
-//! - [`server`]: connections, and `linger`, which hears them out; `access`, `site`, `limits`, `cors`: who may use an operation, and how much
+//! - [`server`]: connections, with `traffic`, what goes on over one, and `linger`, which hears them out; `pace`: how slowly
+//! - `access`, `site`, `limits`, `cors`, `host`: who may use an operation, and how much
 //! - `operations`: what all operations have in common; `middleware`: what goes around them, `field_lines` before them
 //! - `body`, `digest`, `negotiate`, `page`, `precondition`, `prefer`, `idempotency`: parts that handlers are made of
 //! - the rest: resources, named after their paths
@@ -24,6 +25,7 @@ mod features;
 mod field_lines;
 mod foreign;
 mod health;
+mod host;
 mod idempotency;
 mod imports;
 mod limits;
@@ -33,6 +35,7 @@ mod metrics;
 mod middleware;
 mod negotiate;
 mod operations;
+mod pace;
 mod page;
 mod precondition;
 mod prefer;
@@ -44,6 +47,7 @@ pub mod server;
 mod site;
 mod stream;
 mod towns;
+mod traffic;
 mod update;
 mod upload;
 mod upload_body;
@@ -52,9 +56,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use poem::{Endpoint, EndpointExt, IntoEndpoint, Response};
 use poem_openapi::{OpenApi, Tags};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+pub use self::limits::Limiter;
 use crate::{
     archive::Archive,
     auth::keys::Keyring,
@@ -82,8 +86,8 @@ pub struct Context {
     pub transport: Arc<dyn Transport>,
     /// Wakes who waits for an import.
     pub changes: Changes,
-    /// A permit for each upload that is received.
-    pub uploads: Arc<Semaphore>,
+    /// How much of everything.
+    pub limiter: Limiter,
     /// The last lines of the log.
     pub recent: Recent,
     /// What this process counts.
@@ -181,7 +185,7 @@ fn endpoint_of<T: OpenApi>(
     let request_time = Duration::from_secs(config.server.request_seconds);
     let memory = Duration::from_millis(config.auth.memory_ms);
     let keyring = config.auth.required.then(|| Keyring::new(context.db.clone(), memory));
-    let limiter = limits::Limiter::new(&config);
+    let limiter = context.limiter;
     let cors = cors::Cors::new(&config.server.cors_origins);
     let gate =
         access::Gate { keyring, site: site::Site::new(&config.server), clock: context.clock, db: context.db };

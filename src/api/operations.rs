@@ -22,11 +22,12 @@ use super::{
     digest,
     expected::Expected,
     foreign, idempotency,
-    limits::{Identity, Limiter},
+    limits::{Identity, Limiter, Share},
     negotiate,
     problem::{self, Invalid, Kind, NotAcceptable, Problem, TooSlow, Unavailable, Violation},
+    traffic::Held,
 };
-use crate::auth::keys::Scope;
+use crate::{auth::keys::Scope, text::cut};
 
 /// Resources, with all that their operations have in common.
 ///
@@ -105,6 +106,9 @@ pub(super) fn route_pattern(path: &str) -> String {
     segments.join("/")
 }
 
+/// Most parameters of a query. More are refused before any is looked at.
+const PARAMETERS: usize = 256;
+
 /// Whether answers come as they happen.
 const EVENT_STREAM: &str = "text/event-stream";
 
@@ -168,6 +172,19 @@ struct Rules {
     /// The media types a body may have, for `Accept` or `Accept-Patch`.
     takes: Option<(header::HeaderName, HeaderValue)>,
     time: Option<Duration>,
+    /// What it takes a place of.
+    counts: Counts,
+}
+
+/// What a request counts among, until its answer is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    /// The requests.
+    Request,
+    /// The event streams.
+    Stream,
+    /// Nothing here: who reads an upload takes a place for it, and how the service is can always be asked.
+    Nothing,
 }
 
 impl Rules {
@@ -202,36 +219,37 @@ impl Rules {
         let streams = offers.contains(&EVENT_STREAM);
         let scope = access::scope_of(operation);
         let may_be_own = access::is_of_own(operation);
+        let counts = match scope {
+            None => Counts::Nothing,
+            Some(_) if uploads => Counts::Nothing,
+            Some(_) if streams => Counts::Stream,
+            Some(_) => Counts::Request,
+        };
         let time = (!uploads && !streams).then_some(request_time);
-        Self { of_import, scope, may_be_own, query, offers, expected, takes, time }
+        Self { of_import, scope, may_be_own, query, offers, expected, takes, time, counts }
     }
 
     fn check_query(&self, request: &Request) -> Result<(), Invalid> {
+        let query = request.uri().query().unwrap_or_default();
+        if query.split('&').nth(PARAMETERS).is_some() {
+            return Err(Invalid::new(format!("a query may have {PARAMETERS} parameters")));
+        }
         let given: Vec<(String, String)> = request.params().unwrap_or_default();
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut faulty) = (BTreeSet::new(), BTreeSet::new());
         let mut faults = Vec::new();
         for (name, value) in &given {
-            if faults.iter().any(|fault: &Violation| fault.parameter.as_ref() == Some(name)) {
-                continue;
-            }
-            match self.query.iter().find(|(known, _)| known == name) {
-                None => faults.push(Violation::parameter(
-                    name,
-                    "unknown_parameter",
-                    format!("{name} is no parameter of this operation"),
-                )),
-                Some((_, repeats)) if !seen.insert(name) && !repeats => faults.push(Violation::parameter(
-                    name,
-                    "repeated_parameter",
-                    format!("{name} may be given once only"),
-                )),
+            let fault = match self.query.iter().find(|(known, _)| known == name) {
+                None => ("unknown_parameter", "is not a parameter of this operation"),
+                Some((_, repeats)) if !seen.insert(name) && !repeats => {
+                    ("repeated_parameter", "may be given once only")
+                }
                 // No text in the database holds one, so it would fail far from here.
-                Some(_) if value.contains('\0') => faults.push(Violation::parameter(
-                    name,
-                    "nul_character",
-                    format!("{name} holds a NUL character"),
-                )),
-                Some(_) => {}
+                Some(_) if value.contains('\0') => ("nul_character", "holds a NUL character"),
+                Some(_) => continue,
+            };
+            if faulty.insert(name) {
+                let ((code, rule), name) = (fault, cut(name));
+                faults.push(Violation::parameter(&name, code, format!("{name} {rule}")));
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(Invalid::because(faults)) }
@@ -268,15 +286,24 @@ struct Guarded {
 
 impl Guarded {
     async fn answer(&self, request: Request) -> Result<Response, Problem> {
+        let address = Identity::of(&request, None);
+        // A key that is not known here is asked for in the database, and nobody can say whose it is: its address pays, and before.
+        let asks = self.rules.scope.is_some() && self.gate.has_to_ask(&request);
+        let paid = asks.then(|| self.limiter.count(&address)).transpose()?;
         let admitted = match self.rules.scope {
             Some(scope) => self.gate.admit(&request, scope, self.rules.may_be_own).await,
             None => Ok(None),
         };
-        // Refused requests count too, for their address.
         let caller = admitted.as_ref().ok().and_then(Option::as_ref);
-        let left = self.limiter.count(&Identity::of(&request, caller))?;
+        let identity = Identity::of(&request, caller);
+        // Refused requests count too, for their address.
+        let left = match paid {
+            Some(left) if identity == address => left,
+            _ => self.limiter.count(&identity)?,
+        };
+        let share = Share { identity, limiter: self.limiter.clone() };
         let answer = match admitted {
-            Ok(caller) => self.handle(request, caller).await,
+            Ok(caller) => self.handle(request, caller, share).await,
             Err(problem) => Err(problem),
         };
         match answer {
@@ -291,10 +318,30 @@ impl Guarded {
         }
     }
 
-    async fn handle(&self, mut request: Request, caller: Option<Caller>) -> Result<Response, Problem> {
-        // Uploads and streams take their time, and have limits of their own; how the service is can always be asked.
-        let counts = self.rules.time.is_some() && self.rules.scope.is_some();
-        let _place = counts.then(|| self.limiter.place()).transpose()?;
+    async fn handle(
+        &self,
+        request: Request,
+        caller: Option<Caller>,
+        share: Share,
+    ) -> Result<Response, Problem> {
+        let place = match self.rules.counts {
+            Counts::Request => Some(share.request()?),
+            Counts::Stream => Some(share.stream()?),
+            Counts::Nothing => None,
+        };
+        let mut answer = self.handle_in_place(request, caller, share).await?;
+        if let Some(place) = place {
+            answer.set_data(Held::new(place));
+        }
+        Ok(answer)
+    }
+
+    async fn handle_in_place(
+        &self,
+        mut request: Request,
+        caller: Option<Caller>,
+        share: Share,
+    ) -> Result<Response, Problem> {
         if let Some(caller) = caller {
             tracing::Span::current().record("key.id", caller.0.id);
             request.set_data(caller);
@@ -306,7 +353,9 @@ impl Guarded {
         }
         self.rules.check_query(&request)?;
         self.rules.negotiate(&mut request)?;
-        let too_slow = self.rules.takes.is_some().then(|| self.limiter.watch(&mut request));
+        let takes = self.rules.takes.is_some();
+        let too_slow = takes.then(|| self.limiter.watch(&mut request, &share.identity));
+        request.set_data(share);
         let digest = digest::verify(&mut request)?;
         let answer = idempotency::settled(self.in_time(request)).await;
         answer.map_err(|error| {

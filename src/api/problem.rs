@@ -21,10 +21,14 @@ use poem_openapi::{
 use crate::{
     datasets::Fault,
     db::{DbError, Failure},
+    text::cut,
 };
 
 /// The media type of every answer that is a problem.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// Violations that are listed of one request; the others are only counted.
+const LISTED: usize = 20;
 
 /// When a client should come back after a 503, seconds.
 pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
@@ -292,21 +296,21 @@ impl poem_openapi::types::Example for Body {
 }
 
 impl Invalid {
-    /// `errors` holds at least one violation.
-    pub(crate) fn because(errors: Vec<Violation>) -> Self {
-        let detail = match errors.as_slice() {
-            [only] => only.message.clone(),
-            many => format!("{} rules are broken", many.len()),
-        };
-        Self(Problem { errors, ..Problem::new(Kind::Invalid, detail) })
+    /// `errors` holds at least one violation. The first are listed, all are counted.
+    pub(crate) fn because(errors: impl IntoIterator<Item = Violation>) -> Self {
+        let mut errors = errors.into_iter();
+        let listed: Vec<_> = errors.by_ref().take(LISTED).collect();
+        let total = listed.len() + errors.count();
+        Self::first_of(listed, total)
     }
 
     /// The first of `total` violations.
     pub(crate) fn first_of(errors: Vec<Violation>, total: usize) -> Self {
-        if errors.len() == total {
-            return Self::because(errors);
-        }
-        let detail = format!("{total} rules are broken; these are the first {}", errors.len());
+        let detail = match errors.as_slice() {
+            [only] if total == 1 => only.message.clone(),
+            listed if listed.len() == total => format!("{total} rules are broken"),
+            listed => format!("{total} rules are broken; these are the first {}", listed.len()),
+        };
         Self(Problem { errors, ..Problem::new(Kind::Invalid, detail) })
     }
 
@@ -324,9 +328,14 @@ impl Conflict {
 }
 
 impl UnsupportedMediaType {
+    /// A media type the operation does not read.
+    pub(crate) fn media_type(media_type: &str) -> Self {
+        Self::new(format!("a body of type {:?} is not read here", cut(media_type)))
+    }
+
     /// A content coding the operation does not undo.
     pub(crate) fn coding(coding: &str, accepted: &'static str) -> Self {
-        let mut problem = Self::new(format!("the content coding {coding:?} is not read here"));
+        let mut problem = Self::new(format!("the content coding {:?} is not read here", cut(coding)));
         problem.0.set_header(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
         problem
     }

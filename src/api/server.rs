@@ -26,13 +26,19 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::linger;
+use super::{
+    linger,
+    pace::Pace,
+    traffic::{Answer, End, Held, Traffic},
+};
 use crate::config::{self, Limits};
 
 /// Bytes of a request's head, and of what is read of a body at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// Requests on one connection of HTTP/2.
 const STREAMS: u32 = 100;
+/// An idle connection that is told to end has this long for it, unless a request comes after all.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// Before accepting is tried again when it fails, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -94,6 +100,7 @@ pub async fn serve(
         local,
         head_time: Duration::from_secs(limits.head_seconds),
         write_time: Duration::from_secs(limits.write_seconds),
+        pace: Pace::new(Duration::from_secs(limits.write_seconds), limits.write_bytes),
         stop: stop.clone(),
     });
     let accept = async || {
@@ -133,6 +140,8 @@ struct Host<E> {
     local: SocketAddr,
     head_time: Duration,
     write_time: Duration,
+    /// How fast answers are to be taken.
+    pace: Pace,
     stop: CancellationToken,
 }
 
@@ -161,18 +170,21 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
         remote: SocketAddr,
         scheme: Scheme,
     ) {
-        let begun = CancellationToken::new();
+        let traffic = Traffic::new(self.pace);
         let service = hyper::service::service_fn({
-            let (host, begun) = (Arc::clone(self), begun.clone());
+            let (host, traffic) = (Arc::clone(self), Arc::clone(&traffic));
             move |request| {
-                begun.cancel();
+                let exchange = traffic.begin();
                 let (host, scheme) = (Arc::clone(&host), scheme.clone());
                 async move {
                     let local = LocalAddr(Addr::SocketAddr(host.local));
                     let remote = RemoteAddr(Addr::SocketAddr(remote));
                     let mut request = (request, local, remote, scheme).into();
-                    linger::read_to_the_end(&mut request, &host.stop);
-                    Ok::<hyper::Response<_>, Infallible>(host.endpoint.get_response(request).await.into())
+                    linger::read_to_the_end(&mut request, &host.stop, Arc::clone(&exchange));
+                    let mut answer = host.endpoint.get_response(request).await;
+                    let held = answer.extensions_mut().remove::<Held>();
+                    let answer: hyper::Response<_> = answer.into();
+                    Ok::<_, Infallible>(answer.map(|body| Answer::new(body, exchange, held)))
                 }
             }
         });
@@ -188,19 +200,21 @@ impl<E: Endpoint<Output = Response> + 'static> Host<E> {
             .max_concurrent_streams(STREAMS)
             .max_header_list_size(16 * 1024);
         let mut connection = pin!(protocols.serve_connection(TokioIo::new(socket), service));
-        // Which protocol it is shows in the first bytes, and hyper waits for those without an end.
-        let silent = async {
-            if tokio::time::timeout(self.head_time, begun.cancelled()).await.is_ok() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
+        // A connection of HTTP/2 may answer pings and never ask for anything; and which protocol it is shows in the first bytes,
+        // for which hyper waits without an end.
+        let patience = tokio::select! {
             _ = connection.as_mut() => return,
-            () = silent => return,
-            () = self.stop.cancelled() => {}
-        }
+            end = traffic.end(self.head_time) => match end {
+                End::Idle => GOODBYE,
+                End::TooSlow => return,
+            },
+            () = self.stop.cancelled() => self.head_time,
+        };
         connection.as_mut().graceful_shutdown();
-        // As above: a connection that fails now has nobody to tell.
-        let _ = connection.await;
+        tokio::select! {
+            // As above: a connection that fails now has nobody to tell.
+            _ = connection => {}
+            _ = traffic.end(patience) => {}
+        }
     }
 }

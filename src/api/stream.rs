@@ -1,7 +1,7 @@
 //! Answers that are sent while the database is still reading: memory does not grow with the rows, and what goes wrong before
 //! the first piece is still told by a status.
 
-use std::{io, marker::PhantomData, sync::Arc, time::Duration};
+use std::{io, marker::PhantomData};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use super::problem::Internal;
-use crate::{config::Config, db::DbError, refusal};
+use crate::{db::DbError, refusal};
 
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -45,17 +45,14 @@ pub(crate) trait Write<R>: Send + 'static {
     fn end(&mut self, out: &mut Vec<u8>) -> Result<(), StreamRefusal>;
 }
 
-/// The text of all rows. A client that takes nothing for as long as a request may last is given up, and so is its connection
-/// to the database.
+/// The text of all rows. They are read for as long as somebody takes the text: [`super::traffic`] gives up who takes it too slowly.
 pub(crate) async fn write<R: Send + 'static>(
-    config: &Arc<Config>,
     rows: impl Stream<Item = Result<R, DbError>> + Send + 'static,
     writer: impl Write<R>,
 ) -> Result<Body, StreamRefusal> {
     let (pieces, mut written) = mpsc::channel(PIECES);
-    let patience = Duration::from_secs(config.server.request_seconds);
     let sending = async move {
-        if let Err(failure) = send(&pieces, rows, writer, patience).await {
+        if let Err(failure) = send(&pieces, rows, writer).await {
             // Where nobody listens any more there is nobody to tell.
             let _ = pieces.send(Err(failure)).await;
         }
@@ -83,7 +80,6 @@ async fn send<R>(
     pieces: &mpsc::Sender<Result<Bytes, StreamRefusal>>,
     rows: impl Stream<Item = Result<R, DbError>>,
     mut writer: impl Write<R>,
-    patience: Duration,
 ) -> Result<(), StreamRefusal> {
     let mut rows = std::pin::pin!(rows);
     let mut out = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
@@ -92,14 +88,14 @@ async fn send<R>(
         writer.row(row?, &mut out)?;
         if out.len() >= PIECE_BYTES {
             let piece = std::mem::replace(&mut out, Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4));
-            if pieces.send_timeout(Ok(piece.into()), patience).await.is_err() {
+            if pieces.send(Ok(piece.into())).await.is_err() {
                 return Ok(());
             }
         }
     }
     writer.end(&mut out)?;
     // As above: who has gone away needs no end.
-    let _ = pieces.send_timeout(Ok(out.into()), patience).await;
+    let _ = pieces.send(Ok(out.into())).await;
     Ok(())
 }
 

@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -22,9 +25,10 @@ use tokio_util::io::ReaderStream;
 use super::{
     body::is_utf8,
     field_lines,
+    limits::Share,
     problem::{Invalid, Problem, UnsupportedMediaType, Violation},
 };
-use crate::ingest::receive::Packing;
+use crate::{ingest::receive::Packing, places::Place, text::cut};
 
 const FORM: &str = "multipart/form-data";
 const CSV: &str = "text/csv";
@@ -42,6 +46,9 @@ pub(super) const MEDIA_TYPES: [&str; 6] = [FORM, CSV, ZIP, WINDOWS_ZIP, EXCEL, B
 /// The content codings an upload may have.
 pub(super) const CODINGS: &str = "gzip, identity";
 
+/// Most bytes of a form around its file.
+const AROUND_BYTES: usize = 64 * 1024;
+
 /// Bytes read from a multipart field at once.
 const FIELD_BYTES: usize = 64 * 1024;
 
@@ -55,6 +62,8 @@ pub(super) struct UploadBody {
     pub(super) filename: Option<String>,
     /// The bytes.
     pub(super) bytes: BoxStream<'static, io::Result<Bytes>>,
+    /// Its place among the uploads that are received.
+    pub(super) place: Place,
 }
 
 impl<'a> ApiExtractor<'a> for UploadBody {
@@ -93,12 +102,12 @@ impl<'a> ApiExtractor<'a> for UploadBody {
         let Some(content_type) = request.content_type() else {
             return Err(UnsupportedMediaType::new("the body comes without a Content-Type").into());
         };
-        let unread =
-            || UnsupportedMediaType::new(format!("a body of type {content_type:?} is not read here"));
+        let unread = || UnsupportedMediaType::media_type(content_type);
         let media_type: mime::Mime = content_type.parse().map_err(|_| unread())?;
+        let place = || -> Result<Place, Problem> { Ok(Share::of(request)?.upload()?) };
         match media_type.essence_str() {
             FORM if gzipped => Err(UnsupportedMediaType::coding("gzip", "identity").into()),
-            FORM => Self::of_form(request, body).await,
+            FORM => Self::of_form(request, body, place()?).await,
             CSV | EXCEL => {
                 let ascii = media_type.get_param(mime::CHARSET).is_some_and(|charset| charset == "us-ascii");
                 if !ascii && !is_utf8(&media_type) {
@@ -106,27 +115,33 @@ impl<'a> ApiExtractor<'a> for UploadBody {
                 }
                 let is_stated = media_type.essence_str() == CSV || gzipped;
                 let packing = if is_stated { Packing::Csv { gzipped } } else { Packing::Unstated };
-                Self::of_body(body, packing, header_parameter(&media_type)?)
+                Self::of_body(body, packing, header_parameter(&media_type)?, place()?)
             }
-            ZIP | WINDOWS_ZIP => Self::of_body(body, Packing::Zip { gzipped }, None),
+            ZIP | WINDOWS_ZIP => Self::of_body(body, Packing::Zip { gzipped }, None, place()?),
             // The stated coding must be there; the file inside is read as CSV.
-            BYTES if gzipped => Self::of_body(body, Packing::Csv { gzipped }, None),
-            BYTES => Self::of_body(body, Packing::Unstated, None),
+            BYTES if gzipped => Self::of_body(body, Packing::Csv { gzipped }, None, place()?),
+            BYTES => Self::of_body(body, Packing::Unstated, None, place()?),
             _ => Err(unread().into()),
         }
     }
 }
 
 impl UploadBody {
-    fn of_body(body: &mut RequestBody, packing: Packing, header: Option<bool>) -> poem::Result<Self> {
+    fn of_body(
+        body: &mut RequestBody,
+        packing: Packing,
+        header: Option<bool>,
+        place: Place,
+    ) -> poem::Result<Self> {
         let bytes = body.take()?.into_bytes_stream().boxed();
-        Ok(Self { packing, header, filename: None, bytes })
+        Ok(Self { packing, header, filename: None, bytes, place })
     }
 
     /// The form's one field is the file. Another one after it is found when the file has been read.
-    async fn of_form(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+    async fn of_form(request: &Request, body: &mut RequestBody, place: Place) -> poem::Result<Self> {
         let mut rest = Rest(Arc::new(Mutex::new(body.take()?.into_bytes_stream().boxed())));
-        let mut body = RequestBody::new(Body::from_bytes_stream(rest.clone()));
+        let within = Within::default();
+        let mut body = RequestBody::new(Body::from_bytes_stream(bounded(rest.clone(), within.clone())));
         let form = <Multipart as FromRequest>::from_request(request, &mut body).await;
         let mut form = form.map_err(|_| Invalid::new("the Content-Type of a form needs its boundary"))?;
         let field = match form.next_field().await {
@@ -140,13 +155,15 @@ impl UploadBody {
                 return Err(Invalid::new("the form cannot be read: it ends early, or is malformed").into());
             }
         };
-        let filename = field.file_name().map(ToOwned::to_owned);
+        let filename = field.file_name().map(|name| cut(name).into_owned());
+        within.0.store(true, Ordering::Relaxed);
         let bytes = async_stream::stream! {
             let mut file = Box::pin(ReaderStream::with_capacity(field.into_async_read(), FIELD_BYTES));
             while let Some(bytes) = file.next().await {
                 yield bytes;
             }
             drop(file);
+            within.0.store(false, Ordering::Relaxed);
             match form.next_field().await {
                 // Bytes after the form belong to the body, and so to its digest.
                 Ok(None) => {
@@ -160,7 +177,34 @@ impl UploadBody {
                 Err(error) => yield Err(io::Error::other(error)),
             }
         };
-        Ok(Self { packing: Packing::Unstated, header: None, filename, bytes: bytes.boxed() })
+        Ok(Self { packing: Packing::Unstated, header: None, filename, bytes: bytes.boxed(), place })
+    }
+}
+
+/// Whether what is read of a form belongs to its file.
+#[derive(Debug, Clone, Default)]
+struct Within(Arc<AtomicBool>);
+
+/// The body of a form. Its reader keeps in memory what does not belong to a field, and all that is there before it looks at any of it:
+/// it gets one piece at a time, and not too much around the file.
+fn bounded(
+    body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    within: Within,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    async_stream::stream! {
+        let mut body = std::pin::pin!(body);
+        let mut around = 0;
+        while let Some(piece) = body.next().await {
+            if within.0.load(Ordering::Relaxed) {
+                around = 0;
+            } else if around > AROUND_BYTES {
+                yield Err(io::Error::other(format!("more than {AROUND_BYTES} bytes belong to no field")));
+                return;
+            }
+            around += piece.as_ref().map_or(0, Bytes::len);
+            yield piece;
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -178,8 +222,7 @@ impl Stream for Rest {
 
 fn unknown_field(field: &Field) -> Invalid {
     let name = field.name().unwrap_or_default();
-    let message = format!("{name:?} is no field of this form; it has one, file");
-    Invalid::because(vec![Violation::at(super::body::pointer("", name), "unknown_field", message)])
+    Invalid::because([super::body::unknown_field(name, "is not a field of this form; it has one, file")])
 }
 
 fn is_gzipped(request: &Request) -> Result<bool, UnsupportedMediaType> {

@@ -1,6 +1,9 @@
 //! API keys: who a request comes from, and what it may do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
@@ -16,18 +19,44 @@ use crate::{
 /// What every key begins with, so that people and scanners for leaked secrets know what they have found.
 const PREFIX: &str = "tarmac_";
 
-/// Most keys remembered; wrong ones are remembered too, and there are as many of those as somebody cares to try.
+/// Most keys remembered, of those that exist and of those that do not: there are as many of the latter as somebody cares to try.
 const REMEMBERED: u64 = 10_000;
 
-/// Questions to the database at the same time. Wrong keys may ask as often as their rate allows, but not take every connection.
+/// How long it is remembered of an unused key that it exists.
+const KNOWN_FOR: Duration = Duration::from_secs(86_400);
+
+/// Questions to the database at the same time about keys that exist, and as many about others. Wrong keys may ask as often as their
+/// rate allows, but neither take every connection nor hold up who has a good one.
 const QUESTIONS: usize = 4;
 
 /// Tells good keys from others, asking the database once in a while.
 #[derive(Debug, Clone)]
 pub struct Keyring {
     db: Db,
-    remembered: Cache<[u8; 32], Option<Arc<Key>>>,
-    questions: Arc<Semaphore>,
+    memory: Duration,
+    known: Cache<[u8; 32], Known>,
+    unknown: Cache<[u8; 32], ()>,
+    about_known: Arc<Semaphore>,
+    about_strange: Arc<Semaphore>,
+}
+
+/// A key that exists, and when the database said so.
+#[derive(Debug, Clone)]
+struct Known {
+    key: Arc<Key>,
+    asked: Instant,
+}
+
+/// What is remembered of a key.
+enum Memory {
+    /// It was like this a moment ago.
+    Fresh(Arc<Key>),
+    /// It exists; how it is now, the database knows.
+    Stale,
+    /// There was none a moment ago.
+    Unknown,
+    /// Nothing.
+    Strange,
 }
 
 /// What a key is worth.
@@ -46,8 +75,14 @@ pub enum Verdict {
 impl Keyring {
     /// What the database says of a key counts for `memory`.
     pub fn new(db: Db, memory: Duration) -> Self {
-        let remembered = Cache::builder().max_capacity(REMEMBERED).time_to_live(memory).build();
-        Self { db, remembered, questions: Arc::new(Semaphore::new(QUESTIONS)) }
+        Self {
+            db,
+            memory,
+            known: Cache::builder().max_capacity(REMEMBERED).time_to_idle(KNOWN_FOR).build(),
+            unknown: Cache::builder().max_capacity(REMEMBERED).time_to_live(memory).build(),
+            about_known: Arc::new(Semaphore::new(QUESTIONS)),
+            about_strange: Arc::new(Semaphore::new(QUESTIONS)),
+        }
     }
 
     /// What the key is worth at `now`.
@@ -55,12 +90,7 @@ impl Keyring {
         if !secret.starts_with(PREFIX) {
             return Ok(Verdict::Unknown);
         }
-        let hash = token::hash(secret);
-        let key = match self.remembered.get(&hash) {
-            Some(key) => key,
-            None => self.ask(hash).await?,
-        };
-        Ok(match key {
+        Ok(match self.find(token::hash(secret)).await? {
             None => Verdict::Unknown,
             Some(key) if key.revoked_at.is_some() => Verdict::Revoked,
             Some(key) if key.expires_at.is_some_and(|end| end <= now) => Verdict::Expired,
@@ -68,15 +98,47 @@ impl Keyring {
         })
     }
 
-    async fn ask(&self, hash: [u8; 32]) -> Result<Option<Arc<Key>>, DbError> {
-        // Nobody closes it, so a place is what comes.
-        let _place = self.questions.acquire().await;
-        // Who asked before may have had the same question.
-        if let Some(key) = self.remembered.get(&hash) {
-            return Ok(key);
+    /// Whether nothing is remembered of the key, so that [`Self::verify`] asks the database whether it exists.
+    pub fn is_strange(&self, secret: &str) -> bool {
+        secret.starts_with(PREFIX) && matches!(self.recall(&token::hash(secret)), Memory::Strange)
+    }
+
+    fn recall(&self, hash: &[u8; 32]) -> Memory {
+        match self.known.get(hash) {
+            Some(Known { key, asked }) if asked.elapsed() < self.memory => Memory::Fresh(key),
+            Some(_) => Memory::Stale,
+            None if self.unknown.contains_key(hash) => Memory::Unknown,
+            None => Memory::Strange,
         }
+    }
+
+    async fn find(&self, hash: [u8; 32]) -> Result<Option<Arc<Key>>, DbError> {
+        let questions = match self.recall(&hash) {
+            Memory::Fresh(key) => return Ok(Some(key)),
+            Memory::Unknown => return Ok(None),
+            Memory::Stale => &self.about_known,
+            Memory::Strange => &self.about_strange,
+        };
+        // Nobody closes it, so a place is what comes.
+        let _place = questions.acquire().await;
+        // Who asked before may have had the same question.
+        match self.recall(&hash) {
+            Memory::Fresh(key) => Ok(Some(key)),
+            Memory::Unknown => Ok(None),
+            Memory::Stale | Memory::Strange => self.ask(hash).await,
+        }
+    }
+
+    async fn ask(&self, hash: [u8; 32]) -> Result<Option<Arc<Key>>, DbError> {
+        let asked = Instant::now();
         let key = keys::find(&self.db, &hash).await?.map(Arc::new);
-        self.remembered.insert(hash, key.clone());
+        match &key {
+            Some(key) => self.known.insert(hash, Known { key: Arc::clone(key), asked }),
+            None => {
+                self.known.invalidate(&hash);
+                self.unknown.insert(hash, ());
+            }
+        }
         Ok(key)
     }
 }

@@ -7,6 +7,7 @@ use futures_util::{Stream, StreamExt};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, Postgres, pool::PoolConnection, postgres::PgRow};
 
 use super::{Db, DbError, days};
+use crate::places::Place;
 
 /// Signature, flags, and the length of an extension that is never there.
 const HEADER_BYTES: usize = 19;
@@ -28,6 +29,7 @@ pub enum Dates {
 #[derive(Debug)]
 pub struct Export {
     connection: Option<PoolConnection<Postgres>>,
+    place: Option<Place>,
 }
 
 impl Export {
@@ -42,7 +44,7 @@ impl Export {
         T: for<'r> FromRow<'r, PgRow>,
     {
         let failed = || DbError::during("opening a snapshot");
-        let mut export = Self { connection: Some(db.pool().acquire().await.map_err(failed())?) };
+        let mut export = Self { connection: Some(db.pool().acquire().await.map_err(failed())?), place: None };
         let statements = format!(
             "begin isolation level repeatable read read only;
              set local enable_nestloop = off; set local enable_seqscan = off; set local enable_bitmapscan = off;
@@ -53,6 +55,12 @@ impl Export {
         let rows = rows.map_err(failed())?;
         let first = rows.first().map(T::from_row).transpose().map_err(failed())?;
         Ok((export, first))
+    }
+
+    /// The same, with the place that it takes.
+    pub fn holding(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
     }
 
     /// The connection, for questions before the rows.

@@ -5,11 +5,10 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
 };
 
-use super::{IngestError, cut};
-use crate::db::imports::Note;
+use super::IngestError;
+use crate::{db::imports::Note, text::cut};
 
-/// Most characters of a name in a note, and most names that are listed: an archive may have a thousand.
-const NAME_CHARS: usize = 100;
+/// Most names that are listed: an archive may have a thousand.
 const NAMES: usize = 10;
 
 /// What an entry is.
@@ -59,7 +58,7 @@ pub(super) fn notes(beside: &[String]) -> Vec<Note> {
         message,
     };
     let listed = beside.iter().take(NAMES).map(|name| {
-        note(Some(cut(name, NAME_CHARS)), "the file is not named like data and is left out".to_owned())
+        note(Some(cut(name).into_owned()), "the file is not named like data and is left out".to_owned())
     });
     let more = beside.len().saturating_sub(NAMES);
     let unlisted = (more > 0).then(|| note(None, format!("{more} more files are left out")));
@@ -71,7 +70,7 @@ pub(super) fn empty_archive(beside: &[String]) -> IngestError {
     let mut message = "the archive holds no file named .csv, .tsv, .txt or .dat".to_owned();
     if !beside.is_empty() {
         let names: Vec<_> =
-            beside.iter().take(NAMES).map(|name| format!("{:?}", cut(name, NAME_CHARS))).collect();
+            beside.iter().take(NAMES).map(|name| format!("{:?}", cut(name))).collect();
         let more = if beside.len() > NAMES { " and others" } else { "" };
         message.push_str(&format!("; left out: {}{more}", names.join(", ")));
     }
@@ -82,7 +81,7 @@ pub(super) fn empty_archive(beside: &[String]) -> IngestError {
 pub(super) fn repeated_name(archive: impl Read + Seek, directory: u64) -> IngestError {
     // Should the directory not be read a second time, the fault has no name.
     let name = find_repeated(archive, directory).unwrap_or_default();
-    let which = name.map(|name| format!(" {:?}", cut(&name, NAME_CHARS))).unwrap_or_default();
+    let which = name.map(|name| format!(" {:?}", cut(&name))).unwrap_or_default();
     IngestError::refused(
         "repeated_name",
         format!("the archive has two files of one name{which}; give each a name of its own"),

@@ -1,9 +1,10 @@
 //! What the fields of a file are: named by its first record, or the dataset's columns in their order.
 
-use super::{IngestError, cut, records::Records};
+use super::{IngestError, records::Records};
 use crate::{
     datasets::{Column, Dataset, Kind},
     db::imports::Dialect,
+    text::cut,
 };
 
 /// The columns that the CSV of rejects adds at the end. Under a header that has all of them they are left out, so that a corrected
@@ -11,9 +12,8 @@ use crate::{
 pub(crate) const REJECT_COLUMNS: [&str; 6] = ["_row", "_line", "_file", "_column", CODE_COLUMN, "_message"];
 const CODE_COLUMN: &str = "_code";
 
-/// Unknown names that a message lists, and most characters of each.
+/// Unknown names that a message lists.
 const NAMES_SAID: usize = 5;
-const NAME_CHARS: usize = 300;
 
 /// The fields of a file, and whether its first record is a header.
 #[derive(Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ fn check(dataset: &Dataset, place: &str, names: &[String]) -> Result<Header, Ing
 /// Which names are unknown, and which are known.
 fn say(dataset: &Dataset, unknown: &[&String]) -> String {
     let mut said: Vec<_> =
-        unknown.iter().take(NAMES_SAID).map(|name| format!("{:?}", cut(name, NAME_CHARS))).collect();
+        unknown.iter().take(NAMES_SAID).map(|name| format!("{:?}", cut(name))).collect();
     if unknown.len() > NAMES_SAID {
         said.push(format!("{} more", unknown.len() - NAMES_SAID));
     }

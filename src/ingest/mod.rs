@@ -122,14 +122,6 @@ fn damage_of(import: &Import, error: ArchiveError) -> IngestError {
     }
 }
 
-/// What is left of a name from a file where it has more than `chars` characters.
-fn cut(name: &str, chars: usize) -> String {
-    match name.char_indices().nth(chars) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.to_owned(),
-    }
-}
-
 /// Runs work that would keep a thread of the runtime from its other tasks.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, IngestError> {
     let span = tracing::Span::current();

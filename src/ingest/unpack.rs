@@ -20,6 +20,7 @@ use crate::{
         files::{File, Layout},
         imports::{Import, Note},
     },
+    text::cut,
 };
 
 const BLOCK_BYTES: usize = 1 << 20;
@@ -176,7 +177,7 @@ impl Unpacker {
             }
             let absolute = name.starts_with(['/', '\\']);
             if absolute || entry.enclosed_name().is_none() {
-                let message = format!("{name:?} in the archive leads out of it");
+                let message = format!("{:?} in the archive leads out of it", cut(&name));
                 return Err(IngestError::refused("unsafe_name", message));
             }
             match Entry::of(&name) {
@@ -187,7 +188,8 @@ impl Unpacker {
                 }
                 Entry::Archive => {
                     let message = format!(
-                        "{name:?} in the archive is an archive itself; put the CSV files in directly"
+                        "{:?} in the archive is an archive itself; put the CSV files in directly",
+                        cut(&name)
                     );
                     return Err(IngestError::refused("nested_archive", message));
                 }
@@ -198,7 +200,7 @@ impl Unpacker {
                 .copy(&mut entry, &object, packed, unpacked)
                 .map_err(|error| error.explain(|error| entry_error(&name, error)))?;
             unpacked += bytes;
-            files.push(file(file_no, Some(name), object, to_i64(bytes)));
+            files.push(file(file_no, Some(cut(&name).into_owned()), object, to_i64(bytes)));
         }
         if files.is_empty() {
             return Err(entries::empty_archive(&beside));
@@ -274,7 +276,7 @@ fn gzip_error(error: &io::Error) -> IngestError {
 }
 
 fn entry_error(name: &str, error: &io::Error) -> IngestError {
-    IngestError::refused("bad_zip", format!("{name:?} in the archive cannot be read: {error}"))
+    IngestError::refused("bad_zip", format!("{:?} in the archive cannot be read: {error}", cut(name)))
 }
 
 pub(super) fn zip_error(error: ZipError) -> IngestError {

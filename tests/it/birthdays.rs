@@ -85,7 +85,8 @@ async fn an_import_is_read_by_its_index_whatever_the_planner_believes() {
     // It is all there is: to read the whole table would seem best, and no longer be when others are loaded.
     app.run("analyze citizens").await;
     let db = Db::connect(&app.config.database).await.expect("the database answers");
-    let mut snapshot = citizens::snapshot(&db, import).await.expect("the import is complete");
+    let place = tarmac::places::Places::new(1, 100).take(&(), 1).expect("it is free");
+    let mut snapshot = citizens::snapshot(&db, import, place).await.expect("the import is complete");
     let query = format!("explain select town from citizens where import_id = {import}");
     let connection = snapshot.export.connection().expect("the snapshot is open");
     let plan: Vec<String> =

@@ -364,3 +364,62 @@ async fn a_key_that_only_writes_sees_its_own_imports_and_nobody_elses() {
     let path = format!("/imports/{}", stored["data"]["import_id"]);
     assert_eq!([get(path.clone(), &mine).await, get(path, &other).await], [200, 403]);
 }
+
+/// Waits until so many questions about keys stand before the locked table.
+async fn questions(database: &Database, count: i64) {
+    let asked = "select count(*) from pg_stat_activity where datname = current_database()
+                 and query like '%api_keys where key_hash%' and wait_event_type = 'Lock'";
+    until(format!("{count} questions are asked"), async || {
+        (database.one::<i64>(asked).await == count).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn made_up_keys_above_the_rate_are_refused_without_the_database() {
+    let app = App::with(&[("auth.required", "true"), ("limits.requests_per_minute", "3")]).await;
+    let mut holder = app.database.pool.begin().await.expect("a transaction begins");
+    sqlx::query("lock table api_keys").execute(&mut *holder).await.expect("nobody else holds it");
+    let made_up = |number: usize| {
+        let key = format!("tarmac_{number:043}");
+        with_key(app.client.get("/airports"), Some(&key)).send()
+    };
+    let asking: Vec<_> = (0..3).map(|number| tokio::spawn(made_up(number))).collect();
+    questions(&app.database, 3).await;
+    for number in 3..20 {
+        made_up(number).await.expect(429);
+    }
+    holder.rollback().await.expect("the lock is given back");
+    for asked in asking {
+        asked.await.expect("it was answered").expect(401);
+    }
+}
+
+#[tokio::test]
+async fn a_known_key_does_not_wait_behind_made_up_ones() {
+    let app = App::with(&[
+        ("auth.required", "true"),
+        ("auth.memory_ms", "0"),
+        ("database.connections", "16"),
+        ("limits.requests_per_minute", "off"),
+    ])
+    .await;
+    let db = Db::connect(&app.config.database).await.expect("the database answers");
+    let good = key(&db, &[Scope::Read]).await;
+    with_key(app.client.get("/airports"), Some(&good)).send().await.expect(200);
+    let mut holder = app.database.pool.begin().await.expect("a transaction begins");
+    sqlx::query("lock table api_keys").execute(&mut *holder).await.expect("nobody else holds it");
+    let made_up = |number: usize| {
+        let key = format!("tarmac_{number:043}");
+        with_key(app.client.get("/airports"), Some(&key)).send()
+    };
+    let asking: Vec<_> = (0..20).map(|number| tokio::spawn(made_up(number))).collect();
+    questions(&app.database, 4).await;
+    let known = tokio::spawn(with_key(app.client.get("/airports"), Some(&good)).send());
+    questions(&app.database, 5).await;
+    holder.rollback().await.expect("the lock is given back");
+    known.await.expect("it was answered").expect(200);
+    for asked in asking {
+        asked.await.expect("it was answered").expect(401);
+    }
+}

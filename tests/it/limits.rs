@@ -116,7 +116,7 @@ async fn more_uploads_at_once_than_allowed_are_503() {
 
 #[tokio::test]
 async fn json_beyond_the_memory_for_it_is_503_until_others_are_answered() {
-    let app = App::with(&[("limits.json_bytes", "4096")]).await;
+    let app = App::with(&[("limits.json_bytes", "4096"), ("limits.share_percent", "100")]).await;
     let (send, body) = body();
     let first = app.client.post("/airports").header("Content-Type", "application/json").body(body);
     let first = tokio::spawn(first.send());

@@ -10,10 +10,10 @@ use serde_json::json;
 use super::ListRefusal;
 use crate::{
     api::{
-        Context, schema,
+        schema,
         stream::{self, JsonText, StreamRefusal, Write},
     },
-    db::citizens::{self, Buyers, GroupBy, Presents},
+    db::citizens::{self, Buyers, GroupBy, Presents, Snapshot},
 };
 
 const MONTHS: [&str; 12] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"];
@@ -66,18 +66,16 @@ fn months_schema() -> MetaSchema {
 }
 
 pub(super) async fn answer(
-    context: &Context,
-    import_id: i64,
+    snapshot: Snapshot,
     grouping: Option<Grouping>,
 ) -> Result<BirthdaysAnswer, ListRefusal> {
     let group_by = match grouping {
         None => GroupBy::Citizen,
         Some(Grouping::Channel) => GroupBy::Channel,
     };
-    let snapshot = context.snapshot(import_id).await?;
     let birthdays = citizens::birthdays(snapshot, group_by).await?;
     let months = Months { open: 0, has_entries: false };
-    Ok(BirthdaysAnswer::Months(JsonText::new(stream::write(&context.config, birthdays, months).await?)))
+    Ok(BirthdaysAnswer::Months(JsonText::new(stream::write(birthdays, months).await?)))
 }
 
 /// Months in their order, each opened when it is reached.

@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     api::{
-        Context, page,
+        page,
         problem::Internal,
         stream::{self, JsonText, Lines},
     },
-    db::citizens::{self, Range},
+    db::citizens::{self, Range, Snapshot},
 };
 
 #[derive(ApiResponse)]
@@ -36,29 +36,26 @@ pub(super) enum ListAnswer {
 }
 
 pub(super) async fn answer(
-    context: &Context,
-    import_id: i64,
+    mut snapshot: Snapshot,
     range: Range,
     media_type: &str,
     uri: &Uri,
 ) -> Result<ListAnswer, ListRefusal> {
-    let mut snapshot = context.snapshot(import_id).await?;
     let next = citizens::page_end(&mut snapshot, range).await?;
     let link = next.map(|last| page::encode_cursor(&last)).transpose().map_err(Internal::because)?;
     let link = link.map(|cursor| page::next_link(uri, &cursor));
-    let config = &context.config;
     Ok(match media_type {
         CSV => {
             let lines = citizens::csv(snapshot, range);
-            ListAnswer::Csv(Binary(stream::write(config, lines, Lines).await?), link)
+            ListAnswer::Csv(Binary(stream::write(lines, Lines).await?), link)
         }
         NDJSON => {
             let rows = citizens::list(snapshot, range);
-            ListAnswer::Ndjson(Binary(stream::write(config, rows, Ndjson).await?), link)
+            ListAnswer::Ndjson(Binary(stream::write(rows, Ndjson).await?), link)
         }
         _ => {
             let rows = citizens::list(snapshot, range);
-            let text = stream::write(config, rows, Document::default()).await?;
+            let text = stream::write(rows, Document::default()).await?;
             ListAnswer::Json(JsonText::new(text), link)
         }
     })

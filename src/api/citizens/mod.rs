@@ -23,9 +23,10 @@ use super::{
     Context, Tag,
     access::{MayRead, MayWrite},
     body::JsonBytes,
+    limits::Share,
     negotiate::Accepted,
     page,
-    problem::{Conflict, Internal, Invalid, NotFound, Violation},
+    problem::{Conflict, Internal, Invalid, NotFound, Unavailable, Violation},
     stream::{JsonText, StreamRefusal},
 };
 use crate::{
@@ -49,7 +50,7 @@ enum CitizenAnswer {
 
 refusal!(
     /// Why the citizens of an import cannot be seen.
-    pub(in crate::api) AccessRefusal: NotFound, Conflict, Internal
+    pub(in crate::api) AccessRefusal: NotFound, Conflict, Internal, Unavailable
 );
 refusal!(
     /// Why citizens are not listed.
@@ -61,7 +62,7 @@ refusal!(
 );
 
 impl From<Faults> for Invalid {
-    fn from(Faults { listed, total }: Faults) -> Self {
+    fn from(Faults { listed, total, .. }: Faults) -> Self {
         let violations = listed
             .into_iter()
             .map(|(pointer, fault)| Violation::at(pointer, fault.code, fault.message))
@@ -92,9 +93,14 @@ fn inaccessible(reason: NoAccess, import_id: i64) -> AccessRefusal {
 }
 
 impl Context {
-    /// Opens a snapshot in which the citizens of the import are there.
-    pub(in crate::api) async fn snapshot(&self, import_id: i64) -> Result<Snapshot, AccessRefusal> {
-        citizens::snapshot(&self.db, import_id).await.map_err(|error| refused(error, import_id))
+    /// Opens a snapshot in which the citizens of the import are there. It holds a place among the exports.
+    pub(in crate::api) async fn snapshot(
+        &self,
+        import_id: i64,
+        share: &Share,
+    ) -> Result<Snapshot, AccessRefusal> {
+        let place = share.export().await?;
+        citizens::snapshot(&self.db, import_id, place).await.map_err(|error| refused(error, import_id))
     }
 }
 
@@ -103,6 +109,7 @@ impl Citizens {
     /// Citizens of an import, by number
     ///
     /// All of them unless `limit` is given. As CSV or NDJSON they can be imported again.
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the document, or of the request")]
     #[oai(path = "/imports/:id/citizens", method = "get", operation_id = "list_citizens")]
     async fn list_citizens(
         &self,
@@ -115,10 +122,12 @@ impl Citizens {
         Query(cursor): Query<Option<String>>,
         accepted: Accepted,
         uri: &Uri,
+        share: Share,
     ) -> Result<ListAnswer, ListRefusal> {
         let after = cursor.map(|cursor| page::decode_number(&cursor, 0)).transpose()?;
         let limit = limit.map(|limit| page::limit(Some(limit), &self.context.config.server)).transpose()?;
-        list::answer(&self.context, id, Range { after, limit }, accepted.0, uri).await
+        let snapshot = self.context.snapshot(id, &share).await?;
+        list::answer(snapshot, Range { after, limit }, accepted.0, uri).await
     }
 
     /// One citizen
@@ -156,7 +165,7 @@ impl Citizens {
             Err(PatchError::Import(reason)) => Err(inaccessible(reason, id).into()),
             Err(PatchError::UnknownCitizen) => Err(unknown(id, cid).into()),
             Err(PatchError::UnknownRelatives(unknown)) => {
-                Err(Invalid::because(unknown.into_iter().map(no_relative).collect()).into())
+                Err(Invalid::because(unknown.into_iter().map(no_relative)).into())
             }
             Err(error @ PatchError::Busy) => Err(Conflict::new(error.to_string()).into()),
             Err(PatchError::Database(error)) => Err(error.into()),
@@ -172,8 +181,9 @@ impl Citizens {
         Path(id): Path<i64>,
         /// Counts by the advertising channel that brought the buyers, instead of by buyer
         Query(group_by): Query<Option<Grouping>>,
+        share: Share,
     ) -> Result<BirthdaysAnswer, ListRefusal> {
-        birthdays::answer(&self.context, id, group_by).await
+        birthdays::answer(self.context.snapshot(id, &share).await?, group_by).await
     }
 }
 

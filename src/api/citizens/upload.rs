@@ -7,12 +7,15 @@ use poem_openapi::{
 };
 
 use super::NewCitizens;
-use crate::api::{body::JsonBytes, upload_body::UploadBody};
+use crate::{
+    api::{body::JsonBytes, limits::Share, upload_body::UploadBody},
+    places::Place,
+};
 
 /// What citizens come in.
 pub(in crate::api) enum CitizensBody {
-    /// The contract's JSON.
-    Json(JsonBytes<NewCitizens>),
+    /// The contract's JSON, and its place among the requests.
+    Json(JsonBytes<NewCitizens>, Place),
     /// A CSV or ZIP.
     File(UploadBody),
 }
@@ -42,8 +45,9 @@ impl<'a> ApiExtractor<'a> for CitizensBody {
         if essence.is_some_and(|essence| super::super::upload_body::MEDIA_TYPES.contains(&essence)) {
             return Ok(Self::File(UploadBody::from_request(request, body, options).await?));
         }
+        let place = Share::of(request)?.request()?;
         // Whatever else it is, the JSON reader says what is wrong with it.
         let json = <JsonBytes<NewCitizens> as ApiExtractor>::from_request(request, body, options);
-        Ok(Self::Json(json.await?))
+        Ok(Self::Json(json.await?, place))
     }
 }

@@ -279,11 +279,13 @@ impl Imports {
             CitizensBody::File(file) => {
                 Ok(self.context.upload(&citizen::DATASET, parameters, key, file).await?.other())
             }
-            CitizensBody::Json(_) if parameters.describe_a_file() => {
+            CitizensBody::Json(..) if parameters.describe_a_file() => {
                 let message = "of the query parameters only dry_run is for JSON; the others are for files";
                 Err(Invalid::new(message).into())
             }
-            CitizensBody::Json(json) => Ok(self.context.store_citizens(key, json.bytes, dry_run).await?.or()),
+            CitizensBody::Json(json, _place) => {
+                Ok(self.context.store_citizens(key, json.bytes, dry_run).await?.or())
+            }
         }
     }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use chrono::Utc;
 use poem_openapi::{ApiResponse, Enum};
 use sqlx::{Postgres, Transaction};
-use tokio::sync::SemaphorePermit;
 
 use super::view::{ImportMode, ImportView};
 use crate::{
@@ -163,11 +162,11 @@ impl Context {
             force: parameters.force,
             owner: key.owner(),
         };
-        let receiving = self.begin_upload().await?;
+        self.check_imports().await?;
         let claim = key.claim(&self.db).await?;
         let limit = self.config.ingest.upload_bytes;
         let stored = receive::store(&self.archive, body.packing, limit, body.bytes).await?;
-        drop(receiving);
+        drop(body.place);
         let first = match claim.decide(&stored.sha256()) {
             Ok(Decision::First(first)) => first,
             Ok(Decision::Repeated(answer)) => {
@@ -212,15 +211,13 @@ impl Context {
         Ok(Replayable::first(answer))
     }
 
-    /// Whether another upload can be received, and its import led to an end in foreseeable time.
-    async fn begin_upload(&self) -> Result<SemaphorePermit<'_>, UploadRefusal> {
-        let busy = || Unavailable::new("the service receives as many uploads as it can");
-        let receiving = self.uploads.try_acquire().map_err(|_| busy())?;
+    /// Whether the import of another upload can be led to an end in foreseeable time.
+    async fn check_imports(&self) -> Result<(), UploadRefusal> {
         let waiting = imports::unfinished(&self.db).await?;
         if waiting >= self.config.limits.imports {
             return Err(Unavailable::new(format!("{waiting} imports are under way already")).into());
         }
-        Ok(receiving)
+        Ok(())
     }
 
     /// Makes the import and keeps the answer, in one transaction, which is still to be committed.

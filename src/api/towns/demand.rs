@@ -13,7 +13,10 @@ use crate::{
         schema,
         stream::{self, JsonText, StreamRefusal, Write},
     },
-    db::towns::{self, Demand},
+    db::{
+        citizens::Snapshot,
+        towns::{self, Demand},
+    },
     ingest::export,
 };
 
@@ -91,20 +94,18 @@ pub(super) enum DemandAnswer {
 
 pub(super) async fn answer(
     context: &Context,
-    import_id: i64,
-    age_groups: Option<&str>,
+    snapshot: Snapshot,
+    bounds: Vec<i32>,
     media_type: &str,
 ) -> Result<DemandAnswer, ListRefusal> {
-    let bounds = age_groups.map_or_else(|| Ok(AGE_GROUPS.to_vec()), bounds)?;
     let format = match media_type {
         CSV => Format::Csv,
         GEO_JSON => Format::GeoJson,
         _ => Format::Json,
     };
-    let snapshot = context.snapshot(import_id).await?;
     let with_positions = format == Format::GeoJson;
     let rows = towns::demand(snapshot, context.clock.today(), &bounds, with_positions).await?;
-    let text = stream::write(&context.config, rows, Rows { bounds, format, written: false }).await?;
+    let text = stream::write(rows, Rows { bounds, format, written: false }).await?;
     Ok(match format {
         Format::Json => DemandAnswer::Json(JsonText::new(text)),
         Format::Csv => DemandAnswer::Csv(Binary(text)),
@@ -112,7 +113,9 @@ pub(super) async fn answer(
     })
 }
 
-fn bounds(text: &str) -> Result<Vec<i32>, Invalid> {
+/// Where groups begin, as it is asked for.
+pub(super) fn bounds(age_groups: Option<&str>) -> Result<Vec<i32>, Invalid> {
+    let Some(text) = age_groups else { return Ok(AGE_GROUPS.to_vec()) };
     let bounds: Option<Vec<i32>> = text
         .split(',')
         .map(|bound| bound.parse().ok().filter(|bound| (1..=MAX_AGE).contains(bound)))

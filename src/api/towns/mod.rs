@@ -10,7 +10,7 @@ use poem_openapi::{
 };
 
 use self::{demand::DemandAnswer, percentile::PercentilesAnswer};
-use super::{Context, Tag, access::MayRead, citizens::ListRefusal, negotiate::Accepted};
+use super::{Context, Tag, access::MayRead, citizens::ListRefusal, limits::Share, negotiate::Accepted};
 
 /// RFC 7946.
 const GEO_JSON: &str = "application/geo+json";
@@ -37,8 +37,10 @@ impl Towns {
         /// Number of the import
         Path(id): Path<i64>,
         accepted: Accepted,
+        share: Share,
     ) -> Result<PercentilesAnswer, ListRefusal> {
-        percentile::answer(&self.context, id, accepted.0).await
+        let snapshot = self.context.snapshot(id, &share).await?;
+        percentile::answer(&self.context, snapshot, accepted.0).await
     }
 
     /// Who will ask for courses: citizens, and presents they buy in a year, by town, age group and channel
@@ -51,7 +53,10 @@ impl Towns {
         /// The ages at which groups begin, ascending, with commas between them; `18,25,35,45,60` unless given
         Query(age_groups): Query<Option<String>>,
         accepted: Accepted,
+        share: Share,
     ) -> Result<DemandAnswer, ListRefusal> {
-        demand::answer(&self.context, id, age_groups.as_deref(), accepted.0).await
+        let bounds = demand::bounds(age_groups.as_deref())?;
+        let snapshot = self.context.snapshot(id, &share).await?;
+        demand::answer(&self.context, snapshot, bounds, accepted.0).await
     }
 }

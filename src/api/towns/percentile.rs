@@ -11,7 +11,10 @@ use crate::{
         schema,
         stream::{self, JsonText, StreamRefusal, Write},
     },
-    db::towns::{self, TownAges},
+    db::{
+        citizens::Snapshot,
+        towns::{self, TownAges},
+    },
 };
 
 /// Percentiles of the ages in a town
@@ -64,13 +67,12 @@ pub(super) enum PercentilesAnswer {
 
 pub(super) async fn answer(
     context: &Context,
-    import_id: i64,
+    snapshot: Snapshot,
     media_type: &str,
 ) -> Result<PercentilesAnswer, ListRefusal> {
     let with_positions = media_type == GEO_JSON;
-    let snapshot = context.snapshot(import_id).await?;
     let ages = towns::ages(snapshot, context.clock.today(), with_positions).await?;
-    let text = stream::write(&context.config, ages, Towns { with_positions, written: false }).await?;
+    let text = stream::write(ages, Towns { with_positions, written: false }).await?;
     Ok(if with_positions {
         PercentilesAnswer::GeoJson(JsonText::new(text))
     } else {

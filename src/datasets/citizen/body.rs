@@ -19,6 +19,9 @@ use crate::datasets::{
 /// A list of at least so many bytes is read in two halves at once: below, it takes less time than starting a thread is worth.
 const HALVED_FROM: usize = 256 << 10;
 
+/// Most relatives in a change: more than a set has citizens.
+const RELATIVES: usize = 1_000_000;
+
 /// Reads `{"citizens": […]}`.
 pub fn read_import(body: &[u8], today: NaiveDate) -> Result<Vec<Citizen>, Faults> {
     let (mut fields, mut faults) = read_citizens(body, today)?;
@@ -47,7 +50,7 @@ pub fn read_import(body: &[u8], today: NaiveDate) -> Result<Vec<Citizen>, Faults
 
 /// Reads the change of a citizen. Whether its relatives exist, the database knows.
 pub fn read_patch(body: &[u8], today: NaiveDate) -> Result<CitizenPatch, Faults> {
-    let mut faults = Faults::default();
+    let mut faults = Faults { numbers_left: RELATIVES, ..Faults::default() };
     let read = ReadFields { purpose: Purpose::Patch, place: None, today, faults: &mut faults };
     let patch = read_all(body, read)?.rest;
     let mut seen = std::collections::HashSet::new();
@@ -99,7 +102,7 @@ fn middle(body: &[u8]) -> Option<usize> {
 }
 
 fn read_whole(body: &[u8], today: NaiveDate) -> Result<(Vec<Fields>, Faults), Faults> {
-    let mut faults = Faults::default();
+    let mut faults = Faults::of_set(body.len());
     let fields = read_all(body, ReadImport(ReadCitizens { today, faults: &mut faults }))?;
     Ok((fields, faults))
 }
@@ -184,5 +187,29 @@ mod tests {
             assert_eq!(halves.len(), 9);
             assert_eq!(halves, read_whole(body.as_bytes(), TODAY).expect("well-formed").0);
         }
+    }
+
+    #[test]
+    fn the_shortest_set_of_citizens_who_are_all_related_is_read() {
+        let ids = (0..1_000).map(|id| id.to_string()).collect::<Vec<_>>();
+        let relatives = ids.join(",");
+        let citizen = |id: &String| {
+            format!(
+                r#"{{"citizen_id":{id},"town":"a","street":"a","building":"1","apartment":1,"name":"a","birth_date":"01.01.2000","gender":"male","relatives":[{relatives}]}}"#
+            )
+        };
+        let citizens = ids.iter().map(citizen).collect::<Vec<_>>().join(",");
+        let read = read_import(format!(r#"{{"citizens":[{citizens}]}}"#).as_bytes(), TODAY);
+        assert_eq!(read.expect("it is good").len(), 1_000);
+    }
+
+    #[test]
+    fn more_numbers_than_there_can_be_are_not_kept() {
+        let mut one = citizen(1, "Иван");
+        one["relatives"] = vec![1; 10_000].into();
+        let faults =
+            read_import(json!({ "citizens": [one] }).to_string().as_bytes(), TODAY).expect_err("twice");
+        assert_eq!(faults.total, 1);
+        assert_eq!((&*faults.listed[0].0, faults.listed[0].1.code), ("/citizens/0/relatives", "not_unique"));
     }
 }

@@ -191,16 +191,25 @@ impl<'de> Take<'de> for ReadList<'_> {
 
     fn array<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<Vec<i64>>, A::Error> {
         let Self { column, place, faults } = self;
-        let mut list = Vec::new();
+        let (mut list, mut is_cut) = (Vec::new(), false);
         let mut index = 0;
         while let Some(item) = items.next_element_seed(Any(Itself))? {
             match column.parse_json_item(&item) {
-                Ok(number) => list.push(number),
+                Ok(number) if faults.numbers_left > 0 => {
+                    faults.numbers_left -= 1;
+                    list.push(number);
+                }
+                Ok(_) => is_cut = true,
                 Err(fault) => {
                     faults.add(|| format!("{}/{}/{index}", ReadFields::pointer(place), column.name), fault)
                 }
             }
             index += 1;
+        }
+        if is_cut {
+            let message = "the lists of relatives have more numbers than there can be different citizens";
+            let pointer = || format!("{}/{}", ReadFields::pointer(place), column.name);
+            faults.add(pointer, Fault::new("not_unique", message.to_owned()));
         }
         Ok((list.len() == index).then_some(list))
     }
@@ -223,14 +232,18 @@ impl<'de> Take<'de> for ReadCitizens<'_> {
 
     fn array<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Fields>, A::Error> {
         let mut citizens = Vec::new();
-        loop {
-            let (purpose, place) = (Purpose::New, Some(citizens.len()));
+        for place in 0.. {
+            let (purpose, place) = (Purpose::New, Some(place));
             let read = Any(ReadFields { purpose, place, today: self.today, faults: self.faults });
-            match items.next_element_seed(read)? {
-                Some(fields) => citizens.push(fields),
-                None => return Ok(citizens),
+            let Some(fields) = items.next_element_seed(read)? else { break };
+            // A field takes more memory than its text, and what is wrong between these citizens would not be listed any more.
+            if self.faults.is_full() {
+                citizens = Vec::new();
+            } else {
+                citizens.push(fields);
             }
         }
+        Ok(citizens)
     }
 }
 

@@ -7,6 +7,7 @@ use super::segments::MAX_CHANGED;
 use crate::{
     datasets::citizen::DATASET,
     db::{Db, DbError, export::Export, imports::State},
+    places::Place,
 };
 
 /// Why the citizens of an import may not be read.
@@ -56,8 +57,8 @@ struct Import {
     changed: Vec<i64>,
 }
 
-/// Opens a snapshot of the citizens of the import.
-pub async fn snapshot(db: &Db, import_id: i64) -> Result<Snapshot, ReadError> {
+/// Opens a snapshot of the citizens of the import, which holds the place until it is read.
+pub async fn snapshot(db: &Db, import_id: i64, place: Place) -> Result<Snapshot, ReadError> {
     let query = format!(
         "select state, dry_run, coalesce(rows_read, 0) as rows,
              coalesce(inserted, 0) = (select coalesce(sum(rows), 0) from citizen_segments where import_id = {import_id})
@@ -68,6 +69,7 @@ pub async fn snapshot(db: &Db, import_id: i64) -> Result<Snapshot, ReadError> {
         DATASET.name
     );
     let (export, import): (_, Option<Import>) = Export::begin(db, &query).await?;
+    let export = export.holding(place);
     let refused = match import {
         None => NoAccess::Unknown,
         Some(Import { state, dry_run, rows, has_segments, changed }) => match check(state, dry_run) {

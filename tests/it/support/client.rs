@@ -1,5 +1,7 @@
 //! An HTTP client that panics on any answer the OpenAPI document does not know.
 
+use std::net::IpAddr;
+
 use reqwest::{
     Method, StatusCode,
     header::{CONTENT_TYPE, HeaderMap},
@@ -17,8 +19,16 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(base: String) -> Self {
-        let http =
-            reqwest::Client::builder().redirect(Policy::none()).build().expect("a client can be built");
+        Self::built(reqwest::Client::builder(), base)
+    }
+
+    /// The same at another of this machine's addresses.
+    pub(crate) fn from(&self, address: IpAddr) -> Self {
+        Self::built(reqwest::Client::builder().local_address(address), self.base.clone())
+    }
+
+    fn built(builder: reqwest::ClientBuilder, base: String) -> Self {
+        let http = builder.redirect(Policy::none()).build().expect("a client can be built");
         Self { http, base }
     }
 

@@ -1,7 +1,7 @@
 //! What tests are made of: a database each ([`database`]), the service in this process ([`app`]) or in one of its own
 //! ([`process`]), the program's other commands ([`command`]), a client that holds every answer against the OpenAPI document ([`client`]), requests as bytes ([`raw`]), files ([`files`]) and what
 //! becomes of them ([`imports`]), the engine without its worker ([`engine`]), topics on a real broker
-//! ([`kafka`]), a store that speaks S3 ([`s3`]), a collector of traces ([`collector`]), servers that a test may break ([`servers`])
+//! ([`kafka`]), a client of HTTP/2 with manners of its own ([`http2`]), a store that speaks S3 ([`s3`]), a collector of traces ([`collector`]), servers that a test may break ([`servers`])
 //! and ways to them that it may cut ([`proxy`]). [`variables`] is what a run can be told.
 
 pub(crate) mod app;
@@ -12,6 +12,7 @@ pub(crate) mod command;
 pub(crate) mod database;
 pub(crate) mod engine;
 pub(crate) mod files;
+pub(crate) mod http2;
 pub(crate) mod imports;
 pub(crate) mod kafka;
 pub(crate) mod process;
