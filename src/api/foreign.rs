@@ -12,7 +12,6 @@ use super::{
         Internal, Invalid, MethodNotAllowed, NotFound, Problem, TooLarge, UnsupportedMediaType, Violation,
     },
 };
-use crate::text::cut;
 
 /// The problem inside the error when a handler put it there, else the one that says the same, in words of ours: parameters must be as
 /// `expected`.

@@ -69,8 +69,7 @@ pub(super) fn notes(beside: &[String]) -> Vec<Note> {
 pub(super) fn empty_archive(beside: &[String]) -> IngestError {
     let mut message = "the archive holds no file named .csv, .tsv, .txt or .dat".to_owned();
     if !beside.is_empty() {
-        let names: Vec<_> =
-            beside.iter().take(NAMES).map(|name| format!("{:?}", cut(name))).collect();
+        let names: Vec<_> = beside.iter().take(NAMES).map(|name| format!("{:?}", cut(name))).collect();
         let more = if beside.len() > NAMES { " and others" } else { "" };
         message.push_str(&format!("; left out: {}{more}", names.join(", ")));
     }

@@ -140,8 +140,7 @@ fn check(dataset: &Dataset, place: &str, names: &[String]) -> Result<Header, Ing
 
 /// Which names are unknown, and which are known.
 fn say(dataset: &Dataset, unknown: &[&String]) -> String {
-    let mut said: Vec<_> =
-        unknown.iter().take(NAMES_SAID).map(|name| format!("{:?}", cut(name))).collect();
+    let mut said: Vec<_> = unknown.iter().take(NAMES_SAID).map(|name| format!("{:?}", cut(name))).collect();
     if unknown.len() > NAMES_SAID {
         said.push(format!("{} more", unknown.len() - NAMES_SAID));
     }
