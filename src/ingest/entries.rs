@@ -151,6 +151,6 @@ mod tests {
         let names: Vec<_> = (0..1_000).map(|number| format!("{number}{}", "é".repeat(1_000))).collect();
         let notes = notes(&names);
         assert_eq!((notes.len(), notes[10].message.as_str()), (11, "990 more files are left out"));
-        assert_eq!(notes[0].file.as_ref().map(|name| name.chars().count()), Some(101));
+        assert_eq!(notes[0].file.as_ref().map(|name| name.chars().count()), Some(301));
     }
 }

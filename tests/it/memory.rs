@@ -71,7 +71,7 @@ async fn no_request_takes_more_memory_than_promised() {
         let service = Launch::new(&database.url, archive.path()).start();
         service.client.get("/health/live").send().await.expect(200);
         let before = service.peak_kib() / 1024;
-        let shown = format!("{method} {path} {}", &body[..40]);
+        let shown = format!("{method} {path} {}", body.chars().take(40).collect::<String>());
         let request = service.client.request(method, path).header("Content-Type", media_type);
         request.body(body).send().await.expect(status);
         let taken = service.peak_kib() / 1024 - before;
