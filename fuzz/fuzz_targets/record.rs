@@ -59,9 +59,10 @@ fuzz_target!(|input: Input<'_>| {
         traceparent: None,
     };
     let checked = format.check(&chunk, input.bytes);
-    let rejected = checked.rejects().len() as i64;
-    assert_eq!(checked.rows_read(), checked.good_rows() as i64 + rejected);
-    for reject in checked.rejects() {
+    let rejects: Vec<_> = format.rejects(&chunk, input.bytes, &checked).collect();
+    assert_eq!(rejects.len(), checked.rejected_rows());
+    assert_eq!(checked.rows_read(), checked.good_rows() as i64 + rejects.len() as i64);
+    for reject in rejects {
         assert!((1..=checked.rows_read()).contains(&reject.row));
         assert!(!reject.message.contains('\0') && !reject.value.as_deref().unwrap_or("").contains('\0'));
     }

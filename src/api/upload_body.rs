@@ -140,8 +140,8 @@ impl UploadBody {
     /// The form's one field is the file. Another one after it is found when the file has been read.
     async fn of_form(request: &Request, body: &mut RequestBody, place: Place) -> poem::Result<Self> {
         let mut rest = Rest(Arc::new(Mutex::new(body.take()?.into_bytes_stream().boxed())));
-        let within = Within::default();
-        let mut body = RequestBody::new(Body::from_bytes_stream(bounded(rest.clone(), within.clone())));
+        let reading = Reading::default();
+        let mut body = RequestBody::new(Body::from_bytes_stream(bounded(rest.clone(), reading.clone())));
         let form = <Multipart as FromRequest>::from_request(request, &mut body).await;
         let mut form = form.map_err(|_| Invalid::new("the Content-Type of a form needs its boundary"))?;
         let field = match form.next_field().await {
@@ -151,19 +151,17 @@ impl UploadBody {
                 let violation = Violation::at("/file", "required", "the form has no field named file");
                 return Err(Invalid::because(vec![violation]).into());
             }
-            Err(_) => {
-                return Err(Invalid::new("the form cannot be read: it ends early, or is malformed").into());
-            }
+            Err(_) => return Err(reading.fault().into()),
         };
         let filename = field.file_name().map(|name| cut(name).into_owned());
-        within.0.store(true, Ordering::Relaxed);
+        reading.in_file.store(true, Ordering::Relaxed);
         let bytes = async_stream::stream! {
             let mut file = Box::pin(ReaderStream::with_capacity(field.into_async_read(), FIELD_BYTES));
             while let Some(bytes) = file.next().await {
                 yield bytes;
             }
             drop(file);
-            within.0.store(false, Ordering::Relaxed);
+            reading.in_file.store(false, Ordering::Relaxed);
             match form.next_field().await {
                 // Bytes after the form belong to the body, and so to its digest.
                 Ok(None) => {
@@ -174,31 +172,47 @@ impl UploadBody {
                     }
                 }
                 Ok(Some(field)) => yield Err(io::Error::other(Problem::from(unknown_field(&field)))),
-                Err(error) => yield Err(io::Error::other(error)),
+                Err(_) => yield Err(io::Error::other(Problem::from(reading.fault()))),
             }
         };
         Ok(Self { packing: Packing::Unstated, header: None, filename, bytes: bytes.boxed(), place })
     }
 }
 
-/// Whether what is read of a form belongs to its file.
+/// How far the reading of a form has come.
 #[derive(Debug, Clone, Default)]
-struct Within(Arc<AtomicBool>);
+struct Reading {
+    /// What is read belongs to the file.
+    in_file: Arc<AtomicBool>,
+    /// Too much does not.
+    is_endless: Arc<AtomicBool>,
+}
+
+impl Reading {
+    /// Why the form cannot be read.
+    fn fault(&self) -> Invalid {
+        if self.is_endless.load(Ordering::Relaxed) {
+            return Invalid::new(format!("more than {AROUND_BYTES} bytes of the form belong to no field"));
+        }
+        Invalid::new("the form cannot be read: it ends early, or is malformed")
+    }
+}
 
 /// The body of a form. Its reader keeps in memory what does not belong to a field, and all that is there before it looks at any of it:
 /// it gets one piece at a time, and not too much around the file.
 fn bounded(
     body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-    within: Within,
+    reading: Reading,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     async_stream::stream! {
         let mut body = std::pin::pin!(body);
         let mut around = 0;
         while let Some(piece) = body.next().await {
-            if within.0.load(Ordering::Relaxed) {
+            if reading.in_file.load(Ordering::Relaxed) {
                 around = 0;
             } else if around > AROUND_BYTES {
-                yield Err(io::Error::other(format!("more than {AROUND_BYTES} bytes belong to no field")));
+                reading.is_endless.store(true, Ordering::Relaxed);
+                yield Err(io::Error::other("too much belongs to no field"));
                 return;
             }
             around += piece.as_ref().map_or(0, Bytes::len);

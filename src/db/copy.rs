@@ -40,6 +40,11 @@ impl CopyBuffer {
         self.rows
     }
 
+    /// Bytes of the complete rows.
+    pub fn size(&self) -> usize {
+        self.row_start
+    }
+
     /// Opens a row; one that is open is thrown away.
     pub fn begin_row(&mut self) {
         self.bytes.truncate(self.row_start);

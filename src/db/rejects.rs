@@ -47,29 +47,40 @@ pub struct MoreFault {
     pub value: Option<String>,
 }
 
-/// Stores rejects.
-pub async fn insert(
-    connection: &mut PgConnection,
+/// Bytes of rejects that are stored at once, and those of one reject more.
+const WRITE_BYTES: usize = 8 << 20;
+
+/// Stores rejects of one import, many at once, in little memory: however many there are, and however long their records.
+#[derive(Debug)]
+pub struct Writer {
     import_id: i64,
-    rejects: &[Reject],
-) -> Result<(), DbError> {
-    let mut copy = CopyBuffer::new(COLUMNS, rejects.len() * 128);
-    for reject in rejects {
+    copy: CopyBuffer,
+}
+
+impl Writer {
+    /// One that has nothing to store yet.
+    pub fn new(import_id: i64) -> Self {
+        Self { import_id, copy: CopyBuffer::new(COLUMNS, 0) }
+    }
+
+    /// Stores a reject, together with others.
+    pub async fn put(&mut self, connection: &mut PgConnection, reject: &Reject) -> Result<(), DbError> {
+        let Self { import_id, copy } = self;
         let Reject { row, line, file_no, column, code, message, value, byte_offset, more, raw, accepted } =
             reject;
         copy.begin_row();
-        copy.put_i64(import_id);
+        copy.put_i64(*import_id);
         copy.put_i64(*row);
-        put_i64(&mut copy, *line);
+        put_i64(copy, *line);
         match file_no {
             Some(file_no) => copy.put_i32(*file_no),
             None => copy.put_null(),
         }
-        put_text(&mut copy, column.as_deref());
+        put_text(copy, column.as_deref());
         copy.put_text(code);
         copy.put_text(message);
-        put_text(&mut copy, value.as_deref());
-        put_i64(&mut copy, *byte_offset);
+        put_text(copy, value.as_deref());
+        put_i64(copy, *byte_offset);
         copy.put_jsonb(&serde_json::json!(more));
         match raw {
             Some(raw) => copy.put_bytes(raw),
@@ -77,8 +88,17 @@ pub async fn insert(
         }
         copy.put_bool(*accepted);
         copy.end_row();
+        if copy.size() < WRITE_BYTES {
+            return Ok(());
+        }
+        let mut full = std::mem::replace(copy, CopyBuffer::new(COLUMNS, 0));
+        full.send(connection, TARGET).await
     }
-    copy.send(connection, TARGET).await
+
+    /// Stores the rest.
+    pub async fn finish(mut self, connection: &mut PgConnection) -> Result<(), DbError> {
+        self.copy.send(connection, TARGET).await
+    }
 }
 
 fn put_i64(copy: &mut CopyBuffer, number: Option<i64>) {

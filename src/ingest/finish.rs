@@ -23,8 +23,6 @@ use crate::{
 
 /// Rejects of the merge that are read at once: a few KB each at most.
 const BATCH: i64 = 4_096;
-/// Bytes of their records that are stored at once, and those of one record more.
-const BATCH_BYTES: usize = 8 << 20;
 
 /// Merges what is loaded and makes it visible, once the ledger holds every chunk. Its commit waits for the disk, and so for all of them.
 pub async fn finish(
@@ -237,7 +235,7 @@ impl LateRejects<'_> {
         connection: &mut PgConnection,
         batch: Vec<merge::LateReject>,
     ) -> Result<(), IngestError> {
-        let (mut rejects, mut bytes) = (Vec::new(), 0);
+        let mut writer = rejects::Writer::new(self.import.id);
         let mut rest = batch.into_iter().peekable();
         while let Some(first) = rest.peek().map(|late| late.row) {
             let chunk = chunks::holding_row(connection, self.import.id, first).await?;
@@ -253,12 +251,7 @@ impl LateRejects<'_> {
             while let Some(record) = records.next() {
                 if let Some(late) = rest.next_if(|late| late.row == row) {
                     let line = lines.at(&read, record.start);
-                    bytes += record.raw.len();
-                    rejects.push(with_place(late, line, chunk.file_no, record.raw));
-                }
-                if bytes >= BATCH_BYTES {
-                    rejects::insert(connection, self.import.id, &rejects).await?;
-                    (rejects, bytes) = (Vec::new(), 0);
+                    writer.put(connection, &with_place(late, line, chunk.file_no, record.raw)).await?;
                 }
                 row += 1;
             }
@@ -266,8 +259,7 @@ impl LateRejects<'_> {
                 return Err(self.lost_row(missing.row));
             }
         }
-        rejects::insert(connection, self.import.id, &rejects).await?;
-        Ok(())
+        Ok(writer.finish(connection).await?)
     }
 
     /// What was read once must be there again, unless somebody has changed the file.

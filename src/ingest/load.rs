@@ -1,5 +1,6 @@
 //! Checks the records of a chunk and stores them: the ledger's entry, the rows and the rejects in one transaction.
 
+use bytes::Bytes;
 use chrono::NaiveDate;
 use sqlx::{Connection, PgConnection};
 
@@ -53,7 +54,7 @@ pub struct Checked {
     copy: CopyBuffer,
     row_id: Option<&'static Column>,
     segment: Option<SegmentBuffer>,
-    rejects: Vec<Reject>,
+    rejected: Vec<Rejected>,
     rows_read: i64,
     /// What the relations of the good rows come to, see [`pairing`].
     unpaired: u64,
@@ -70,10 +71,20 @@ impl Checked {
         self.copy.rows()
     }
 
-    /// The others, in the order of the file.
-    pub fn rejects(&self) -> &[Reject] {
-        &self.rejects
+    /// The others.
+    pub fn rejected_rows(&self) -> usize {
+        self.rejected.len()
     }
+}
+
+/// Where a record with faults is. What its faults are takes much more memory than the record, and a whole chunk may consist of such records:
+/// [`Format::rejects`] finds them once more when they are stored.
+#[derive(Debug, Clone, Copy)]
+struct Rejected {
+    row: i64,
+    line: i64,
+    /// In the chunk.
+    start: usize,
 }
 
 impl Format {
@@ -106,13 +117,13 @@ impl Format {
             copy: CopyBuffer::new(columns, bytes.len() * 2),
             row_id: self.row_id,
             segment: SegmentBuffer::new(self.dataset),
-            rejects: Vec::new(),
+            rejected: Vec::new(),
             rows_read: 0,
             unpaired: 0,
         };
-        if let Some(broken) = chunk.broken {
+        if chunk.broken.is_some() {
             checked.rows_read = 1;
-            checked.rejects.push(broken_record(chunk, bytes, broken));
+            checked.rejected.push(Rejected { row: chunk.first_row, line: chunk.first_line, start: 0 });
             return checked;
         }
         let mut lines = Lines::new(chunk.first_line);
@@ -131,29 +142,47 @@ impl Format {
             }
             let relations =
                 self.check_record(&record, &mut checked.copy, checked.segment.as_mut(), &mut faults);
-            let mut found = faults.drain(..);
-            let Some(first) = found.next() else {
+            if faults.is_empty() {
                 checked.copy.end_row();
                 if let Some(segment) = &mut checked.segment {
                     segment.end_row();
                 }
                 checked.unpaired ^= relations.unpaired;
                 continue;
-            };
-            let byte_offset = std::str::from_utf8(record.raw)
-                .err()
-                .map(|error| chunk.byte_offset as i64 + (record.start + error.valid_up_to()) as i64);
-            checked.rejects.push(reject(
-                row,
-                lines.at(bytes, record.start),
-                chunk.file_no,
-                byte_offset,
-                record.raw,
-                first,
-                found.collect(),
-            ));
+            }
+            faults.clear();
+            let start = record.start;
+            checked.rejected.push(Rejected { row, line: lines.at(bytes, start), start });
         }
         checked
+    }
+
+    /// The rejects of a chunk that this format has checked, in the order of the file.
+    pub fn rejects<'a>(
+        &'a self,
+        chunk: &'a Chunk,
+        bytes: &'a [u8],
+        checked: &'a Checked,
+    ) -> impl Iterator<Item = Reject> + Send + 'a {
+        // Takes the values of the records, which nobody wants.
+        let mut values = CopyBuffer::new(0, 0);
+        checked.rejected.iter().filter_map(move |rejected| {
+            if let Some(broken) = chunk.broken {
+                return Some(broken_record(chunk, bytes, broken));
+            }
+            let mut records = Records::new(&self.dialect, &bytes[rejected.start..]);
+            let record = records.next()?;
+            let mut faults = Vec::new();
+            values.begin_row();
+            self.check_record(&record, &mut values, None, &mut faults);
+            let mut found = faults.into_iter();
+            let first = found.next()?;
+            let byte_offset = std::str::from_utf8(record.raw)
+                .err()
+                .map(|error| chunk.byte_offset as i64 + (rejected.start + error.valid_up_to()) as i64);
+            let place = (rejected.row, rejected.line, chunk.file_no, byte_offset);
+            Some(reject(place, record.raw, first, found.collect()))
+        })
     }
 
     /// Puts the record's values into the open row, unless there are faults.
@@ -242,10 +271,7 @@ fn encode(copy: &mut CopyBuffer, value: &Value<'_>) {
 }
 
 fn reject(
-    row: i64,
-    line: i64,
-    file_no: i32,
-    byte_offset: Option<i64>,
+    (row, line, file_no, byte_offset): (i64, i64, i32, Option<i64>),
     raw: &[u8],
     first: ColumnFault,
     more: Vec<ColumnFault>,
@@ -281,7 +307,8 @@ fn broken_record(chunk: &Chunk, bytes: &[u8], broken: Broken) -> Reject {
     };
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
     let fault = ColumnFault { column: None, fault, value: None };
-    reject(chunk.first_row, chunk.first_line, chunk.file_no, None, &bytes[..end], fault, Vec::new())
+    let place = (chunk.first_row, chunk.first_line, chunk.file_no, None);
+    reject(place, &bytes[..end], fault, Vec::new())
 }
 
 /// What PostgreSQL's text can hold of the bytes: no NUL, no broken UTF-8, and not too much.
@@ -301,18 +328,15 @@ pub enum Prepared {
 /// What is to be stored of a chunk.
 #[derive(Debug)]
 pub struct Ready {
-    dataset: &'static Dataset,
+    format: Format,
     dry_run: bool,
     checked: Checked,
+    /// The chunk, where it has rejects.
+    bytes: Bytes,
 }
 
 /// Checks a chunk, unless the ledger has it or its import is gone. Changes nothing.
-pub async fn prepare(
-    db: &Db,
-    chunk: &Chunk,
-    bytes: bytes::Bytes,
-    meter: &Meter,
-) -> Result<Prepared, IngestError> {
+pub async fn prepare(db: &Db, chunk: &Chunk, bytes: Bytes, meter: &Meter) -> Result<Prepared, IngestError> {
     let assignment = chunks::assignment(db, chunk.import_id, chunk.file_no, chunk.chunk_no);
     let Some(assignment) = meter.phase(Phase::Prepare, assignment).await? else {
         return Ok(Prepared::Settled(Loaded::Fenced));
@@ -326,9 +350,14 @@ pub async fn prepare(
     let columns = columns.unwrap_or_default();
     let format = Format::new(dataset, &dialect, &columns, layout, created_at.date_naive(), &source);
     let work = chunk.clone();
-    let checked = blocking(move || format.check(&work, &bytes));
-    let checked = meter.phase(Phase::Check, checked).await?;
-    Ok(Prepared::Ready(Box::new(Ready { dataset, dry_run, checked })))
+    let checked = blocking(move || {
+        let checked = format.check(&work, &bytes);
+        // Let go of here, a chunk without rejects takes no memory while it waits for its turn.
+        let bytes = if checked.rejected.is_empty() { Bytes::new() } else { bytes };
+        Ready { format, dry_run, checked, bytes }
+    });
+    let ready = meter.phase(Phase::Check, checked).await?;
+    Ok(Prepared::Ready(Box::new(ready)))
 }
 
 /// Stores what came of a chunk, unless the ledger has it by now.
@@ -336,19 +365,18 @@ pub async fn store(
     connection: &mut PgConnection,
     rejects_kept: i64,
     chunk: &Chunk,
-    ready: Ready,
+    mut ready: Ready,
     meter: &Meter,
 ) -> Result<Loaded, IngestError> {
-    let Ready { dataset, dry_run, mut checked } = ready;
     let staging = staging::table(chunk.import_id);
-    let table = match dataset.load {
-        Load::Direct { table } if !dry_run => table,
+    let table = match ready.format.dataset.load {
+        Load::Direct { table } if !ready.dry_run => table,
         _ => &staging,
     };
-    match store_in(connection, (dataset, table), rejects_kept, chunk, &mut checked, meter).await {
+    match store_in(connection, table, rejects_kept, chunk, &mut ready, meter).await {
         // Some row has the key of another: the merge will settle it.
         Err(IngestError::Database(error)) if error.failure() == Failure::UniqueViolation => {
-            store_in(connection, (dataset, &staging), rejects_kept, chunk, &mut checked, meter).await
+            store_in(connection, &staging, rejects_kept, chunk, &mut ready, meter).await
         }
         stored => stored,
     }
@@ -362,12 +390,14 @@ pub(super) fn unknown_dataset(name: &str) -> IngestError {
 /// Stores what came of a chunk, its rows in `table`.
 async fn store_in(
     connection: &mut PgConnection,
-    (dataset, table): (&Dataset, &str),
+    table: &str,
     rejects_kept: i64,
     chunk: &Chunk,
-    checked: &mut Checked,
+    ready: &mut Ready,
     meter: &Meter,
 ) -> Result<Loaded, IngestError> {
+    let Ready { format, checked, bytes, .. } = ready;
+    let dataset = format.dataset;
     let import_id = chunk.import_id;
     let entry = chunks::Entry {
         import_id,
@@ -378,7 +408,7 @@ async fn store_in(
         byte_offset: chunk.byte_offset as i64,
         byte_len: chunk.byte_len as i64,
         rows_read: checked.rows_read,
-        rejected: checked.rejects.len() as i64,
+        rejected: checked.rejected.len() as i64,
         unpaired: checked.unpaired.cast_signed(),
     };
     let begun = async {
@@ -392,7 +422,7 @@ async fn store_in(
         transaction.rollback().await.map_err(DbError::during("leaving a chunk alone"))?;
         return Ok(entered);
     }
-    let (accepted, rejected) = (checked.copy.rows(), checked.rejects.len() as u64);
+    let (accepted, rejected) = (checked.copy.rows(), checked.rejected.len() as u64);
     let copied = async {
         checked.copy.send(&mut transaction, &staging::copy_target(dataset, table, checked.row_id)).await?;
         if let (Load::Direct { table: own }, Some(segment)) = (dataset.load, &checked.segment)
@@ -401,10 +431,14 @@ async fn store_in(
             segment.insert(&mut transaction, import_id, chunk.chunk_no).await?;
         }
         // With as many rejects before it, none of this chunk's would be kept in the end.
-        if !checked.rejects.is_empty()
+        if !checked.rejected.is_empty()
             && chunks::rejected_before(&mut transaction, import_id, chunk.chunk_no).await? < rejects_kept
         {
-            rejects::insert(&mut transaction, import_id, &checked.rejects).await?;
+            let mut writer = rejects::Writer::new(import_id);
+            for reject in format.rejects(chunk, bytes, checked) {
+                writer.put(&mut transaction, &reject).await?;
+            }
+            writer.finish(&mut transaction).await?;
         }
         Ok::<_, IngestError>(())
     };
@@ -447,9 +481,17 @@ mod tests {
         Format::new(&DATASET, &Dialect::standard(r"\N"), &columns, layout, NaiveDate::default(), "")
     }
 
+    fn rejects(format: &Format, file: &[u8]) -> Vec<Reject> {
+        let chunk = chunk();
+        let checked = format.check(&chunk, file);
+        let rejects: Vec<_> = format.rejects(&chunk, file, &checked).collect();
+        assert_eq!(rejects.len(), checked.rejected_rows());
+        rejects
+    }
+
     fn codes(format: &Format, file: &str) -> Vec<(i64, String)> {
-        let checked = format.check(&chunk(), file.as_bytes());
-        checked.rejects.into_iter().map(|reject| (reject.row - chunk().first_row, reject.code)).collect()
+        let rejects = rejects(format, file.as_bytes());
+        rejects.into_iter().map(|reject| (reject.row - chunk().first_row, reject.code)).collect()
     }
 
     #[test]
@@ -500,8 +542,8 @@ mod tests {
         let file = b"A,X,1,2\n\n\"B\nb\",X,91,abc\nC,X,1\nD\xff,X,1,2\n";
         let checked = format.check(&chunk(), file);
         assert_eq!((checked.rows_read, checked.copy.rows()), (4, 1));
-        let seen: Vec<_> = checked
-            .rejects
+        let rejects = rejects(&format, file);
+        let seen: Vec<_> = rejects
             .iter()
             .map(|reject| (reject.row, reject.line, reject.column.as_deref(), reject.code.as_str()))
             .collect();
@@ -513,11 +555,11 @@ mod tests {
                 (14, Some(26), Some("name"), "invalid_utf8"),
             ]
         );
-        let both = &checked.rejects[0];
+        let both = &rejects[0];
         assert_eq!(both.value.as_deref(), Some("91"));
         assert_eq!(both.more[0].column.as_deref(), Some("longitude"));
         assert_eq!(both.raw.as_deref(), Some(b"\"B\nb\",X,91,abc".as_ref()));
-        assert_eq!(checked.rejects[2].byte_offset, Some(100 + 31));
+        assert_eq!(rejects[2].byte_offset, Some(100 + 31));
     }
 
     proptest! {
@@ -532,7 +574,8 @@ mod tests {
             // A quote that is opened at the very end is no empty field here.
             let opened = i64::from(file.ends_with('"'));
             prop_assert!((rows..=rows + opened).contains(&checked.rows_read));
-            prop_assert_eq!(checked.copy.rows() as i64 + checked.rejects.len() as i64, checked.rows_read);
+            let rejects = rejects(&format, file.as_bytes());
+            prop_assert_eq!(checked.copy.rows() as i64 + rejects.len() as i64, checked.rows_read);
         }
     }
 }

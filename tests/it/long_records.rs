@@ -7,10 +7,10 @@ use crate::support::{
     process::Launch,
 };
 
-const RECORDS: usize = 100;
+const RECORDS: usize = 300;
 const RECORD_BYTES: usize = 500_000;
 /// All records together are longer.
-const MOST_KIB: u64 = 80 << 10;
+const MOST_KIB: u64 = 100 << 10;
 
 /// One citizen again and again, whose number is written with zeros before it.
 fn file() -> Vec<u8> {

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, mpsc},
 };
 
+use rustix::process::{Resource, Rlimit};
 use serde_json::Value;
 
 use super::{
@@ -167,10 +168,22 @@ impl Process {
 
     /// The most memory it has held so far, KiB.
     pub(crate) fn peak_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    /// Lets it have so much more memory than it has now (all that it has mapped to write to): the allocation beyond ends it.
+    pub(crate) fn limit_memory(&self, more_kib: u64) {
+        let limit = Some((self.memory_kib("VmData:") + more_kib) * 1024);
+        let id = rustix::process::Pid::from_raw(self.running.child.id().cast_signed());
+        let limits = Rlimit { current: limit, maximum: limit };
+        rustix::process::prlimit(id, Resource::Data, limits).expect("it is a process of ours");
+    }
+
+    fn memory_kib(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.running.child.id());
         let status = std::fs::read_to_string(&path).expect("the process is there");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix(" kB"));
-        peak.and_then(|peak| peak.trim().parse().ok()).expect("Linux tells the peak")
+        let size = status.lines().find_map(|line| line.strip_prefix(name)?.strip_suffix(" kB"));
+        size.and_then(|size| size.trim().parse().ok()).expect("Linux tells how much memory it has")
     }
 
     /// Waits for it to end by itself.
