@@ -50,7 +50,10 @@ impl<'a> Beginning<'a> {
         let file = self.file;
         let refused = |error| refused(file, &error);
         while self.header.is_none() {
-            let first = match splitter.head().map_err(refused)? {
+            let head = splitter.head().map_err(refused)?;
+            // One that cannot be read is a record all the same.
+            let has_records = head != Head::None;
+            let first = match head {
                 Head::Incomplete => return Ok(None),
                 Head::None | Head::Broken => None,
                 Head::Record(record) => Some(record),
@@ -66,7 +69,7 @@ impl<'a> Beginning<'a> {
             if header.is_record {
                 splitter.skip_head();
             }
-            self.header = Some((header, first.is_some()));
+            self.header = Some((header, has_records));
         }
         let Some(sample) = splitter.sample(shape::RECORDS).map_err(refused)? else { return Ok(None) };
         let place = self.place(splitter);
@@ -142,7 +145,13 @@ fn stated_delimiter(line: &[u8]) -> Option<u8> {
     let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
     let (name, value) = line.split_at_checked(4)?;
     match value {
-        [delimiter] if name.eq_ignore_ascii_case(b"sep=") && delimiter.is_ascii() => Some(*delimiter),
+        [delimiter]
+            if name.eq_ignore_ascii_case(b"sep=")
+                && delimiter.is_ascii()
+                && !matches!(delimiter, b'\n' | b'\r' | 0) =>
+        {
+            Some(*delimiter)
+        }
         _ => None,
     }
 }
@@ -214,6 +223,14 @@ mod tests {
             let fields = begin(&standard, line).expect("it is read").0;
             assert_eq!(fields.layout.delimiter, None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_line_that_states_no_delimiter_is_a_record() {
+        for line in ["sep=", "sep=ab", "sep=é", "\"sep=\n\"", "sep=\0", "separator=;"] {
+            assert_eq!(stated_delimiter(line.as_bytes()), None, "{line:?}");
+        }
+        assert_eq!(stated_delimiter(b"\"SEP=\t\""), Some(b'\t'));
     }
 
     #[test]

@@ -184,7 +184,10 @@ impl Driver {
                 && let Some(fields) = reading.read(&mut splitter)?
             {
                 require_same_columns(file, known, &fields)?;
-                self.keep_fields(publishing.import, file, &fields).await?;
+                // A file without records has no columns: the merge must not take those of the dataset for its own.
+                if fields.has_records {
+                    self.keep_fields(publishing.import, file, &fields).await?;
+                }
                 beginning = None;
             }
             if beginning.is_none() {

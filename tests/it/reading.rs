@@ -251,3 +251,19 @@ async fn a_file_of_a_zip_that_is_no_csv_of_these_columns_is_named() {
     assert_eq!(failure(&import), "columns_differ");
     assert!(message(&import).starts_with("b.csv: the columns are not those of a.txt;"), "{import}");
 }
+
+#[tokio::test]
+async fn a_file_of_a_zip_without_records_takes_no_column_from_the_others() {
+    let app = App::start().await;
+    app.upload("", row(1)).await;
+    let before =
+        app.one::<String>("select a::text from (select city, altitude, dst, source from airports) a").await;
+    let data = "name,country,latitude,longitude,id\nRenamed,Country,-79,-149,1\n";
+    for empty in ["\n", "\u{feff}", ",,,\n"] {
+        let files = [("a.csv", empty), ("b.csv", data)];
+        let import = app.upload_as("application/zip", zip(&files)).await;
+        assert_eq!(import["state"], "complete", "{import}");
+        let after = "select a::text from (select city, altitude, dst, source from airports) a";
+        assert_eq!(app.one::<String>(after).await, before, "{empty:?}");
+    }
+}
