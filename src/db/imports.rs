@@ -284,7 +284,7 @@ pub async fn insert_complete(
 
 /// The first import of the same bytes with the same settings that answers for this one: it is complete, and nothing has changed its
 /// dataset since; or it is on its way there. Neither answers where another import was received after it and is under way, which may
-/// undo what it does. Imports that are sets of their own always answer; a dry run never asks. With a key, only imports of that key answer.
+/// undo what it does; nor where rows are hidden that are still to be removed. Imports that are sets of their own always answer; a dry run never asks. With a key, only imports of that key answer.
 ///
 /// Two uploads of one file at once take turns here until their transactions end, so that the second finds the first.
 pub async fn find_same(
@@ -299,7 +299,9 @@ pub async fn find_same(
     let is_current = match datasets::by_name(new.dataset).and_then(|dataset| dataset.changes) {
         None => "true".to_owned(),
         Some(sequence) => format!(
-            "(state <> 'complete' or changes = (select last_value from {sequence}))
+            "(state <> 'complete' or changes = (select last_value from {sequence})
+                 and not exists (select from import_removals r join imports undone on undone.id = r.import_id
+                     where undone.dataset = imports.dataset and r.finished_at is null and r.kept is null))
              and not exists (select from imports later where later.dataset = imports.dataset and later.id > imports.id
                  and not later.dry_run and later.state in ('received', 'running', 'paused'))"
         ),
@@ -315,7 +317,8 @@ pub async fn find_same(
             "select ",
             columns!(),
             " from imports
-             where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect = $3 and mode = $4
+             where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect - 'delimiter_stated' = $3 - 'delimiter_stated'
+                 and mode = $4
                  and max_rejects is not distinct from $5 and not dry_run
                  and state in ('received', 'running', 'paused', 'complete') and {is_current}
                  and ($6::bigint is null or key_id = $6)

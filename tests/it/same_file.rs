@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{
     App,
     files::{row, rows},
-    imports::{id, outcome},
+    imports::{completed, id, outcome},
     wait::until,
 };
 
@@ -109,4 +109,19 @@ async fn an_import_that_ended_while_a_change_was_not_committed_is_no_memory_once
     change.rollback().await.expect("it is rolled back");
     let again = app.upload("", row(1)).await;
     assert_eq!((outcome(&again), &again["repeated"]), ([0, 0, 1, 0, 0], &json!(false)));
+}
+
+#[tokio::test]
+async fn a_file_is_not_remembered_while_rows_of_an_undone_import_are_still_to_be_removed() {
+    let app = App::start().await;
+    let first = app.upload("", rows(1..5)).await;
+    let again = rows(1..5) + "\n";
+    assert_eq!(outcome(&app.upload("", again.clone()).await), [0, 0, 4, 0, 0]);
+    let mut holder = app.database.pool.begin().await.expect("a transaction begins");
+    let lock = "lock table airports in share row exclusive mode";
+    sqlx::query(lock).execute(&mut *holder).await.expect("nobody else holds it");
+    app.client.delete(&format!("/imports/{}", id(&first))).send().await.expect(202);
+    let import = app.begin("", again).await;
+    holder.rollback().await.expect("the lock is given back");
+    assert_eq!(outcome(&completed(&app.client, import).await), [4, 0, 0, 0, 0]);
 }
