@@ -21,8 +21,9 @@ pub struct Entry<'a, C> {
 
 /// What a chunk gives way to: the first chunk of an import has its turn at once, each later one so much later. A small import
 /// so passes the large ones that were there before.
-const TURN: Duration = Duration::from_secs(10);
-/// No chunk gives way for longer than so many turns: whatever comes in meanwhile, it goes on.
+const TURN: Duration = Duration::from_secs(3);
+/// No chunk gives way for longer than so many turns: whatever comes in meanwhile, it goes on, and before its driver takes it for lost
+/// (`worker.stalled_ms`).
 const TURNS: i64 = 16;
 
 /// Adds chunks of one import, or renews them for a new epoch. One that the ledger holds is not added again. `false`: the import does

@@ -28,7 +28,7 @@ pub enum Reach {
     Small,
 }
 
-/// Takes an import nobody drives: of those that had to wait least often the oldest. Taking it from an owner before
+/// Takes an import nobody drives: the oldest, where one that had to wait is as old as its wait's end. Taking it from an owner before
 /// raises the epoch, so that whatever that one still does is refused. One without chunks will be cut as `ingest` says;
 /// one that has some stays as it is cut.
 pub async fn claim(
@@ -50,7 +50,7 @@ pub async fn claim(
                  (select sum(f.bytes) from import_files f where f.import_id = i.id),
                  i.bytes::numeric * case when i.gzipped or i.media_type = 'application/zip' then $2::bigint else 1 end
              ) <= $3::bigint)
-         order by coalesce(l.waits, 0), i.id limit 1 for no key update of i skip locked",
+         order by case when l.waits > 0 then l.expires_at else i.created_at end, i.id limit 1 for no key update of i skip locked",
     )
     .bind(reach == Reach::All)
     .bind(ratio)
@@ -133,6 +133,16 @@ pub async fn give_back(db: &Db, id: i64, owner: &str, waits: Option<Duration>) -
     .await
     .map(drop)
     .map_err(DbError::during("giving an import back"))
+}
+
+/// Forgets an import that has ended while nobody led it; an owner releases it.
+pub async fn clear(connection: &mut PgConnection, id: i64) -> Result<(), DbError> {
+    sqlx::query("delete from import_leases where import_id = $1 and owner = ''")
+        .bind(id)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(DbError::during("clearing a lease"))
 }
 
 /// Forgets what became of earlier owners: somebody has seen to the import.

@@ -14,7 +14,7 @@ use crate::{
     db::{
         Db, chunks, commit, files,
         imports::{self, Counts, Import, ImportError, Mode, State},
-        journal,
+        journal, leases,
         merge::{self, Outcomes},
         rejects::{self, Reject},
         removals, segments, staging,
@@ -161,6 +161,7 @@ pub(super) async fn close(
     }
     staging::drop_table(connection, import.id).await?;
     journal::clear(connection, import.id).await?;
+    leases::clear(connection, import.id).await?;
     Ok(imports::set_state(connection, import.id, state).await?)
 }
 

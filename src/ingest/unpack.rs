@@ -4,6 +4,7 @@
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use zip::result::ZipError;
@@ -14,7 +15,7 @@ use super::{
     sealed, zip_directory,
 };
 use crate::{
-    archive::{Archive, ArchiveError},
+    archive::{Archive, ArchiveError, Listed},
     config,
     db::{
         files::{File, Layout},
@@ -54,7 +55,7 @@ pub async fn unpack(
     if !import.gzipped && import.media_type != "application/zip" {
         return Ok(Unpacked::one(import.source.clone(), import.bytes));
     }
-    remove_earlier_attempts(archive, import).await;
+    remove_earlier_attempts(archive, import).await?;
     archive.verify(sealed(import)).await.map_err(|error| damage_of(import, error))?;
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
@@ -80,10 +81,17 @@ pub(super) async fn remove_attempt(archive: &Archive, import: &Import) {
 
 /// Removes what attempts of earlier epochs have left: killed, they may take the room that this one needs. One that comes late
 /// must not remove the files of its successor.
-async fn remove_earlier_attempts(archive: &Archive, import: &Import) {
-    for epoch in 0..import.epoch {
-        remove(archive, &epoch_folder(import.id, epoch)).await;
+async fn remove_earlier_attempts(archive: &Archive, import: &Import) -> Result<(), ArchiveError> {
+    let folder = folder(import.id);
+    let listed: Vec<_> = archive.list(&folder).try_collect().await?;
+    for Listed { object, .. } in listed {
+        let epoch = object.strip_prefix(&folder).and_then(|rest| rest.split('/').nth(1)?.parse::<i32>().ok());
+        // What has no epoch is from a version that knew none.
+        if epoch.is_none_or(|epoch| epoch < import.epoch) {
+            archive.remove(&object).await?;
+        }
     }
+    Ok(())
 }
 
 async fn remove(archive: &Archive, folder: &str) {
@@ -100,13 +108,9 @@ fn folder(import_id: i64) -> String {
     format!("{FOLDER}/{import_id}")
 }
 
-/// Where the attempt of an epoch keeps it.
-fn epoch_folder(import_id: i64, epoch: i32) -> String {
-    format!("{}/{epoch}", folder(import_id))
-}
-
+/// Where one attempt keeps it.
 fn attempt_folder(import: &Import) -> String {
-    epoch_folder(import.id, import.epoch)
+    format!("{}/{}", folder(import.id), import.epoch)
 }
 
 /// Runs where blocking is allowed, because gzip and zip readers block.
