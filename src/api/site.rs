@@ -13,7 +13,7 @@ use poem::{
 };
 
 use super::{cors::Cors, problem::ForeignPage};
-use crate::config;
+use crate::{config, text::cut};
 
 /// How the page that a request is sent for stands to the service (W3C Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -59,7 +59,7 @@ impl Site {
             _ => Err(ForeignPage::new(format!(
                 "{:?} is not a name of this service. Allowed are IP addresses, localhost, names without a dot, and the names in \
                  server.hosts and server.public_url: add it to server.hosts",
-                shortened(asked)
+                cut(asked)
             ))),
         }
     }
@@ -92,7 +92,7 @@ impl Site {
         if is_own {
             return Ok(());
         }
-        let page = shortened(page);
+        let page = cut(page);
         Err(ForeignPage::new(format!(
             "the request comes from a page of another site ({page}), which must not change anything here; to allow it, add the \
              site to server.cors_origins or require keys"
@@ -104,11 +104,6 @@ impl Site {
         let is_http = page.scheme().is_some_and(|scheme| [&Scheme::HTTP, &Scheme::HTTPS].contains(&scheme));
         is_http && page.authority().is_some_and(|own| Some(own) == asked || Some(own) == self.public.as_ref())
     }
-}
-
-/// As much of a header as a message repeats.
-fn shortened(text: &str) -> String {
-    text.chars().take(300).collect()
 }
 
 #[cfg(test)]

@@ -165,9 +165,19 @@ impl UploadBody {
             match form.next_field().await {
                 // Bytes after the form belong to the body, and so to its digest.
                 Ok(None) => {
+                    let mut after = 0;
                     while let Some(bytes) = rest.next().await {
-                        if let Err(error) = bytes {
-                            yield Err(error);
+                        match bytes {
+                            Ok(bytes) => after += bytes.len(),
+                            Err(error) => {
+                                yield Err(error);
+                                return;
+                            }
+                        }
+                        if after > AROUND_BYTES {
+                            reading.is_endless.store(true, Ordering::Relaxed);
+                            yield Err(io::Error::other(Problem::from(reading.fault())));
+                            return;
                         }
                     }
                 }

@@ -115,7 +115,8 @@ async fn a_form_without_an_end_of_its_head_is_refused_early() {
     let head = "--b\r\nContent-Disposition: form-data; name=\"file\"; x=\"";
     let endless = head.to_owned() + &"x".repeat(4 << 20);
     let after = format!("{}\"\r\n\r\n{}\r\n--b\r\nX: {}", head, row(1), "x".repeat(4 << 20));
-    for body in [endless, after] {
+    let behind = format!("{}\"\r\n\r\n{}\r\n--b--\r\n{}", head, row(1), "x".repeat(4 << 20));
+    for body in [endless, after, behind] {
         let request = app.client.post("/upload").header("Content-Type", "multipart/form-data; boundary=b");
         let answer = request.body(body).send().await.expect(400);
         assert!(
