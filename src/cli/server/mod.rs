@@ -38,8 +38,9 @@ pub(super) struct ServerArguments {
     server: Url,
     /// The API key, where the server requires one.
     ///
-    /// Uploading, cancelling and undoing need the scope `write`; listing, showing and following need `read`. Other users of this
-    /// machine may see the command line: the environment is safer.
+    /// Uploading, cancelling and undoing need the scope `write`, which is also enough to show and follow what was uploaded with the
+    /// same key. Listing, and all other imports, need `read`. Other users of this machine may see the command line: the environment
+    /// is safer.
     #[arg(
         long,
         global = true,
