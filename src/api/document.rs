@@ -179,8 +179,12 @@ fn describe_references(value: &mut Value) {
 }
 
 /// Objects of answers whose fields are there every time, null where there is nothing to say, but for the fields named beside
-/// them; other objects leave such fields out.
-const WITH_NULLS: [(&str, &[&str]); 6] = [
+/// them; other objects leave such fields out. One that is a part of another comes before it.
+const WITH_NULLS: [(&str, &[&str]); 10] = [
+    ("DialectContract", &[]),
+    ("ImportContract", &[]),
+    ("ImportNote", &[]),
+    ("ImportRemoval", &[]),
     ("Import", &[]),
     ("Reject", &[]),
     ("RejectFault", &[]),
