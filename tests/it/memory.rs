@@ -168,14 +168,14 @@ async fn a_file_of_faults_takes_a_bounded_memory() {
 #[tokio::test]
 async fn a_file_without_line_breaks_takes_a_bounded_memory() {
     let world = World::bounded().await;
-    let import = world.upload("/upload", endless("", "x", 4 * LENGTH)).await;
+    let import = world.upload("/upload", endless("", "x", LENGTH)).await;
     assert_eq!(import["counts"]["accepted"], 0, "{import}");
-    let import = world.upload("/upload?force=true", endless("id,", "x", 4 * LENGTH)).await;
+    let import = world.upload("/upload?force=true", endless("id,", "x", LENGTH)).await;
     assert_eq!(import["counts"]["accepted"], 0, "{import}");
     // Nothing but quotes, and nothing but delimiters.
-    world.upload("/upload", endless("1,", "\"", 4 * LENGTH)).await;
-    world.upload("/upload", endless("1", ",", 4 * LENGTH)).await;
-    world.upload("/upload", endless("id,name", ",\n", LENGTH)).await;
+    world.upload("/upload", endless("1,", "\"", LENGTH)).await;
+    world.upload("/upload", endless("1", ",", LENGTH)).await;
+    world.upload("/upload", endless("id,name", ",\n", LENGTH / 4)).await;
 }
 
 #[tokio::test]
