@@ -113,9 +113,9 @@ main_job() {
   until_true 60 "the service answers through nginx" is_ready
   key=$(docker exec tarmac-1 tarmac-admin keys create --name test --scopes read,write,admin 2>/dev/null)
   line=$(upload fixtures/airports/airports.dat --dataset airports --wait)
-  holds "the airports are in" grep -q ' complete: 7698 read, 7698 accepted' <<<"$line"
+  holds "the airports are in" grep -q ' complete: 7,698 read, 7,698 accepted' <<<"$line"
   id=$(id_in <<<"$line")
   holds "the archive has the file as it came" cmp -s fixtures/airports/airports.dat <(api "/imports/$id/source")
   line=$(upload "$(citizens 50000 1)" --dataset citizens --wait)
-  holds "citizens are in" grep -q ' complete: 50000 read, 50000 accepted' <<<"$line"
+  holds "citizens are in" grep -q ' complete: 50,000 read, 50,000 accepted' <<<"$line"
 }
