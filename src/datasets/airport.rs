@@ -4,98 +4,97 @@
 //! country and position. What a key says counts only where no other contradicts: by neither code nor place is a row an airport that
 //! has another OpenFlights id or another code. For each key an airport that is not deleted comes before one that is.
 
-use chrono::NaiveDate;
+use std::sync::{Arc, LazyLock};
 
-use super::{Column, Dataset, Kind, Load, Step, kind::NULL};
+use super::{BuiltIn, Column, Dataset, Ident, Load, Rule, Schema, Step, Storage, rule::NULL};
 
-/// Stands for today where airports are checked: none of their columns depends on the day.
-pub const ANY_DAY: NaiveDate = NaiveDate::MAX;
-
-const TEXT: Kind = Kind::Text { max_chars: 256 };
-
-/// What exports begin with: how a row comes back to its airport whatever has become of its keys.
-pub const ROW_ID: Column = Column {
-    name: "_id",
-    kind: Kind::Integer { min: 1, max: i64::MAX },
-    required: false,
-    description: "The service's identifier of the airport, as in exports; it says which airport the row is, whatever its other keys",
-};
+const TEXT: Rule = Rule::Text { max_chars: 256 };
 
 /// The airports dataset.
-pub const DATASET: Dataset = Dataset {
-    name: "airports",
-    columns: &[
-        Column {
-            name: "id",
-            kind: Kind::Integer { min: 1, max: i64::MAX },
-            required: false,
-            description: "OpenFlights' identifier of the airport",
-        },
-        Column { name: "name", kind: TEXT, required: true, description: "Name of the airport" },
-        Column { name: "city", kind: TEXT, required: false, description: "Main city served" },
-        Column { name: "country", kind: TEXT, required: true, description: "Country or territory" },
-        Column {
-            name: "iata",
-            kind: Kind::Code { min_chars: 3, max_chars: 3 },
-            required: false,
-            description: "IATA code, of capital letters and digits",
-        },
-        Column {
-            name: "icao",
-            kind: Kind::Code { min_chars: 3, max_chars: 4 },
-            required: false,
-            description: "ICAO code, of capital letters and digits",
-        },
-        Column {
-            name: "latitude",
-            kind: Kind::Number { min: -90.0, max: 90.0 },
-            required: true,
-            description: "Decimal degrees WGS 84, north positive",
-        },
-        Column {
-            name: "longitude",
-            kind: Kind::Number { min: -180.0, max: 180.0 },
-            required: true,
-            description: "Decimal degrees WGS 84, east positive",
-        },
+pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
+    Arc::new(Dataset {
+        id: None,
+        name: Ident::own("airports"),
+        version: 1,
+        title: Some("Airports".into()),
+        description: None,
+        private: false,
+        schema: Schema { columns: columns(), ..Schema::default() },
+        storage: Storage::BuiltIn(BuiltIn {
+            row_id: Some(row_id()),
+            null: NULL,
+            load: Load::Staged,
+            relation: None,
+            segments: None,
+            merge: MERGE,
+            undo: UNDO,
+            count_kept: Some("select count(*) from airports where import_id = $1"),
+            changes: Some("airports_changes"),
+        }),
+    })
+});
+
+/// What exports begin with: how a row comes back to its airport whatever has become of its keys.
+fn row_id() -> Column {
+    let description = "The service's identifier of the airport, as in exports; it says which airport the row is, whatever its other keys";
+    Column::new("_id", Rule::Integer { min: 1, max: i64::MAX }, false, description)
+}
+
+fn columns() -> Vec<Column> {
+    let dst = "Daylight saving rule: Europe, US/Canada (A), South America, Australia (O), New Zealand (Z), None, Unknown";
+    vec![
+        Column::new(
+            "id",
+            Rule::Integer { min: 1, max: i64::MAX },
+            false,
+            "OpenFlights' identifier of the airport",
+        ),
+        Column::new("name", TEXT, true, "Name of the airport"),
+        Column::new("city", TEXT, false, "Main city served"),
+        Column::new("country", TEXT, true, "Country or territory"),
+        Column::new(
+            "iata",
+            Rule::Code { min_chars: 3, max_chars: 3 },
+            false,
+            "IATA code, of capital letters and digits",
+        ),
+        Column::new(
+            "icao",
+            Rule::Code { min_chars: 3, max_chars: 4 },
+            false,
+            "ICAO code, of capital letters and digits",
+        ),
+        Column::new(
+            "latitude",
+            Rule::Number { min: -90.0, max: 90.0 },
+            true,
+            "Decimal degrees WGS 84, north positive",
+        ),
+        Column::new(
+            "longitude",
+            Rule::Number { min: -180.0, max: 180.0 },
+            true,
+            "Decimal degrees WGS 84, east positive",
+        ),
         // The Dead Sea's shore is at -1,412 feet, the highest strip in the data below 15,000.
-        Column {
-            name: "altitude",
-            kind: Kind::Integer { min: -2_000, max: 30_000 },
-            required: false,
-            description: "Feet above mean sea level",
-        },
-        Column {
-            name: "timezone",
-            kind: Kind::Number { min: -12.0, max: 14.0 },
-            required: false,
-            description: "Hours from UTC, fractions allowed",
-        },
-        Column {
-            name: "dst",
-            kind: Kind::OneOf(&["E", "A", "S", "O", "Z", "N", "U"]),
-            required: false,
-            description: "Daylight saving rule: Europe, US/Canada (A), South America, Australia (O), New Zealand (Z), None, Unknown",
-        },
-        Column { name: "tz", kind: TEXT, required: false, description: "Time zone's Olson name" },
-        Column {
-            name: "type",
-            kind: TEXT,
-            required: false,
-            description: "airport, station, port or unknown in OpenFlights' files",
-        },
-        Column { name: "source", kind: TEXT, required: false, description: "Where the record comes from" },
-    ],
-    row_id: Some(&ROW_ID),
-    null: NULL,
-    load: Load::Staged,
-    relation: None,
-    segments: None,
-    merge: MERGE,
-    undo: UNDO,
-    count_kept: Some("select count(*) from airports where import_id = $1"),
-    changes: Some("airports_changes"),
-};
+        Column::new(
+            "altitude",
+            Rule::Integer { min: -2_000, max: 30_000 },
+            false,
+            "Feet above mean sea level",
+        ),
+        Column::new(
+            "timezone",
+            Rule::Number { min: -12.0, max: 14.0 },
+            false,
+            "Hours from UTC, fractions allowed",
+        ),
+        Column::new("dst", Rule::one_of(&["E", "A", "S", "O", "Z", "N", "U"]), false, dst),
+        Column::new("tz", TEXT, false, "Time zone's Olson name"),
+        Column::new("type", TEXT, false, "airport, station, port or unknown in OpenFlights' files"),
+        Column::new("source", TEXT, false, "Where the record comes from"),
+    ]
+}
 
 const MERGE: &[Step] = &[
     // Nobody may create or change an airport between the matching and the writing below: a code could change

@@ -1,26 +1,38 @@
 //! A column's rule, and the two ways a value reaches it: as a CSV field or as JSON. Both end in one check.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use chrono::NaiveDate;
 
 use super::{
-    alphanumeric, date,
+    Ident, alphanumeric, date,
     json::Json,
-    kind::{Kind, NULL},
+    rule::{NULL, Rule},
 };
 
 /// One column of a dataset.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Column {
-    /// As in the file's header, in JSON and in the table.
-    pub name: &'static str,
-    /// What a value of it may be.
-    pub kind: Kind,
+    /// As in the header of a file, in rejects and in messages.
+    pub name: Box<str>,
+    /// In the API and in the table.
+    pub key: Ident,
+    /// For people, in place of the name.
+    pub title: Option<Box<str>>,
+    /// One sentence for people: meaning and unit.
+    pub description: Option<Box<str>>,
+    /// What a header may say in place of the name.
+    pub aliases: Box<[Box<str>]>,
     /// Whether null is refused.
     pub required: bool,
-    /// One sentence for people: meaning and unit.
-    pub description: &'static str,
+    /// Whether no two rows that are not deleted have the same value. Nulls are all distinct.
+    pub unique: bool,
+    /// Whether the table has an index of it.
+    pub indexed: bool,
+    /// The fields of a file that stand for null.
+    pub missing: Arc<[Box<str>]>,
+    /// What a value may be.
+    pub rule: Rule,
 }
 
 /// A checked value.
@@ -57,23 +69,49 @@ impl Fault {
 }
 
 impl Column {
-    /// Checks a CSV field. `null` is the field that stands for null beside the empty one.
-    pub fn parse<'a>(&self, field: &'a str, null: &str, today: NaiveDate) -> Result<Value<'a>, Fault> {
-        if let (Kind::Integers { .. }, "") = (self.kind, field) {
+    /// A column whose name in files is its key.
+    pub(crate) fn new(name: &'static str, rule: Rule, required: bool, description: &str) -> Self {
+        Self {
+            name: name.into(),
+            key: Ident::own(name),
+            title: None,
+            description: Some(description.into()),
+            aliases: Box::default(),
+            required,
+            unique: false,
+            indexed: false,
+            missing: Arc::new([Box::from("")]),
+            rule,
+        }
+    }
+
+    /// The column with its rule as it is on that day.
+    pub fn on(&self, today: NaiveDate) -> Self {
+        Self { rule: self.rule.on(today), ..self.clone() }
+    }
+
+    /// The column with other fields that stand for null.
+    pub fn with_missing(&self, missing: Arc<[Box<str>]>) -> Self {
+        Self { missing, ..self.clone() }
+    }
+
+    /// Checks a field of a file.
+    pub fn parse<'a>(&self, field: &'a str) -> Result<Value<'a>, Fault> {
+        if let (Rule::Integers { .. }, "") = (&self.rule, field) {
             return Ok(Value::Integers(Vec::new()));
         }
-        if field.is_empty() || field == null {
+        if self.missing.iter().any(|missing| **missing == *field) {
             return self.null();
         }
-        let value = match self.kind {
-            Kind::Text { .. } if field.contains(r"\'") => Value::Text(Cow::Owned(field.replace(r"\'", "'"))),
-            Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) | Kind::Verbatim { .. } => {
+        let value = match &self.rule {
+            Rule::Text { .. } if field.contains(r"\'") => Value::Text(Cow::Owned(field.replace(r"\'", "'"))),
+            Rule::Text { .. } | Rule::Code { .. } | Rule::OneOf(_) | Rule::Verbatim { .. } => {
                 Value::Text(Cow::Borrowed(field))
             }
-            Kind::Integer { .. } => Value::Integer(self.integer(field)?),
-            Kind::Number { .. } => Value::Number(field.parse().map_err(|_| self.not_a_number())?),
-            Kind::PastDate => Value::Date(self.date(field)?),
-            Kind::Integers { .. } => {
+            Rule::Integer { .. } => Value::Integer(self.integer(field)?),
+            Rule::Number { .. } => Value::Number(field.parse().map_err(|_| self.not_a_number())?),
+            Rule::PastDate { .. } => Value::Date(self.date(field)?),
+            Rule::Integers { .. } => {
                 let mut numbers = Vec::new();
                 for item in field.split(';') {
                     numbers.push(self.integer(item)?);
@@ -82,36 +120,36 @@ impl Column {
                 Value::Integers(numbers)
             }
         };
-        self.check(&value, today)?;
+        self.check(&value)?;
         Ok(value)
     }
 
     /// The field that [`Column::parse`] reads as this text.
     pub fn field<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match self.kind {
-            Kind::Text { .. } if text.contains(r"\'") => Cow::Owned(text.replace(r"\'", r"\\'")),
+        match &self.rule {
+            Rule::Text { .. } if text.contains(r"\'") => Cow::Owned(text.replace(r"\'", r"\\'")),
             _ => Cow::Borrowed(text),
         }
     }
 
     /// Checks a JSON value. A number is never taken from a string, nor a string from a number. Of a list each item is checked,
     /// by [`Column::parse_json_item`].
-    pub fn parse_json<'a>(&self, json: Json<'a>, today: NaiveDate) -> Result<Value<'a>, Fault> {
-        let value = match (self.kind, json) {
+    pub fn parse_json<'a>(&self, json: Json<'a>) -> Result<Value<'a>, Fault> {
+        let value = match (&self.rule, json) {
             (_, Json::Null) => return self.null(),
-            (Kind::PastDate, Json::Text(text)) => Value::Date(self.date(&text)?),
+            (Rule::PastDate { .. }, Json::Text(text)) => Value::Date(self.date(&text)?),
             (
-                Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) | Kind::Verbatim { .. },
+                Rule::Text { .. } | Rule::Code { .. } | Rule::OneOf(_) | Rule::Verbatim { .. },
                 Json::Text(text),
             ) => Value::Text(text),
-            (Kind::Integer { .. }, json) => Value::Integer(self.json_integer(&json)?),
-            (Kind::Number { .. }, Json::Integer(number)) => Value::Number(number as f64),
-            (Kind::Number { .. }, Json::Number(number)) => Value::Number(number),
-            (Kind::Number { .. }, _) => return Err(self.not_a_number()),
-            (Kind::Integers { .. }, _) => return Err(self.broken("not_a_list")),
+            (Rule::Integer { .. }, json) => Value::Integer(self.json_integer(&json)?),
+            (Rule::Number { .. }, Json::Integer(number)) => Value::Number(number as f64),
+            (Rule::Number { .. }, Json::Number(number)) => Value::Number(number),
+            (Rule::Number { .. }, _) => return Err(self.not_a_number()),
+            (Rule::Integers { .. }, _) => return Err(self.broken("not_a_list")),
             _ => return Err(Fault::new("not_text", format!("{} must be a string", self.name))),
         };
-        self.check(&value, today)?;
+        self.check(&value)?;
         Ok(value)
     }
 
@@ -124,7 +162,7 @@ impl Column {
 
     /// The rule in words, as the import contract states it.
     pub fn rule(&self) -> String {
-        let rule = self.kind.rule();
+        let rule = self.rule.words();
         if self.required { rule } else { rule + ", or null" }
     }
 
@@ -136,22 +174,22 @@ impl Column {
         }
     }
 
-    fn check(&self, value: &Value<'_>, today: NaiveDate) -> Result<(), Fault> {
-        match (self.kind, value) {
-            (Kind::Text { .. }, Value::Text(text)) if text == NULL => {
+    fn check(&self, value: &Value<'_>) -> Result<(), Fault> {
+        match (&self.rule, value) {
+            (Rule::Text { .. }, Value::Text(text)) if text == NULL => {
                 let message = format!("{} must not be {NULL}, which stands for null in files", self.name);
                 Err(Fault::new("not_writable", message))
             }
-            (Kind::Text { max_chars }, Value::Text(text)) => self.check_text(text, max_chars),
-            (Kind::Verbatim { max_chars, alphanumeric }, Value::Text(text)) => {
-                self.check_text(text, max_chars)?;
-                if alphanumeric && !text.chars().any(alphanumeric::is) {
+            (Rule::Text { max_chars }, Value::Text(text)) => self.check_text(text, *max_chars as usize),
+            (Rule::Verbatim { max_chars, alphanumeric }, Value::Text(text)) => {
+                self.check_text(text, *max_chars as usize)?;
+                if *alphanumeric && !text.chars().any(alphanumeric::is) {
                     return Err(self.broken("no_letter_or_digit"));
                 }
                 Ok(())
             }
-            (Kind::Code { min_chars, max_chars }, Value::Text(text)) => {
-                if !(min_chars..=max_chars).contains(&text.chars().count()) {
+            (Rule::Code { min_chars, max_chars }, Value::Text(text)) => {
+                if !(*min_chars as usize..=*max_chars as usize).contains(&text.chars().count()) {
                     Err(self.broken("length"))
                 } else if !text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()) {
                     Err(self.broken("pattern"))
@@ -159,31 +197,33 @@ impl Column {
                     Ok(())
                 }
             }
-            (Kind::OneOf(words), Value::Text(text)) => {
-                if words.contains(&text.as_ref()) {
+            (Rule::OneOf(words), Value::Text(text)) => {
+                if words.iter().any(|word| **word == **text) {
                     Ok(())
                 } else {
                     Err(self.broken("not_allowed"))
                 }
             }
-            (Kind::Integer { .. }, Value::Integer(number)) => self.check_integer(*number),
-            (Kind::Integers { .. }, Value::Integers(numbers)) => {
+            (Rule::Integer { .. }, Value::Integer(number)) => self.check_integer(*number),
+            (Rule::Integers { .. }, Value::Integers(numbers)) => {
                 numbers.iter().try_for_each(|number| self.check_integer(*number))?;
                 if numbers.windows(2).any(|pair| pair[0] == pair[1]) {
                     return Err(self.broken("not_unique"));
                 }
                 Ok(())
             }
-            (Kind::Number { min, max }, Value::Number(number)) => {
+            (Rule::Number { min, max }, Value::Number(number)) => {
                 if !number.is_finite() {
                     Err(self.not_a_number())
-                } else if (min..=max).contains(number) {
+                } else if (min..=max).contains(&number) {
                     Ok(())
                 } else {
                     Err(self.broken("out_of_range"))
                 }
             }
-            (Kind::PastDate, Value::Date(date)) if *date >= today => Err(self.broken("not_in_the_past")),
+            (Rule::PastDate { before }, Value::Date(date)) if date >= before => {
+                Err(self.broken("not_in_the_past"))
+            }
             _ => Ok(()),
         }
     }
@@ -201,8 +241,8 @@ impl Column {
     }
 
     fn check_integer(&self, number: i64) -> Result<(), Fault> {
-        match self.kind {
-            Kind::Integer { min, max } | Kind::Integers { min, max } if !(min..=max).contains(&number) => {
+        match self.rule {
+            Rule::Integer { min, max } | Rule::Integers { min, max } if !(min..=max).contains(&number) => {
                 Err(self.broken("out_of_range"))
             }
             _ => Ok(()),
@@ -247,42 +287,24 @@ impl Column {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
-    const LATITUDE: Column = Column {
-        name: "latitude",
-        kind: Kind::Number { min: -90.0, max: 90.0 },
-        required: true,
-        description: "",
-    };
-    const ALTITUDE: Column = Column {
-        name: "altitude",
-        kind: Kind::Integer { min: -2_000, max: 30_000 },
-        required: false,
-        description: "",
-    };
-    const CITY: Column =
-        Column { name: "city", kind: Kind::Text { max_chars: 3 }, required: false, description: "" };
-    const IATA: Column = Column {
-        name: "iata",
-        kind: Kind::Code { min_chars: 3, max_chars: 3 },
-        required: false,
-        description: "",
-    };
-    const TOWN: Column = Column {
-        name: "town",
-        kind: Kind::Verbatim { max_chars: 3, alphanumeric: true },
-        required: true,
-        description: "",
-    };
-    const BIRTH_DATE: Column =
-        Column { name: "birth_date", kind: Kind::PastDate, required: true, description: "" };
-    const RELATIVES: Column = Column {
-        name: "relatives",
-        kind: Kind::Integers { min: 0, max: i64::MAX },
-        required: true,
-        description: "",
-    };
+    static LATITUDE: LazyLock<Column> =
+        LazyLock::new(|| Column::new("latitude", Rule::Number { min: -90.0, max: 90.0 }, true, ""));
+    static ALTITUDE: LazyLock<Column> =
+        LazyLock::new(|| Column::new("altitude", Rule::Integer { min: -2_000, max: 30_000 }, false, ""));
+    static CITY: LazyLock<Column> =
+        LazyLock::new(|| Column::new("city", Rule::Text { max_chars: 3 }, false, ""));
+    static IATA: LazyLock<Column> =
+        LazyLock::new(|| Column::new("iata", Rule::Code { min_chars: 3, max_chars: 3 }, false, ""));
+    static TOWN: LazyLock<Column> =
+        LazyLock::new(|| Column::new("town", Rule::Verbatim { max_chars: 3, alphanumeric: true }, true, ""));
+    static BIRTH_DATE: LazyLock<Column> =
+        LazyLock::new(|| Column::new("birth_date", Rule::PastDate { before: TODAY }, true, ""));
+    static RELATIVES: LazyLock<Column> =
+        LazyLock::new(|| Column::new("relatives", Rule::Integers { min: 0, max: i64::MAX }, true, ""));
     const TODAY: NaiveDate = NaiveDate::from_ymd_opt(2026, 11, 20).expect("a day");
 
     fn code(result: Result<Value<'_>, Fault>) -> &'static str {
@@ -290,11 +312,11 @@ mod tests {
     }
 
     fn parse<'a>(column: &Column, field: &'a str) -> Result<Value<'a>, Fault> {
-        column.parse(field, r"\N", TODAY)
+        column.with_missing(Arc::new(["".into(), r"\N".into()])).parse(field)
     }
 
     fn parse_json(column: &Column, json: &serde_json::Value) -> &'static str {
-        code(column.parse_json(json.into(), TODAY))
+        code(column.parse_json(json.into()))
     }
 
     #[test]
@@ -353,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_text_comes_back_from_its_field() {
-        let column = Column { kind: Kind::Text { max_chars: 256 }, ..CITY };
+        let column = Column { rule: Rule::Text { max_chars: 256 }, ..CITY.clone() };
         for text in [r"'", r"\'", r"\\'", r"a\'b\\'c'", r"\", r"\\N", r" \N", r"\n", "NULL"] {
             let field = column.field(text);
             assert_eq!(parse(&column, &field), Ok(Value::Text(Cow::Borrowed(text))), "{field:?}");
@@ -362,10 +384,10 @@ mod tests {
 
     #[test]
     fn a_text_that_no_file_can_say_is_refused() {
-        let fault = CITY.parse_json(Json::Text(Cow::Borrowed(r"\N")), TODAY).expect_err("no file can say it");
+        let fault = CITY.parse_json(Json::Text(Cow::Borrowed(r"\N"))).expect_err("no file can say it");
         let message = r"city must not be \N, which stands for null in files".to_owned();
         assert_eq!(fault, Fault::new("not_writable", message));
-        assert_eq!(CITY.parse(r"\N", "-", TODAY), Err(fault));
+        assert_eq!(CITY.parse(r"\N"), Err(fault));
     }
 
     #[test]

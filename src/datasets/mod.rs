@@ -1,37 +1,61 @@
-//! What can be imported. A dataset is data, not code: its columns with their rules, and the SQL that merges
-//! a loaded file into its table. The engine reads it; no dataset does I/O.
-//!
-//! To add one: a file here and a line in [`ALL`], a migration that creates its table, an operation in `api/` that uploads files of it
-//! and operations that read its rows, their SQL in `db/`, and its name in `cli/upload`.
+//! What can be imported. A dataset is data, not code: its columns with their rules. The engine reads it; no dataset does I/O.
 
 pub mod airport;
 mod alphanumeric;
 pub mod citizen;
 mod column;
 pub mod date;
+mod ident;
 pub mod json;
-mod kind;
+mod rule;
+mod schema;
+
+use std::sync::{Arc, LazyLock};
 
 pub use column::{Column, Fault, Value};
-pub use kind::Kind;
+pub use ident::Ident;
+pub use rule::Rule;
+pub use schema::{FieldsMatch, ForeignKey, Place, Point, Schema};
 
-/// Every dataset there is.
-pub const ALL: &[&Dataset] = &[&airport::DATASET, &citizen::DATASET];
+/// The datasets that every Tarmac has.
+pub static BUILT_IN: LazyLock<[Arc<Dataset>; 2]> =
+    LazyLock::new(|| [Arc::clone(&airport::DATASET), Arc::clone(&citizen::DATASET)]);
 
-/// The dataset of that name.
-pub fn by_name(name: &str) -> Option<&'static Dataset> {
-    ALL.iter().copied().find(|dataset| dataset.name == name)
-}
-
-/// One kind of file that can be imported.
+/// One kind of file that can be imported, in one version: nothing of it ever changes.
 #[derive(Debug)]
 pub struct Dataset {
+    /// The catalogue's number of it. `None`: it is built in.
+    pub id: Option<i32>,
     /// As users write it: `airports`.
-    pub name: &'static str,
-    /// In the order of a file without header.
-    pub columns: &'static [Column],
+    pub name: Ident,
+    /// 1, and one more with each change.
+    pub version: i32,
+    /// For people.
+    pub title: Option<Box<str>>,
+    /// One sentence for people.
+    pub description: Option<Box<str>>,
+    /// Whether only keys that name it reach it.
+    pub private: bool,
+    /// Its columns.
+    pub schema: Schema,
+    /// What the database does with its rows.
+    pub storage: Storage,
+}
+
+/// What the database does with the rows of a dataset.
+#[derive(Debug)]
+pub enum Storage {
+    /// SQL written for the dataset.
+    BuiltIn(BuiltIn),
+    /// A table of its own in PostgreSQL's schema `datasets`, named as the dataset, and SQL made from the schema.
+    Declared,
+}
+
+/// How a built-in dataset is stored.
+#[derive(Debug)]
+pub struct BuiltIn {
     /// The column in which a file says which row of the dataset's table a row of it is. A file has it only where its header names it.
-    pub row_id: Option<&'static Column>,
+    pub row_id: Option<Column>,
     /// The field that stands for null unless the client names another. The empty field always does.
     pub null: &'static str,
     /// Where the rows of a chunk go.
@@ -70,9 +94,9 @@ pub enum Load {
 /// A column that lists rows, and the column of the numbers it lists them by.
 #[derive(Debug, Clone, Copy)]
 pub struct Relation {
-    /// A [`Kind::Integer`]; before `list` in the dataset's order.
+    /// A [`Rule::Integer`]; before `list` in the dataset's order.
     pub number: &'static str,
-    /// A [`Kind::Integers`].
+    /// A [`Rule::Integers`].
     pub list: &'static str,
 }
 
@@ -91,7 +115,7 @@ pub struct Segments {
 /// One statement of a merge. They run in order, in the finishing transaction.
 ///
 /// `{staging}` stands for the import's staging table: `row`, the dataset's columns (before them, `import_id` where rows are loaded
-/// directly; after them, the [`Dataset::row_id`]), and the bookkeeping columns
+/// directly; after them, the [`BuiltIn::row_id`]), and the bookkeeping columns
 /// `target` (id of the row it is about to change), `outcome` (`unchanged`, `deleted`, `rejected`; null means it is
 /// inserted, or updated when it has a target) and, for rejects, `fault_column`, `fault_code`, `fault_message`,
 /// `fault_value`. A fault without outcome is reported too, and the row is loaded without what is at fault; `relations_dropped` is how many
@@ -106,11 +130,4 @@ pub enum Step {
     DecideContested(&'static str),
     /// Changes the dataset's table; left out of a dry run.
     Write(&'static str),
-}
-
-impl Dataset {
-    /// The column of that name, with its place in the dataset's order. The [`Dataset::row_id`] comes last.
-    pub fn column(&self, name: &str) -> Option<(usize, &'static Column)> {
-        self.columns.iter().chain(self.row_id).enumerate().find(|(_, column)| column.name == name)
-    }
 }

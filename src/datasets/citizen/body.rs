@@ -6,13 +6,13 @@ use serde::de::DeserializeSeed;
 use serde_json::de::{Read, SliceRead, StrRead};
 
 use super::{
-    Citizen, CitizenPatch,
+    Citizen, CitizenPatch, DATASET,
     faults::Faults,
     fields::{Fields, Purpose, ReadCitizens, ReadFields, ReadImport},
     relations,
 };
 use crate::datasets::{
-    Fault,
+    Column, Fault,
     json::{self, Any, Take},
 };
 
@@ -51,7 +51,8 @@ pub fn read_import(body: &[u8], today: NaiveDate) -> Result<Vec<Citizen>, Faults
 /// Reads the change of a citizen. Whether its relatives exist, the database knows.
 pub fn read_patch(body: &[u8], today: NaiveDate) -> Result<CitizenPatch, Faults> {
     let mut faults = Faults { numbers_left: RELATIVES, ..Faults::default() };
-    let read = ReadFields { purpose: Purpose::Patch, place: None, today, faults: &mut faults };
+    let read =
+        ReadFields { purpose: Purpose::Patch, place: None, columns: &columns_on(today), faults: &mut faults };
     let patch = read_all(body, read)?.rest;
     let mut seen = std::collections::HashSet::new();
     for (index, relative) in patch.relatives.iter().flatten().enumerate() {
@@ -103,8 +104,14 @@ fn middle(body: &[u8]) -> Option<usize> {
 
 fn read_whole(body: &[u8], today: NaiveDate) -> Result<(Vec<Fields>, Faults), Faults> {
     let mut faults = Faults::of_set(body.len());
-    let fields = read_all(body, ReadImport(ReadCitizens { today, faults: &mut faults }))?;
+    let fields =
+        read_all(body, ReadImport(ReadCitizens { columns: &columns_on(today), faults: &mut faults }))?;
     Ok((fields, faults))
+}
+
+/// The columns, whose rules depend on the day.
+fn columns_on(today: NaiveDate) -> Vec<Column> {
+    DATASET.schema.columns.iter().map(|column| column.on(today)).collect()
 }
 
 fn read_all<'de, T: Take<'de>>(body: &'de [u8], take: T) -> Result<T::Taken, Faults> {

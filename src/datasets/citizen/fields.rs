@@ -1,14 +1,13 @@
 //! The fields of a citizen as an object of JSON has them.
 
-use chrono::NaiveDate;
 use serde::de::{MapAccess, SeqAccess};
 
 use super::{
-    Citizen, CitizenPatch, DATASET,
+    Citizen, CitizenPatch,
     faults::{Faults, unknown_field},
 };
 use crate::datasets::{
-    Column, Fault, Kind, Value,
+    Column, Fault, Rule, Value,
     json::{Any, Itself, Json, Take},
 };
 
@@ -31,7 +30,7 @@ pub(super) struct Fields {
 impl Fields {
     fn set(&mut self, column: &Column, value: Value<'_>) {
         let rest = &mut self.rest;
-        match (column.name, value) {
+        match (&*column.name, value) {
             ("citizen_id", Value::Integer(number)) => self.citizen_id = Some(number),
             ("apartment", Value::Integer(number)) => rest.apartment = Some(number),
             ("birth_date", Value::Date(date)) => rest.birth_date = Some(date),
@@ -56,7 +55,7 @@ impl Fields {
 
     /// Clears an optional field.
     fn clear(&mut self, column: &Column) {
-        if column.name == "channel" {
+        if &*column.name == "channel" {
             self.rest.channel = Some(None);
         }
     }
@@ -84,7 +83,7 @@ impl Fields {
 pub(super) struct ReadFields<'a> {
     pub(super) purpose: Purpose,
     pub(super) place: Option<usize>,
-    pub(super) today: NaiveDate,
+    pub(super) columns: &'a [Column],
     pub(super) faults: &'a mut Faults,
 }
 
@@ -101,7 +100,7 @@ impl ReadFields<'_> {
     fn check_presence(&mut self, seen: u32) {
         match self.purpose {
             Purpose::New => {
-                for (index, column) in DATASET.columns.iter().enumerate() {
+                for (index, column) in self.columns.iter().enumerate() {
                     if column.required && seen & 1 << index == 0 {
                         self.fault(column, Fault::new("required", format!("{} is required", column.name)));
                     }
@@ -132,9 +131,11 @@ impl<'de> Take<'de> for ReadFields<'_> {
         let mut seen = 0_u32;
         while let Some(name) = members.next_key_seed(Any(Itself))? {
             let Json::Text(name) = name else { continue };
-            let Some((index, column)) = DATASET.column(&name) else {
+            let Some((index, column)) =
+                self.columns.iter().enumerate().find(|(_, column)| *column.name == *name)
+            else {
                 members.next_value_seed(Any(Itself))?;
-                seen |= 1 << DATASET.columns.len();
+                seen |= 1 << self.columns.len();
                 unknown_field(&Self::pointer(self.place), &name, self.faults);
                 continue;
             };
@@ -144,19 +145,19 @@ impl<'de> Take<'de> for ReadFields<'_> {
                 continue;
             }
             seen |= 1 << index;
-            if let Kind::Integers { .. } = column.kind {
+            if let Rule::Integers { .. } = &column.rule {
                 let list = ReadList { column, place: self.place, faults: self.faults };
                 fields.rest.relatives = members.next_value_seed(Any(list))?;
                 continue;
             }
             match members.next_value_seed(Any(Itself))? {
-                _ if self.purpose == Purpose::Patch && column.name == "citizen_id" => {
+                _ if self.purpose == Purpose::Patch && &*column.name == "citizen_id" => {
                     let message = "citizen_id cannot be changed".to_owned();
                     self.fault(column, Fault::new("not_changeable", message));
                 }
                 Json::Null if self.purpose == Purpose::Patch && !column.required => fields.clear(column),
                 Json::Null => self.fault(column, null(column)),
-                json => match column.parse_json(json, self.today) {
+                json => match column.parse_json(json) {
                     Ok(value) => fields.set(column, value),
                     Err(fault) => self.fault(column, fault),
                 },
@@ -217,7 +218,7 @@ impl<'de> Take<'de> for ReadList<'_> {
 
 /// A list of citizens.
 pub(super) struct ReadCitizens<'a> {
-    pub(super) today: NaiveDate,
+    pub(super) columns: &'a [Column],
     pub(super) faults: &'a mut Faults,
 }
 
@@ -234,7 +235,7 @@ impl<'de> Take<'de> for ReadCitizens<'_> {
         let mut citizens = Vec::new();
         for place in 0.. {
             let (purpose, place) = (Purpose::New, Some(place));
-            let read = Any(ReadFields { purpose, place, today: self.today, faults: self.faults });
+            let read = Any(ReadFields { purpose, place, columns: self.columns, faults: self.faults });
             let Some(fields) = items.next_element_seed(read)? else { break };
             // A field takes more memory than its text, and what is wrong between these citizens would not be listed any more.
             if self.faults.is_full() {
@@ -260,12 +261,12 @@ impl<'de> Take<'de> for ReadImport<'_> {
     }
 
     fn object<A: MapAccess<'de>>(self, mut members: A) -> Result<Vec<Fields>, A::Error> {
-        let ReadCitizens { today, faults } = self.0;
+        let ReadCitizens { columns, faults } = self.0;
         let mut citizens = None;
         while let Some(name) = members.next_key_seed(Any(Itself))? {
             match name {
                 Json::Text(name) if name == "citizens" && citizens.is_none() => {
-                    let read = ReadCitizens { today, faults };
+                    let read = ReadCitizens { columns, faults };
                     citizens = Some(members.next_value_seed(Any(read))?);
                 }
                 Json::Text(name) if name == "citizens" => {

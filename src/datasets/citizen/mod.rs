@@ -7,74 +7,66 @@ pub mod faults;
 mod fields;
 mod relations;
 
+use std::sync::{Arc, LazyLock};
+
 use chrono::NaiveDate;
 
-use super::{Column, Dataset, Kind, Load, Relation, Segments, Step};
+use super::{BuiltIn, Column, Dataset, Ident, Load, Relation, Rule, Schema, Segments, Step, Storage};
 
-const PLACE: Kind = Kind::Verbatim { max_chars: 256, alphanumeric: true };
-const TEXT: Kind = Kind::Verbatim { max_chars: 256, alphanumeric: false };
-const NUMBER: Kind = Kind::Integer { min: 0, max: i64::MAX };
+const PLACE: Rule = Rule::Verbatim { max_chars: 256, alphanumeric: true };
+const TEXT: Rule = Rule::Verbatim { max_chars: 256, alphanumeric: false };
+const NUMBER: Rule = Rule::Integer { min: 0, max: i64::MAX };
 
 /// The citizens dataset.
-pub const DATASET: Dataset = Dataset {
-    name: "citizens",
-    columns: &[
-        Column {
-            name: "citizen_id",
-            kind: NUMBER,
-            required: true,
-            description: "Number of the citizen, unique in its import",
-        },
-        Column { name: "town", kind: PLACE, required: true, description: "Town" },
-        Column { name: "street", kind: PLACE, required: true, description: "Street" },
-        Column { name: "building", kind: PLACE, required: true, description: "Building" },
-        Column { name: "apartment", kind: NUMBER, required: true, description: "Number of the apartment" },
-        Column { name: "name", kind: TEXT, required: true, description: "Name" },
-        Column {
-            name: "birth_date",
-            kind: Kind::PastDate,
-            required: true,
-            description: "Date of birth, `DD.MM.YYYY`, before today in UTC",
-        },
-        Column {
-            name: "gender",
-            kind: Kind::OneOf(&["male", "female"]),
-            required: true,
-            description: "Gender",
-        },
-        Column {
-            name: "relatives",
-            kind: Kind::Integers { min: 0, max: i64::MAX },
-            required: true,
-            description: "Numbers of the relatives, citizens of the same import; whoever is listed lists back",
-        },
-        Column {
-            name: "channel",
-            kind: TEXT,
-            required: false,
-            description: "The advertising channel that brought the citizen",
-        },
-    ],
-    row_id: None,
-    null: "",
-    load: Load::Direct { table: "citizens" },
-    relation: Some(Relation { number: "citizen_id", list: "relatives" }),
-    segments: Some(Segments {
-        table: "citizen_segments",
-        changed: "changed_citizens",
-        columns: &["citizen_id", "town", "birth_date", "relatives", "channel"],
-    }),
-    merge: &[
-        Step::Decide(TAKE_REPEATED),
-        Step::Decide(REJECT_REPEATED),
-        Step::Decide(LEAVE_OUT_BROKEN_RELATIONS),
-        Step::Write(INSERT),
-    ],
-    // Also those that were patched since: they belong to their import, and go with it.
-    undo: UNDO,
-    count_kept: None,
-    changes: None,
-};
+pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
+    Arc::new(Dataset {
+        id: None,
+        name: Ident::own("citizens"),
+        version: 1,
+        title: Some("Citizens".into()),
+        description: None,
+        private: false,
+        schema: Schema { columns: columns(), ..Schema::default() },
+        storage: Storage::BuiltIn(BuiltIn {
+            row_id: None,
+            null: "",
+            load: Load::Direct { table: "citizens" },
+            relation: Some(Relation { number: "citizen_id", list: "relatives" }),
+            segments: Some(Segments {
+                table: "citizen_segments",
+                changed: "changed_citizens",
+                columns: &["citizen_id", "town", "birth_date", "relatives", "channel"],
+            }),
+            merge: &[
+                Step::Decide(TAKE_REPEATED),
+                Step::Decide(REJECT_REPEATED),
+                Step::Decide(LEAVE_OUT_BROKEN_RELATIONS),
+                Step::Write(INSERT),
+            ],
+            // Also those that were patched since: they belong to their import, and go with it.
+            undo: UNDO,
+            count_kept: None,
+            changes: None,
+        }),
+    })
+});
+
+fn columns() -> Vec<Column> {
+    let birth_date = "Date of birth, `DD.MM.YYYY`, before today in UTC";
+    let relatives = "Numbers of the relatives, citizens of the same import; whoever is listed lists back";
+    vec![
+        Column::new("citizen_id", NUMBER, true, "Number of the citizen, unique in its import"),
+        Column::new("town", PLACE, true, "Town"),
+        Column::new("street", PLACE, true, "Street"),
+        Column::new("building", PLACE, true, "Building"),
+        Column::new("apartment", NUMBER, true, "Number of the apartment"),
+        Column::new("name", TEXT, true, "Name"),
+        Column::new("birth_date", Rule::PastDate { before: NaiveDate::MAX }, true, birth_date),
+        Column::new("gender", Rule::one_of(&["male", "female"]), true, "Gender"),
+        Column::new("relatives", Rule::Integers { min: 0, max: i64::MAX }, true, relatives),
+        Column::new("channel", TEXT, false, "The advertising channel that brought the citizen"),
+    ]
+}
 
 /// A number belongs to the first row that has it; to find out which, all that have it are brought together.
 const TAKE_REPEATED: &str = r"
