@@ -5,6 +5,7 @@ mod alphanumeric;
 pub mod citizen;
 mod column;
 pub mod date;
+pub mod declared;
 mod ident;
 pub mod json;
 mod rule;

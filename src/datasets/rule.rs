@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
+use super::declared::Declared;
+
 /// The field of OpenFlights' files that stands for null.
 pub(super) const NULL: &str = r"\N";
 
@@ -58,6 +60,8 @@ pub enum Rule {
         /// Greatest value.
         max: i64,
     },
+    /// What a user declared.
+    Declared(Arc<Declared>),
 }
 
 impl Rule {
