@@ -111,6 +111,7 @@ impl Column {
             Rule::Integer { .. } => Value::Integer(self.integer(field)?),
             Rule::Number { .. } => Value::Number(field.parse().map_err(|_| self.not_a_number())?),
             Rule::PastDate { .. } => Value::Date(self.date(field)?),
+            Rule::Declared(_) => Value::Text(Cow::Borrowed(field)),
             Rule::Integers { .. } => {
                 let mut numbers = Vec::new();
                 for item in field.split(';') {

@@ -79,3 +79,33 @@ pub struct Constraints {
     /// Characters, items or members.
     pub max_length: Option<u32>,
 }
+
+impl Declared {
+    /// PostgreSQL's type of the values.
+    pub fn sql_type(&self) -> &'static str {
+        match &self.kind {
+            Kind::String | Kind::Any | Kind::Email | Kind::Uri | Kind::Url => "text",
+            Kind::Uuid => "uuid",
+            Kind::Integer => "bigint",
+            Kind::Number { float: false } => "numeric",
+            Kind::Number { float: true } => "double precision",
+            Kind::Boolean => "boolean",
+            Kind::Date | Kind::YearMonth => "date",
+            Kind::Time => "time",
+            Kind::DateTime => "timestamptz",
+            Kind::Year => "integer",
+            Kind::GeoPoint(_) => "geometry(Point,4326)",
+            Kind::Object | Kind::Array => "jsonb",
+            Kind::List(item) => match item.sql_type() {
+                "text" => "text[]",
+                "bigint" => "bigint[]",
+                "numeric" => "numeric[]",
+                "double precision" => "double precision[]",
+                "boolean" => "boolean[]",
+                "date" => "date[]",
+                "time" => "time[]",
+                _ => "timestamptz[]",
+            },
+        }
+    }
+}

@@ -86,6 +86,7 @@ impl Rule {
             Self::Number { .. } => "double precision",
             Self::PastDate { .. } => "date",
             Self::Integers { .. } => "bigint[]",
+            Self::Declared(declared) => declared.sql_type(),
         }
     }
 
@@ -121,6 +122,7 @@ impl Rule {
             Rule::Integers { min, max } => {
                 format!("a list of different whole numbers, each from {min} to {max}")
             }
+            Rule::Declared(declared) => format!("{:?}", declared.kind),
         }
     }
 }
