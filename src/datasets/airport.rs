@@ -102,7 +102,7 @@ const MERGE: &[Step] = &[
     Step::Decide("lock table airports in share row exclusive mode"),
     Step::Decide(FIND_BY_ROW_ID),
     Step::Decide(REJECT_UNKNOWN_ROW_IDS),
-    Step::DecideContested(REJECT_REPEATED_KEYS),
+    Step::ResolveDuplicates(REJECT_REPEATED_KEYS),
     Step::Decide(REJECT_REPEATED_PLACES),
     Step::Decide(MATCH),
     Step::Decide(REJECT_REPEATED_TARGETS),
@@ -117,7 +117,7 @@ const MERGE: &[Step] = &[
     Step::Write(INSERT),
 ];
 
-/// A deleted airport is out of the contest before it begins: others may have its codes, in an export of all airports too.
+/// A deleted airport does not compete for a key: others may have its codes, in an export of all airports too.
 const FIND_BY_ROW_ID: &str = r"
 update {staging} s set target = a.id, outcome = case when a.deleted_at is not null then 'deleted' end
 from airports a

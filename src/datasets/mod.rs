@@ -128,7 +128,7 @@ pub enum Step {
     Decide(&'static str),
     /// Decides outcomes of rows that compete with each other. Left out at first: where nothing else rejects a row and no unique
     /// index objects to the writing, there was nothing to decide. Otherwise all is taken back and done again with it.
-    DecideContested(&'static str),
+    ResolveDuplicates(&'static str),
     /// Changes the dataset's table; left out of a dry run.
     Write(&'static str),
 }

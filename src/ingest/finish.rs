@@ -117,7 +117,7 @@ async fn merge(
         && !import.dry_run
         && verdict(import, &before, 0).is_none()
         && let Some(outcomes) =
-            merge::merge_uncontested(connection, dataset, import.id, columns, loaded).await?
+            merge::merge_without_duplicates(connection, dataset, import.id, columns, loaded).await?
     {
         return Ok((outcomes, true));
     }
@@ -204,7 +204,7 @@ fn verdict(import: &Import, counts: &Counts, noted: i64) -> Option<ImportError> 
     Some(ImportError { code: "too_many_rejects", message })
 }
 
-/// The columns that the files have; [`super::drive`] sees to it that all have the same.
+/// The columns that the files have; [`super::coordinator`] sees to it that all have the same.
 fn present_columns(files: &[files::File]) -> Vec<String> {
     let columns = files.iter().find_map(|file| file.columns.clone()).unwrap_or_default();
     columns.into_iter().filter(|name| !name.is_empty()).collect()

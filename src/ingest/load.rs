@@ -8,8 +8,8 @@ pub use crate::db::chunks::Loaded;
 
 use super::{
     IngestError, blocking,
-    pairing::{self, Pairing},
     records::{Lines, Record, Records},
+    symmetry::{self, SymmetryChecksum},
     unreadable::{self, FIELD_COUNT, INVALID_UTF8, MALFORMED_QUOTES, RECORD_TOO_LONG, UNCLOSED_QUOTE},
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         staging,
     },
     failpoint,
-    meter::{Meter, Phase},
+    metrics::{Metrics, Phase},
     transport::{Broken, Chunk},
 };
 
@@ -45,7 +45,7 @@ pub struct Format {
     layout: Layout,
     /// The day the file came: however often a chunk is checked, and whenever, the same rows are good.
     today: NaiveDate,
-    pairing: Option<Pairing>,
+    symmetry: Option<SymmetryChecksum>,
 }
 
 /// A checked chunk.
@@ -56,7 +56,7 @@ pub struct Checked {
     segment: Option<SegmentBuffer>,
     rejected: Vec<Rejected>,
     rows_read: i64,
-    /// What the relations of the good rows come to, see [`pairing`].
+    /// What the relations of the good rows come to, see [`symmetry`].
     unpaired: u64,
 }
 
@@ -101,9 +101,9 @@ impl Format {
         let field = |column: &Column| columns.iter().position(|name| name == column.name);
         let row_id = dataset.row_id.filter(|column| field(column).is_some());
         let fields = dataset.columns.iter().chain(row_id).map(|column| (column, field(column))).collect();
-        let pairing = Pairing::new(dataset, source);
+        let symmetry = SymmetryChecksum::new(dataset, source);
         let dialect = layout.dialect(dialect);
-        Self { dataset, dialect, columns: fields, row_id, width: columns.len(), layout, today, pairing }
+        Self { dataset, dialect, columns: fields, row_id, width: columns.len(), layout, today, symmetry }
     }
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
@@ -192,8 +192,8 @@ impl Format {
         copy: &mut CopyBuffer,
         mut segment: Option<&mut SegmentBuffer>,
         faults: &mut Vec<ColumnFault>,
-    ) -> pairing::Row {
-        let mut relations = pairing::Row::default();
+    ) -> symmetry::Row {
+        let mut relations = symmetry::Row::default();
         if let Some(fault) = self.fault_of_record(record) {
             faults.push(ColumnFault { column: None, fault, value: None });
             return relations;
@@ -216,8 +216,8 @@ impl Format {
             };
             match value {
                 Ok(value) => {
-                    if let Some(pairing) = &self.pairing {
-                        pairing.see(&mut relations, place, &value);
+                    if let Some(symmetry) = &self.symmetry {
+                        symmetry.see(&mut relations, place, &value);
                     }
                     if let Some(segment) = &mut segment {
                         segment.put(place, &value);
@@ -336,9 +336,14 @@ pub struct Ready {
 }
 
 /// Checks a chunk, unless the ledger has it or its import is gone. Changes nothing.
-pub async fn prepare(db: &Db, chunk: &Chunk, bytes: Bytes, meter: &Meter) -> Result<Prepared, IngestError> {
+pub async fn prepare(
+    db: &Db,
+    chunk: &Chunk,
+    bytes: Bytes,
+    metrics: &Metrics,
+) -> Result<Prepared, IngestError> {
     let assignment = chunks::assignment(db, chunk.import_id, chunk.file_no, chunk.chunk_no);
-    let Some(assignment) = meter.phase(Phase::Prepare, assignment).await? else {
+    let Some(assignment) = metrics.phase(Phase::Prepare, assignment).await? else {
         return Ok(Prepared::Settled(Loaded::Fenced));
     };
     if assignment.is_loaded {
@@ -356,7 +361,7 @@ pub async fn prepare(db: &Db, chunk: &Chunk, bytes: Bytes, meter: &Meter) -> Res
         let bytes = if checked.rejected.is_empty() { Bytes::new() } else { bytes };
         Ready { format, dry_run, checked, bytes }
     });
-    let ready = meter.phase(Phase::Check, checked).await?;
+    let ready = metrics.phase(Phase::Check, checked).await?;
     Ok(Prepared::Ready(Box::new(ready)))
 }
 
@@ -366,17 +371,17 @@ pub async fn store(
     rejects_kept: i64,
     chunk: &Chunk,
     mut ready: Ready,
-    meter: &Meter,
+    metrics: &Metrics,
 ) -> Result<Loaded, IngestError> {
     let staging = staging::table(chunk.import_id);
     let table = match ready.format.dataset.load {
         Load::Direct { table } if !ready.dry_run => table,
         _ => &staging,
     };
-    match store_in(connection, table, rejects_kept, chunk, &mut ready, meter).await {
+    match store_in(connection, table, rejects_kept, chunk, &mut ready, metrics).await {
         // Some row has the key of another: the merge will settle it.
         Err(IngestError::Database(error)) if error.failure() == Failure::UniqueViolation => {
-            store_in(connection, &staging, rejects_kept, chunk, &mut ready, meter).await
+            store_in(connection, &staging, rejects_kept, chunk, &mut ready, metrics).await
         }
         stored => stored,
     }
@@ -394,7 +399,7 @@ async fn store_in(
     rejects_kept: i64,
     chunk: &Chunk,
     ready: &mut Ready,
-    meter: &Meter,
+    metrics: &Metrics,
 ) -> Result<Loaded, IngestError> {
     let Ready { format, checked, bytes, .. } = ready;
     let dataset = format.dataset;
@@ -417,7 +422,7 @@ async fn store_in(
         let entered = chunks::enter(&mut transaction, &entry, chunk.epoch).await?;
         Ok::<_, IngestError>((transaction, entered))
     };
-    let (mut transaction, entered) = meter.phase(Phase::Begin, begun).await?;
+    let (mut transaction, entered) = metrics.phase(Phase::Begin, begun).await?;
     if entered != Loaded::Now {
         transaction.rollback().await.map_err(DbError::during("leaving a chunk alone"))?;
         return Ok(entered);
@@ -442,10 +447,10 @@ async fn store_in(
         }
         Ok::<_, IngestError>(())
     };
-    meter.phase(Phase::Copy, copied).await?;
+    metrics.phase(Phase::Copy, copied).await?;
     failpoint::reach(failpoint::BEFORE_COMMIT);
-    meter.phase(Phase::Commit, commit(transaction, "storing a chunk")).await?;
-    meter.stored(chunk.byte_len, accepted, rejected);
+    metrics.phase(Phase::Commit, commit(transaction, "storing a chunk")).await?;
+    metrics.stored(chunk.byte_len, accepted, rejected);
     Ok(Loaded::Now)
 }
 
