@@ -17,7 +17,7 @@ use super::{
     server::{Import, Outcome, RequestError, Server, ServerArguments, State, read, send},
     table::{table, timestamp},
 };
-use crate::datasets;
+use crate::datasets::Ident;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -110,9 +110,10 @@ enum Command {
     },
 }
 
-fn dataset_name(name: &str) -> Result<&'static str, String> {
-    let names = || datasets::ALL.iter().map(|dataset| dataset.name).collect::<Vec<_>>().join(" or ");
-    datasets::by_name(name).map(|dataset| dataset.name).ok_or_else(|| format!("must be {}", names()))
+/// A name that a dataset can have; the server knows whether one has it.
+pub(super) fn dataset_name(name: &str) -> Result<String, String> {
+    let message = "must be a name of small letters, digits and single underscores, and begin with a letter";
+    Ident::new(name).map(|name| name.as_str().to_owned()).ok_or_else(|| message.to_owned())
 }
 
 /// What is shown of an import beyond its counts.

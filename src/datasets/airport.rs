@@ -21,6 +21,7 @@ pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
         private: false,
         schema: Schema { columns: columns(), ..Schema::default() },
         storage: Storage::BuiltIn(BuiltIn {
+            table: "airports",
             row_id: Some(row_id()),
             null: NULL,
             load: Load::Staged,

@@ -5,6 +5,21 @@ use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 use super::{DbError, Failure, staging::table};
 use crate::datasets::{Dataset, Step};
 
+/// The statements of a merge.
+fn steps(dataset: &Dataset) -> &'static [Step] {
+    dataset.built_in().map_or(&[], |built_in| built_in.merge)
+}
+
+/// See [`crate::datasets::BuiltIn::undo`].
+pub(super) fn undo(dataset: &Dataset) -> String {
+    dataset.built_in().map_or_else(String::new, |built_in| built_in.undo.to_owned())
+}
+
+/// See [`crate::datasets::BuiltIn::count_kept`].
+pub(super) fn count_kept(dataset: &Dataset) -> Option<String> {
+    dataset.built_in().and_then(|built_in| built_in.count_kept).map(ToOwned::to_owned)
+}
+
 /// Readies the transaction for a merge, and tells the planner what is in the table.
 ///
 /// The statements of a merge touch every row a few times: they want memory for their hashes and sorts, and compiling
@@ -38,7 +53,7 @@ pub async fn write(
     import_id: i64,
     columns: &[String],
 ) -> Result<(), DbError> {
-    for step in dataset.merge {
+    for step in steps(dataset) {
         if let Step::Write(statement) = step {
             run(connection, statement, import_id, columns).await?;
         }
@@ -97,7 +112,7 @@ async fn decide_as(
     duplicates: Duplicates,
 ) -> Result<u64, DbError> {
     let mut decisions = 0;
-    for step in dataset.merge {
+    for step in steps(dataset) {
         match step {
             Step::ResolveDuplicates(_) if duplicates == Duplicates::AssumedAbsent => {}
             Step::Decide(statement) | Step::ResolveDuplicates(statement) => {

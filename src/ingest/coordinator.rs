@@ -25,9 +25,9 @@ use super::{
 use crate::{
     archive::Archive,
     config,
-    datasets::{self, Dataset},
+    datasets::Dataset,
     db::{
-        Db,
+        Db, catalog,
         chunks::{self, Place},
         commit, files,
         files::File,
@@ -65,7 +65,8 @@ impl Coordinator {
     /// Leads the import to its end, or says why that must wait, go elsewhere, or cannot be. Gives up, to be called again,
     /// when none of the published chunks was loaded for `patience`.
     pub async fn lead(&self, import: &Import, patience: Duration) -> Result<(), IngestError> {
-        let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+        let dataset = catalog::pinned(&self.db, &import.pinned()).await?;
+        let dataset = &*dataset.ok_or_else(|| unknown_dataset(&import.dataset))?;
         let files = self.files(import).await?;
         self.make_staging(dataset, import).await?;
         let mut publishing = Publishing {

@@ -32,7 +32,7 @@ pub(super) struct Row {
 impl SymmetryChecksum {
     /// For rows of this dataset, of the upload that the archive calls `source`. `None`: it knows no relations.
     pub(super) fn new(dataset: &Dataset, source: &str) -> Option<Self> {
-        let relation = dataset.relation?;
+        let relation = dataset.relation()?;
         let (number, _) = dataset.column(relation.number)?;
         let (list, _) = dataset.column(relation.list)?;
         let mut key = [0; 16];

@@ -130,9 +130,9 @@ impl Bundle {
 
     /// The upload.
     pub(super) fn upload(&self) -> Result<Sealed, ManifestError> {
-        let new = self.import.upload()?;
         let object = format!("{}/upload", self.folder());
-        Ok(Sealed { object, bytes: new.bytes.unsigned_abs(), sha256: new.sha256.into() })
+        let sha256 = self.import.digest()?.into();
+        Ok(Sealed { object, bytes: self.import.bytes.unsigned_abs(), sha256 })
     }
 
     /// Puts the rows of a table back.

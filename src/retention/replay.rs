@@ -151,7 +151,7 @@ impl Retention {
     /// this waits for the end.
     pub async fn load(&self, lost: &Lost, lock: &mut Lock) -> Result<Replayed, RetentionError> {
         lock.check().await?;
-        let new = lost.manifest.upload()?;
+        let new = lost.manifest.upload(&self.db).await?;
         if lost.loss != Loss::Import {
             self.copy_back(lost.manifest.id, &new.source).await?;
         }

@@ -28,9 +28,10 @@ pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
         private: false,
         schema: Schema { columns: columns(), ..Schema::default() },
         storage: Storage::BuiltIn(BuiltIn {
+            table: "citizens",
             row_id: None,
             null: "",
-            load: Load::Direct { table: "citizens" },
+            load: Load::Direct,
             relation: Some(Relation { number: "citizen_id", list: "relatives" }),
             segments: Some(Segments {
                 table: "citizen_segments",

@@ -86,7 +86,7 @@ pub(super) async fn access(connection: &mut PgConnection, import_id: i64) -> Res
     let import: Option<(State, bool)> =
         sqlx::query_as("select state, dry_run from imports where id = $1 and dataset = $2")
             .bind(import_id)
-            .bind(DATASET.name)
+            .bind(DATASET.name.as_str())
             .fetch_optional(connection)
             .await
             .map_err(DbError::during("looking for an import of citizens"))?;
