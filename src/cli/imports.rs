@@ -77,7 +77,7 @@ enum Command {
     List {
         /// Only those of this dataset.
         #[arg(long, value_name = "NAME", value_parser = dataset_name)]
-        dataset: Option<&'static str>,
+        dataset: Option<String>,
         /// Only those in this state.
         #[arg(long)]
         state: Option<State>,
@@ -139,7 +139,7 @@ struct Undone {
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let imports = Imports { server: Server::new(&arguments.server)?, json: arguments.json };
     let outcome = match arguments.command {
-        Command::List { dataset, state, limit } => imports.list(dataset, state, limit).await?,
+        Command::List { dataset, state, limit } => imports.list(dataset.as_deref(), state, limit).await?,
         Command::Show { ids } => imports.each(&ids, async |id| imports.show(id).await).await?,
         Command::Cancel { ids } => imports.each(&ids, async |id| imports.cancel(id).await).await?,
         Command::Undo { ids } => imports.each(&ids, async |id| imports.undo(id).await).await?,

@@ -193,7 +193,7 @@ fn say(dataset: &Dataset, unknown: &[&str]) -> String {
     let known: Vec<_> =
         dataset.schema.columns.iter().chain(dataset.row_id()).map(|column| &*column.name).collect();
     let verb = if unknown.len() == 1 { "is not a column" } else { "are not columns" };
-    format!("{} {verb} of {}; its columns are {}", said.join(", "), dataset.name, known.join(", "))
+    format!("{} {verb} of {}; its columns are {}", said.join(", "), dataset.name.as_str(), known.join(", "))
 }
 
 #[cfg(test)]

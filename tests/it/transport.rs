@@ -276,7 +276,7 @@ async fn take_over(world: &World) -> i32 {
 async fn load(world: &World, delivery: &Delivery) -> Loaded {
     let import = world.import.id;
     let columns: Vec<_> =
-        tarmac::datasets::airport::DATASET.columns.iter().map(|column| column.name).collect();
+        tarmac::datasets::airport::DATASET.schema.columns.iter().map(|column| &*column.name).collect();
     let mut connection = world.engine.db.begin().await.expect("the database answers");
     tarmac::db::staging::create(&mut connection, &tarmac::datasets::airport::DATASET, import)
         .await

@@ -66,7 +66,7 @@ pub async fn snapshot(db: &Db, import_id: i64, place: Place) -> Result<Snapshot,
              array(select citizen_id from changed_citizens where import_id = {import_id} limit {MAX_CHANGED} + 1)
                  as changed
          from imports where id = {import_id} and dataset = '{}'",
-        DATASET.name
+        DATASET.name.as_str()
     );
     let (export, import): (_, Option<Import>) = Export::begin(db, &query).await?;
     let export = export.holding(place);
