@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{BuiltIn, Column, Dataset, Ident, Load, Rule, Schema, Step, Storage, rule::NULL};
+use super::{BuiltIn, Column, Dataset, FileDialect, Ident, Load, Rule, Schema, Step, Storage, rule::NULL};
 
 const TEXT: Rule = Rule::Text { max_chars: 256 };
 
@@ -19,6 +19,8 @@ pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
         title: Some("Airports".into()),
         description: None,
         private: false,
+        dialect: FileDialect::default(),
+        descriptor: Arc::default(),
         schema: Schema { columns: columns(), ..Schema::default() },
         storage: Storage::BuiltIn(BuiltIn {
             row_id: Some(row_id()),

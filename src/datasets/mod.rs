@@ -6,6 +6,8 @@ pub mod citizen;
 mod column;
 pub mod date;
 pub mod declared;
+pub mod descriptor;
+mod file_dialect;
 mod ident;
 pub mod json;
 mod rule;
@@ -14,6 +16,7 @@ mod schema;
 use std::sync::{Arc, LazyLock};
 
 pub use column::{Column, Fault, Value};
+pub use file_dialect::{Encoding, FileDialect, Quote};
 pub use ident::Ident;
 pub use rule::Rule;
 pub use schema::{FieldsMatch, ForeignKey, Place, Point, Schema};
@@ -37,8 +40,12 @@ pub struct Dataset {
     pub description: Option<Box<str>>,
     /// Whether only keys that name it reach it.
     pub private: bool,
+    /// How its files are written, unless an upload says otherwise.
+    pub dialect: FileDialect,
     /// Its columns.
     pub schema: Schema,
+    /// Its declaration, a Data Resource with defaults filled in.
+    pub descriptor: Arc<serde_json::Value>,
     /// What the database does with its rows.
     pub storage: Storage,
 }

@@ -11,7 +11,9 @@ use std::sync::{Arc, LazyLock};
 
 use chrono::NaiveDate;
 
-use super::{BuiltIn, Column, Dataset, Ident, Load, Relation, Rule, Schema, Segments, Step, Storage};
+use super::{
+    BuiltIn, Column, Dataset, FileDialect, Ident, Load, Relation, Rule, Schema, Segments, Step, Storage,
+};
 
 const PLACE: Rule = Rule::Verbatim { max_chars: 256, alphanumeric: true };
 const TEXT: Rule = Rule::Verbatim { max_chars: 256, alphanumeric: false };
@@ -26,6 +28,8 @@ pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
         title: Some("Citizens".into()),
         description: None,
         private: false,
+        dialect: FileDialect::default(),
+        descriptor: Arc::default(),
         schema: Schema { columns: columns(), ..Schema::default() },
         storage: Storage::BuiltIn(BuiltIn {
             row_id: None,
