@@ -2,6 +2,7 @@
 
 pub mod airport;
 mod alphanumeric;
+pub mod change;
 pub mod citizen;
 mod column;
 pub mod date;

@@ -22,9 +22,9 @@ pub use self::{
     fault::{DescriptorFault, MAX_FAULTS},
     keys::{RESERVED_KEYS, RESERVED_NAMES, folded, is_folded, is_reserved, trimmed},
     relations::{Reference, is_key},
-    views::{json_schema, table_schema},
+    views::{json_schema, table_schema, table_schema_of},
 };
-pub(in crate::datasets) use built_in::built_in;
+pub(in crate::datasets) use built_in::{Declaration, built_in};
 use fault::Faults;
 
 use super::{Column, Dataset, FieldsMatch, FileDialect, Ident, Point, Schema, Storage};
@@ -58,6 +58,7 @@ impl Limits {
 #[derive(Debug, Clone)]
 pub struct Descriptor {
     name: Ident,
+    schema_pointer: &'static str,
     canonical: Arc<Value>,
     title: Option<Box<str>>,
     description: Option<Box<str>>,
@@ -160,9 +161,14 @@ impl Descriptor {
         }
     }
 
-    /// The column of a field.
-    fn keyed(&self, key: &Ident) -> Option<&Column> {
-        self.columns.iter().find(|column| column.key == *key)
+    /// Where the schema is in the declaration as it was sent: a bare one is all of it.
+    pub(super) fn schema_pointer(&self) -> &'static str {
+        self.schema_pointer
+    }
+
+    /// The field of a column, with defaults filled in.
+    pub(super) fn field(&self, place: usize) -> Option<&Map<String, Value>> {
+        self.canonical.get("schema")?.get("fields")?.get(place)?.as_object()
     }
 }
 

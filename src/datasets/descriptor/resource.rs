@@ -127,6 +127,7 @@ pub(super) fn read(name: &Ident, json: Value, limits: &Limits, faults: &mut Faul
     }
     Some(Descriptor {
         name: name.clone(),
+        schema_pointer,
         canonical: Arc::new(Value::Object(canonical)),
         title: title.map(Into::into),
         description: description.map(Into::into),
