@@ -408,7 +408,7 @@ impl Planner<'_> {
     }
 
     /// What columns of rows will be, as `v0`, `v1`, …, with `row`, `target` and `outcome`. Rows without one of the values are left out:
-    /// null is distinct from everything.
+    /// null is distinct from everything. So are those that the file leaves as they are.
     fn values(&self, places: &[usize], condition: &str) -> String {
         let needs_stored =
             self.loading.blanks == Blanks::Keep || places.iter().any(|place| !self.is_present(*place));
@@ -424,6 +424,14 @@ impl Planner<'_> {
             let value = self.effective(*place, "s", "t");
             push(&mut values, format_args!(", {value} as v{index}"));
             push(&mut known, format_args!(" and {value} is not null"));
+        }
+        if self.loading.blanks == Blanks::Keep {
+            let said = list(places.iter().filter(|place| self.is_present(**place)), |place| {
+                format!("s.{}", staged(place))
+            });
+            let is_said =
+                if said.is_empty() { "false".to_owned() } else { format!("num_nonnulls({said}) > 0") };
+            push(&mut known, format_args!(" and {is_said}"));
         }
         format!("(select s.row, s.target, s.outcome{values} from {staging} s{join} where {condition}{known})")
     }
@@ -732,7 +740,7 @@ where v.target is distinct from a._id",
             given.push(format!("f.v{index} = v.v{index}"));
         }
         format!(
-            "select v.row, {number}, null, f.row
+            "select v.row, {number} as need, null::uuid as holder, f.row as giver
 from {values} v
 left join {offered} f on {}
 where not exists (
