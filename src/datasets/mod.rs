@@ -11,6 +11,7 @@ pub mod descriptor;
 mod file_dialect;
 mod ident;
 pub mod json;
+pub mod plan;
 mod rule;
 mod schema;
 
