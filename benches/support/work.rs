@@ -44,7 +44,8 @@ impl Work {
 
     fn new(dataset: Arc<Dataset>, bytes: Vec<u8>) -> Outcome<Self> {
         let dialect = Dialect { header: Some(false), ..Dialect::standard(dataset.null()) };
-        let columns: Vec<_> = dataset.schema.columns.iter().map(|column| column.key.as_str().to_owned()).collect();
+        let columns: Vec<_> =
+            dataset.schema.columns.iter().map(|column| column.key.as_str().to_owned()).collect();
         // Far enough ahead that all who are born are so before it, and always the same.
         let today = chrono::NaiveDate::from_ymd_opt(2100, 1, 1).ok_or("no day")?;
         let name = dataset.name.as_str().to_owned();

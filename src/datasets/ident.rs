@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Longest name of a column, in bytes: PostgreSQL's limit is 63, and the service's own names are made of columns' names.
-const MAX_BYTES: usize = 48;
+pub(super) const MAX_BYTES: usize = 48;
 
 /// Longest name of a dataset, in bytes: the names of its indexes are longer.
 pub const MAX_DATASET_BYTES: usize = 40;

@@ -114,9 +114,20 @@ impl Dataset {
         own.iter().cloned().chain(named).collect()
     }
 
-    /// Where the rows of a chunk go.
+    /// Where the rows of a chunk go. Of a declared dataset, rows that compete with no others go straight into its table.
     pub fn load(&self) -> Load {
-        self.built_in().map_or(Load::Staged, |built_in| built_in.load)
+        let Schema { primary_key, foreign_keys, columns, .. } = &self.schema;
+        match &self.storage {
+            Storage::BuiltIn(built_in) => built_in.load,
+            Storage::Declared
+                if primary_key.is_empty()
+                    && foreign_keys.is_empty()
+                    && !columns.iter().any(|column| column.unique) =>
+            {
+                Load::Direct
+            }
+            Storage::Declared => Load::Staged,
+        }
     }
 
     /// The column that lists other rows of a file.

@@ -24,6 +24,35 @@ pub enum LoadMode {
     Sync,
 }
 
+impl LoadMode {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Upsert, Self::Insert, Self::Append, Self::Sync];
+
+    /// As the parameter `load` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Upsert => "upsert",
+            Self::Insert => "insert",
+            Self::Append => "append",
+            Self::Sync => "sync",
+        }
+    }
+
+    /// What an import does unless it says otherwise.
+    pub fn default_of(dataset: &Dataset) -> Self {
+        if dataset.schema.primary_key.is_empty() { Self::Append } else { Self::Upsert }
+    }
+
+    /// Whether files of the dataset can be loaded so.
+    pub fn fits(self, dataset: &Dataset) -> bool {
+        match self {
+            Self::Upsert | Self::Insert => !dataset.schema.primary_key.is_empty(),
+            Self::Append => dataset.schema.primary_key.is_empty(),
+            Self::Sync => true,
+        }
+    }
+}
+
 /// What a null of a file does to a known row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Blanks {
@@ -32,6 +61,16 @@ pub enum Blanks {
     Overwrite,
     /// The stored value stays.
     Keep,
+}
+
+impl Blanks {
+    /// As the parameter `blanks` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Overwrite => "overwrite",
+            Self::Keep => "keep",
+        }
+    }
 }
 
 /// How many rows a sync may delete.
@@ -63,6 +102,15 @@ impl MaxDeleted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a number of rows as 10, or a share of them as 10%, from 0% to 100%")]
 pub struct InvalidMaxDeleted;
+
+impl std::fmt::Display for MaxDeleted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Percent(percent) => write!(formatter, "{percent}%"),
+            Self::Rows(rows) => write!(formatter, "{rows}"),
+        }
+    }
+}
 
 impl FromStr for MaxDeleted {
     type Err = InvalidMaxDeleted;

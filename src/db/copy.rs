@@ -3,6 +3,7 @@
 
 use chrono::NaiveDate;
 use sqlx::{PgConnection, postgres::PgCopyIn};
+use uuid::Uuid;
 
 use super::{DbError, days};
 
@@ -80,6 +81,11 @@ impl CopyBuffer {
         let mut bytes = vec![1];
         bytes.extend_from_slice(value.to_string().as_bytes());
         self.put_bytes(&bytes);
+    }
+
+    /// A `uuid`.
+    pub fn put_uuid(&mut self, value: Uuid) {
+        self.put_bytes(value.as_bytes());
     }
 
     /// A `boolean`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::NaiveDate;
+use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 pub use crate::db::chunks::Loaded;
@@ -11,11 +11,15 @@ pub use crate::db::chunks::Loaded;
 use super::{
     IngestError, blocking,
     records::{Lines, Record, Records},
+    row_ids::RowIds,
     symmetry::{self, SymmetryChecksum},
     unreadable::{self, FIELD_COUNT, INVALID_UTF8, MALFORMED_QUOTES, RECORD_TOO_LONG, UNCLOSED_QUOTE},
 };
 use crate::{
-    datasets::{Column, Dataset, Fault, Load, Value},
+    datasets::{
+        Column, Dataset, Fault, Load, Value,
+        plan::{self, LoadMode},
+    },
     db::{
         Db, DbError, Failure, catalog, chunks, commit,
         copy::CopyBuffer,
@@ -42,6 +46,10 @@ pub struct Format {
     /// the dataset's table a row is comes last, if the file has it.
     columns: Vec<(Column, Option<usize>)>,
     has_row_id: bool,
+    /// What the ids of new rows are made of; none where the database makes them.
+    ids: Option<RowIds>,
+    /// Whether the keys of rejected rows are kept beside the others: a sync must not take what they name for absent.
+    keeps_refused: bool,
     /// How many fields a record has.
     width: usize,
     layout: Layout,
@@ -52,6 +60,8 @@ pub struct Format {
 #[derive(Debug)]
 pub struct Checked {
     copy: CopyBuffer,
+    /// What could be read of the keys of rejected rows, where the format keeps them.
+    refused: Option<CopyBuffer>,
     segment: Option<SegmentBuffer>,
     rejected: Vec<Rejected>,
     rows_read: i64,
@@ -88,15 +98,16 @@ struct Rejected {
 
 impl Format {
     /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them, of an import of that dialect, whose
-    /// upload the archive calls `source`. It came at `today`: however often a chunk is checked, and whenever, the same rows are good.
+    /// upload the archive calls `source`. It came at `created_at`: however often a chunk is checked, and whenever, the same rows are good.
     pub fn new(
         dataset: Arc<Dataset>,
         dialect: &Dialect,
         columns: &[String],
         layout: Layout,
-        today: NaiveDate,
+        created_at: DateTime<Utc>,
         source: &str,
     ) -> Self {
+        let today = created_at.date_naive();
         let field = |column: &Column| columns.iter().position(|key| *key == *column.key.as_str());
         let row_id = dataset.row_id().filter(|column| field(column).is_some());
         let dialect = layout.dialect(dialect);
@@ -106,18 +117,51 @@ impl Format {
         let fields = fields.map(|column| (compiled(column), field(column))).collect();
         let has_row_id = row_id.is_some();
         let symmetry = SymmetryChecksum::new(&dataset, source);
-        Self { dataset, dialect, columns: fields, has_row_id, width: columns.len(), layout, symmetry }
+        let ids = dataset.built_in().is_none().then(|| RowIds::new(created_at));
+        Self {
+            dataset,
+            dialect,
+            columns: fields,
+            has_row_id,
+            ids,
+            keeps_refused: false,
+            width: columns.len(),
+            layout,
+            symmetry,
+        }
+    }
+
+    /// The same for an import that deletes what its file does not name.
+    pub fn keeping_refused(self) -> Self {
+        let keeps_refused = !self.dataset.schema.primary_key.is_empty();
+        Self { keeps_refused, ..self }
+    }
+
+    /// Whether rows go into the dataset's own table, unless something competes with them there.
+    fn is_direct(&self) -> bool {
+        self.dataset.load() == Load::Direct && !self.has_row_id
+    }
+
+    /// Begins a row of the chunk: what comes before its columns.
+    fn begin_row(&self, copy: &mut CopyBuffer, chunk: &Chunk, row: i64) {
+        copy.begin_row();
+        if self.dataset.load() == Load::Direct {
+            copy.put_i64(chunk.import_id);
+        }
+        copy.put_i64(row);
+        if let Some(ids) = &self.ids {
+            copy.put_uuid(ids.of(chunk.import_id, row));
+        }
     }
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
     pub fn check(&self, chunk: &Chunk, bytes: &[u8]) -> Checked {
-        let own = match self.dataset.load() {
-            Load::Staged => 1,
-            Load::Direct => 2,
-        };
+        let own = [true, self.dataset.load() == Load::Direct, self.ids.is_some(), self.keeps_refused];
+        let own = own.into_iter().filter(|is_there| *is_there).count();
         let columns = i16::try_from(self.columns.len() + own).unwrap_or(i16::MAX);
         let mut checked = Checked {
             copy: CopyBuffer::new(columns, bytes.len() * 2),
+            refused: self.keeps_refused.then(|| CopyBuffer::new(columns, 0)),
             segment: SegmentBuffer::new(&self.dataset),
             rejected: Vec::new(),
             rows_read: 0,
@@ -134,17 +178,16 @@ impl Format {
         while let Some(record) = records.next() {
             let row = chunk.first_row + checked.rows_read;
             checked.rows_read += 1;
-            checked.copy.begin_row();
-            if let Load::Direct = self.dataset.load() {
-                checked.copy.put_i64(chunk.import_id);
-            }
-            checked.copy.put_i64(row);
+            self.begin_row(&mut checked.copy, chunk, row);
             if let Some(segment) = &mut checked.segment {
                 segment.begin_row();
             }
             let relations =
                 self.check_record(&record, &mut checked.copy, checked.segment.as_mut(), &mut faults);
             if faults.is_empty() {
+                if self.keeps_refused {
+                    checked.copy.put_null();
+                }
                 checked.copy.end_row();
                 if let Some(segment) = &mut checked.segment {
                     segment.end_row();
@@ -153,10 +196,30 @@ impl Format {
                 continue;
             }
             faults.clear();
+            if let Some(refused) = &mut checked.refused {
+                self.begin_row(refused, chunk, row);
+                self.put_keys(&record, refused);
+                refused.put_text(plan::REFUSED);
+                refused.end_row();
+            }
             let start = record.start;
             checked.rejected.push(Rejected { row, line: lines.at(bytes, start), start });
         }
         checked
+    }
+
+    /// Puts what can be read of the record's keys, and null for all other columns.
+    fn put_keys(&self, record: &Record<'_>, copy: &mut CopyBuffer) {
+        let columns = self.dataset.schema.columns.len();
+        for (place, (column, field)) in self.columns.iter().enumerate() {
+            let is_key = place == columns || self.dataset.schema.primary_key.contains(&place);
+            let bytes = field.filter(|_| is_key && self.fault_of_record(record).is_none());
+            let text = bytes.and_then(|field| std::str::from_utf8(record.get(field)?).ok());
+            match text.map(|text| column.parse(text)) {
+                Some(Ok(value)) => encode(copy, &value),
+                _ => copy.put_null(),
+            }
+        }
     }
 
     /// The rejects of a chunk that this format has checked, in the order of the file.
@@ -354,11 +417,13 @@ pub async fn prepare(
     if assignment.is_loaded {
         return Ok(Prepared::Settled(Loaded::Before));
     }
-    let chunks::Assignment { dataset, dialect, dry_run, source, created_at, columns, layout, .. } =
+    let chunks::Assignment { dataset, load, dialect, dry_run, source, created_at, columns, layout, .. } =
         assignment;
     let dataset = catalog::pinned(db, &dataset).await?.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
     let columns = columns.unwrap_or_default();
-    let format = Format::new(dataset, &dialect, &columns, layout, created_at.date_naive(), &source);
+    let format = Format::new(dataset, &dialect, &columns, layout, created_at, &source);
+    let format =
+        if load.as_deref() == Some(LoadMode::Sync.as_str()) { format.keeping_refused() } else { format };
     let work = chunk.clone();
     let checked = blocking(move || {
         let checked = format.check(&work, &bytes);
@@ -378,14 +443,11 @@ pub async fn store(
     mut ready: Ready,
     metrics: &Metrics,
 ) -> Result<Loaded, IngestError> {
-    let staging = staging::table(chunk.import_id);
-    let own =
-        (ready.format.dataset.load() == Load::Direct && !ready.dry_run).then(|| ready.format.dataset.table());
-    let table = own.as_ref().unwrap_or(&staging);
-    match store_in(connection, table, rejects_kept, chunk, &mut ready, metrics).await {
+    let is_direct = ready.format.is_direct() && !ready.dry_run;
+    match store_in(connection, is_direct, rejects_kept, chunk, &mut ready, metrics).await {
         // Some row has the key of another: the merge will settle it.
         Err(IngestError::Database(error)) if error.failure() == Failure::UniqueViolation => {
-            store_in(connection, &staging, rejects_kept, chunk, &mut ready, metrics).await
+            store_in(connection, false, rejects_kept, chunk, &mut ready, metrics).await
         }
         stored => stored,
     }
@@ -396,10 +458,10 @@ pub(super) fn unknown_dataset(name: &str) -> IngestError {
     IngestError::UnknownDataset(name.to_owned())
 }
 
-/// Stores what came of a chunk, its rows in `table`.
+/// Stores what came of a chunk, its rows in the dataset's table or in the staging table.
 async fn store_in(
     connection: &mut PgConnection,
-    table: &str,
+    is_direct: bool,
     rejects_kept: i64,
     chunk: &Chunk,
     ready: &mut Ready,
@@ -433,9 +495,17 @@ async fn store_in(
     }
     let (accepted, rejected) = (checked.copy.rows(), checked.rejected.len() as u64);
     let copied = async {
-        checked.copy.send(&mut transaction, &staging::copy_target(dataset, table, format.has_row_id)).await?;
+        let target = if is_direct {
+            staging::direct_copy_target(dataset)
+        } else {
+            staging::copy_target(dataset, import_id, format.has_row_id, format.keeps_refused)
+        };
+        checked.copy.send(&mut transaction, &target).await?;
+        if let Some(refused) = &mut checked.refused {
+            refused.send(&mut transaction, &target).await?;
+        }
         if let Some(segment) = &checked.segment
-            && table == dataset.table()
+            && is_direct
         {
             segment.insert(&mut transaction, import_id, chunk.chunk_no).await?;
         }
@@ -492,7 +562,7 @@ mod tests {
             &Dialect::standard(r"\N"),
             &columns,
             layout,
-            NaiveDate::default(),
+            DateTime::<Utc>::default(),
             "",
         )
     }

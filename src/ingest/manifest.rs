@@ -135,6 +135,8 @@ impl Manifest {
             dataset,
             mode: self.mode,
             max_rejects: self.max_rejects,
+            loading: None,
+            corrects: None,
             dry_run: self.dry_run,
             dialect: self.dialect.clone(),
             filename: self.filename.clone(),

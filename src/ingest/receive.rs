@@ -15,7 +15,7 @@ use crate::{
     datasets::Dataset,
     db::{
         DbError,
-        imports::{self, Dialect, Import, Mode, NewImport},
+        imports::{self, Dialect, Import, LoadOptions, Mode, NewImport},
         owners::{self, Owner},
     },
 };
@@ -49,6 +49,10 @@ pub struct Options {
     pub mode: Mode,
     /// More rejects than this fail the import.
     pub max_rejects: Option<i64>,
+    /// How its rows meet those that are stored; of a declared dataset.
+    pub loading: Option<LoadOptions>,
+    /// The import whose rejects it brings back.
+    pub corrects: Option<i64>,
     /// Stores nothing.
     pub dry_run: bool,
     /// How the CSV is written.
@@ -251,12 +255,25 @@ pub async fn register(
     stored: &Stored,
     options: Options,
 ) -> Result<Received, ReceiveError> {
-    let Options { dataset, mode, max_rejects, dry_run, dialect, filename, traceparent, force, owner } =
-        options;
+    let Options {
+        dataset,
+        mode,
+        max_rejects,
+        loading,
+        corrects,
+        dry_run,
+        dialect,
+        filename,
+        traceparent,
+        force,
+        owner,
+    } = options;
     let new = NewImport {
         dataset,
         mode,
         max_rejects,
+        loading,
+        corrects,
         dry_run,
         dialect,
         filename,

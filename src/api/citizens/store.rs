@@ -97,6 +97,8 @@ impl Context {
             dataset: Arc::clone(&DATASET),
             mode: Mode::Strict,
             max_rejects: None,
+            loading: None,
+            corrects: None,
             dry_run,
             dialect: Dialect::standard(DATASET.null()),
             filename: None,

@@ -152,6 +152,8 @@ impl Context {
         let options = Options {
             mode: mode.value,
             max_rejects: parameters.max_rejects,
+            loading: None,
+            corrects: None,
             dry_run: parameters.dry_run,
             dialect: dialect(&dataset, &parameters, body.header)?,
             dataset,
