@@ -250,21 +250,22 @@ insert into {staging} (_import, row, _new_id{to}) select _import, _row, _id{from
 }
 
 /// Removes the next rows that import `$1` created and nobody changed since: by row number, those after `$2`, at most `$3`. Gives how many
-/// it `found`, how many it `removed`, and the `last_key` it found. Needs an index on `(_import, _row)`.
+/// it `found`, how many it `removed`, and the `last_key` it found. `$4` and `$5` are the `_id` of the import's row `$2` + 1 and the greatest
+/// that a row of the import can have: the `_id` of an import's rows are in the order of the rows, so that the primary key finds them and no
+/// other index is needed.
 pub fn undo(dataset: &Dataset) -> String {
-    let table = table(dataset);
     format!(
-        "with batch as materialized (
-    select count(*) as found, max(_row) as last_key from (
-        select _row from {table} where _import = $1 and _version = 1 and _row > $2 order by _row limit $3
-    ) next
+        "with next as materialized (
+    select _id, _row from {table}
+    where _id between $4 and $5 and _import = $1 and _version = 1 and _row > $2 order by _id limit $3
 ),
 gone as (
     delete from {table}
-    where _import = $1 and _version = 1 and _row > $2 and _row <= (select last_key from batch)
+    where _id between $4 and (select _id from next order by _id desc limit 1) and _import = $1 and _version = 1 and _row > $2
     returning 1
 )
-select found, (select count(*) from gone) as removed, last_key from batch"
+select count(*) as found, (select count(*) from gone) as removed, max(_row) as last_key from next",
+        table = table(dataset)
     )
 }
 
@@ -872,7 +873,9 @@ where t._id = s.target and s.outcome is null and s.row in (select giver from {NE
         )
     }
 
-    /// A column that the file does not have is left as it is, and so is a key by which the row was found.
+    /// A column that the file does not have is left as it is, and so is a key by which the row was found. In the order of the `_id`, which
+    /// is that in which most rows were inserted, the new versions of rows that lie together lie together too, in the table and in its
+    /// indexes: that spares a tenth of the time.
     fn update(&self) -> String {
         let Loading { staging, has_row_id, .. } = self.loading;
         let is_fixed = |place: &usize| !has_row_id && self.key.is_some_and(|key| key.contains(place));
@@ -885,7 +888,8 @@ where t._id = s.target and s.outcome is null and s.row in (select giver from {NE
         }
         format!(
             "update {} t set {set}_version = t._version + 1, _updated_at = now()
-from {staging} s where t._id = s.target and s.outcome is null",
+from (select * from {staging} where target is not null and outcome is null order by target) s
+where t._id = s.target",
             self.table
         )
     }
