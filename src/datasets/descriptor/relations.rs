@@ -123,7 +123,7 @@ fn places(
         _ => {
             faults.add(
                 pointer,
-                "not_a_list",
+                "wrong_type",
                 format!("{what} must be the name of a field or a list of names"),
             );
             return None;
@@ -139,7 +139,7 @@ fn places(
         let place = match name.as_str() {
             Some(name) => place(name, columns, &pointer, faults),
             None => {
-                faults.add(pointer.as_str(), "not_text", format!("{what} has the names of fields"));
+                faults.add(pointer.as_str(), "wrong_type", format!("{what} has the names of fields"));
                 None
             }
         };
@@ -277,7 +277,7 @@ fn reference(
         Some(Value::String(name)) => Some(name.clone()),
         Some(_) => {
             let message = "resource must be the name of a dataset, or \"\" for this one";
-            faults.add(member(&reference_pointer, "resource"), "not_text", message);
+            faults.add(member(&reference_pointer, "resource"), "wrong_type", message);
             return None;
         }
     };
@@ -289,7 +289,7 @@ fn reference(
     };
     let Some(fields) = names else {
         let message = "fields of a reference must be the name of a field there or a list of names";
-        faults.add(fields_pointer, "not_a_list", message);
+        faults.add(fields_pointer, "wrong_type", message);
         return None;
     };
     let here = here?;
@@ -404,7 +404,7 @@ fn column(
 ) -> Option<usize> {
     let pointer = member("/point", name);
     let Some(key) = given.as_str() else {
-        faults.add(pointer, "not_text", format!("{name} must be the key of a field"));
+        faults.add(pointer, "wrong_type", format!("{name} must be the key of a field"));
         return None;
     };
     let Some(place) = columns.iter().position(|column| column.key.as_str() == key) else {
