@@ -109,9 +109,9 @@ fn another_name_with_the_same_key_is_the_same_field() {
 
 #[test]
 fn another_key_with_the_same_name_is_the_same_field() {
-    let plan = changed(field(0, "key", "called".into()), false);
+    let called = changed(field(0, "key", "called".into()), false);
     let what = What::RenameKey { from: key("name"), to: key("called") };
-    assert_eq!(told(&plan), [(Class::Instant, "/schema/fields/0/key", &what)]);
+    assert_eq!(told(&called), [(Class::Instant, "/schema/fields/0/key", &what)]);
     let keyed = |one: &str, other: &str| {
         declared(&json!({ "fields": [{ "name": "Один", "key": one }, { "name": "Два", "key": other }] }))
     };
