@@ -186,6 +186,7 @@ pub(super) fn primary_key(
     for place in &places {
         if let Some(column) = columns.get_mut(*place) {
             column.required = true;
+            column.rule = column.rule.indexed();
         }
     }
     places
@@ -211,6 +212,7 @@ pub(super) fn unique_keys(
             Some([place]) => {
                 if let Some(column) = columns.get_mut(*place) {
                     column.unique = true;
+                    column.rule = column.rule.indexed();
                 }
             }
             Some(_) => {
@@ -344,6 +346,15 @@ pub(super) fn check_comparable(
         if primary_key.contains(&place) {
             refuse(member(pointer, "primaryKey"), "of the primary key");
         }
+    }
+}
+
+/// Holds the values of a geopoint to the bounds of the point.
+pub(super) fn bound(point: Option<&Point>, columns: &mut [Column]) {
+    if let Some(Point { place: Place::Column(place), bounds: Some(bounds) }) = point
+        && let Some(column) = columns.get_mut(*place)
+    {
+        column.rule = column.rule.within(*bounds);
     }
 }
 

@@ -108,6 +108,7 @@ pub(super) fn read(
         relations::check_comparable(schema, &columns, &primary_key, schema_pointer, faults);
         relations::check_own(&references, &columns, &primary_key, faults);
         point = relations::point(if bare { None } else { body.get("point") }, &columns, faults);
+        relations::bound(point.as_ref(), &mut columns);
     }
 
     let mut canonical = Map::new();
