@@ -11,19 +11,22 @@ pub mod descriptor;
 mod file_dialect;
 mod ident;
 pub mod json;
+pub mod numeric;
 pub mod plan;
 mod rule;
 mod schema;
+mod value;
 
 use std::sync::{Arc, LazyLock};
 
 use declared::{Declared, Kind};
 
-pub use column::{Column, Fault, Value};
+pub use column::{Column, Fault};
 pub use file_dialect::{Encoding, FileDialect, Quote};
 pub use ident::Ident;
 pub use rule::Rule;
 pub use schema::{FieldsMatch, ForeignKey, Place, Point, Schema};
+pub use value::{Item, Value};
 
 /// The datasets that every Tarmac has.
 pub static BUILT_IN: LazyLock<[Arc<Dataset>; 2]> =

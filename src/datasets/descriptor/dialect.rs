@@ -75,7 +75,7 @@ pub(super) fn read(dialect: &Map<String, Value>, pointer: &str, faults: &mut Fau
             },
             "null" => match value {
                 Value::String(null) => read.null = Some(null.as_str().into()),
-                _ => faults.add(pointer, "not_text", format!("{name} must be a string")),
+                _ => faults.add(pointer, "wrong_type", format!("{name} must be a string")),
             },
             _ => match is_harmless(name, value) {
                 Some(true) => {}

@@ -196,7 +196,7 @@ fn given_key(field: &Map<String, Value>, pointer: &str, faults: &mut Faults) -> 
     let Some(value) = field.get("key") else { return Some(None) };
     let pointer = member(pointer, "key");
     let Some(text) = value.as_str() else {
-        faults.add(pointer, "not_text", "key must be a string");
+        faults.add(pointer, "wrong_type", "key must be a string");
         return None;
     };
     let Some(key) = Ident::new(text) else {
@@ -230,7 +230,7 @@ fn aliases<'a>(field: &'a Map<String, Value>, pointer: &str, faults: &mut Faults
             }
             Some(alias) if check_name(alias, "an alias", &pointer, faults) => aliases.push(alias),
             Some(_) => {}
-            None => faults.add(pointer, "not_text", "an alias must be a string"),
+            None => faults.add(pointer, "wrong_type", "an alias must be a string"),
         }
     }
     aliases
@@ -249,14 +249,11 @@ fn column(
     let description = text(field, "description", MAX_DESCRIPTION, pointer, faults);
     text(field, "unit", MAX_UNIT, pointer, faults);
     let indexed = flag(field, "index", pointer, faults);
-    let constraints_pointer = member(pointer, "constraints");
-    let constraints =
-        field.get("constraints").and_then(|given| object(given, "constraints", &constraints_pointer, faults));
-    let asked = |name: &str, faults: &mut Faults| {
-        constraints.is_some_and(|constraints| flag(constraints, name, &constraints_pointer, faults))
+    // Whether they are true or false, and what else is asked, is checked with the type.
+    let asked = |name: &str| {
+        field.get("constraints").and_then(|constraints| constraints.get(name)) == Some(&Value::Bool(true))
     };
-    let required = asked("required", faults);
-    let unique = asked("unique", faults);
+    let (required, unique) = (asked("required"), asked("unique"));
     let missing = missing_values(field, pointer, faults).unwrap_or_else(|| Arc::clone(missing));
     let rule = rule::read(field, &missing, pointer, limits, faults);
     let is_sound = rule.is_some();

@@ -181,7 +181,7 @@ fn object<'a>(
 ) -> Option<&'a Map<String, Value>> {
     let object = value.as_object();
     if object.is_none() {
-        faults.add(pointer, "not_an_object", format!("{what} must be an object"));
+        faults.add(pointer, "wrong_type", format!("{what} must be an object"));
     }
     object
 }
@@ -190,7 +190,7 @@ fn object<'a>(
 fn list<'a>(value: &'a Value, what: &str, pointer: &str, faults: &mut Faults) -> Option<&'a Vec<Value>> {
     let list = value.as_array();
     if list.is_none() {
-        faults.add(pointer, "not_a_list", format!("{what} must be a list"));
+        faults.add(pointer, "wrong_type", format!("{what} must be a list"));
     }
     list
 }
@@ -205,7 +205,7 @@ fn text<'a>(
 ) -> Option<&'a str> {
     let value = object.get(name)?;
     let Some(text) = value.as_str() else {
-        faults.add(fault::member(pointer, name), "not_text", format!("{name} must be a string"));
+        faults.add(fault::member(pointer, name), "wrong_type", format!("{name} must be a string"));
         return None;
     };
     if text.len() > max_chars && text.chars().count() > max_chars {
@@ -222,11 +222,7 @@ fn flag(object: &Map<String, Value>, name: &str, pointer: &str, faults: &mut Fau
         None => false,
         Some(Value::Bool(flag)) => *flag,
         Some(_) => {
-            faults.add(
-                fault::member(pointer, name),
-                "not_a_boolean",
-                format!("{name} must be true or false"),
-            );
+            faults.add(fault::member(pointer, name), "wrong_type", format!("{name} must be true or false"));
             false
         }
     }

@@ -123,7 +123,7 @@ fn places(
         _ => {
             faults.add(
                 pointer,
-                "not_a_list",
+                "wrong_type",
                 format!("{what} must be the name of a field or a list of names"),
             );
             return None;
@@ -139,7 +139,7 @@ fn places(
         let place = match name.as_str() {
             Some(name) => place(name, columns, &pointer, faults),
             None => {
-                faults.add(pointer.as_str(), "not_text", format!("{what} has the names of fields"));
+                faults.add(pointer.as_str(), "wrong_type", format!("{what} has the names of fields"));
                 None
             }
         };
@@ -186,6 +186,7 @@ pub(super) fn primary_key(
     for place in &places {
         if let Some(column) = columns.get_mut(*place) {
             column.required = true;
+            column.rule = column.rule.indexed();
         }
     }
     places
@@ -211,6 +212,7 @@ pub(super) fn unique_keys(
             Some([place]) => {
                 if let Some(column) = columns.get_mut(*place) {
                     column.unique = true;
+                    column.rule = column.rule.indexed();
                 }
             }
             Some(_) => {
@@ -277,7 +279,7 @@ fn reference(
         Some(Value::String(name)) => Some(name.clone()),
         Some(_) => {
             let message = "resource must be the name of a dataset, or \"\" for this one";
-            faults.add(member(&reference_pointer, "resource"), "not_text", message);
+            faults.add(member(&reference_pointer, "resource"), "wrong_type", message);
             return None;
         }
     };
@@ -289,7 +291,7 @@ fn reference(
     };
     let Some(fields) = names else {
         let message = "fields of a reference must be the name of a field there or a list of names";
-        faults.add(fields_pointer, "not_a_list", message);
+        faults.add(fields_pointer, "wrong_type", message);
         return None;
     };
     let here = here?;
@@ -344,6 +346,15 @@ pub(super) fn check_comparable(
         if primary_key.contains(&place) {
             refuse(member(pointer, "primaryKey"), "of the primary key");
         }
+    }
+}
+
+/// Holds the values of a geopoint to the bounds of the point.
+pub(super) fn bound(point: Option<&Point>, columns: &mut [Column]) {
+    if let Some(Point { place: Place::Column(place), bounds: Some(bounds) }) = point
+        && let Some(column) = columns.get_mut(*place)
+    {
+        column.rule = column.rule.within(*bounds);
     }
 }
 
@@ -404,7 +415,7 @@ fn column(
 ) -> Option<usize> {
     let pointer = member("/point", name);
     let Some(key) = given.as_str() else {
-        faults.add(pointer, "not_text", format!("{name} must be the key of a field"));
+        faults.add(pointer, "wrong_type", format!("{name} must be the key of a field"));
         return None;
     };
     let Some(place) = columns.iter().position(|column| column.key.as_str() == key) else {

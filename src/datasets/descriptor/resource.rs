@@ -51,7 +51,13 @@ const ADDED: [&str; 4] = ["version", "links", "kind", "rows_estimate"];
 const MISPLACED: [&str; 3] = ["dialect", "point", "private"];
 
 /// Reads the declaration. What it gives is complete only where there are no faults.
-pub(super) fn read(name: &Ident, json: Value, limits: &Limits, faults: &mut Faults) -> Option<Descriptor> {
+pub(super) fn read(
+    name: &Ident,
+    mut json: Value,
+    limits: &Limits,
+    faults: &mut Faults,
+) -> Option<Descriptor> {
+    leave_out_nulls(&mut json);
     let body = object(&json, "a declaration", "", faults)?;
     let bare = !body.contains_key("schema") && body.contains_key("fields");
     let (schema, schema_pointer) = if bare {
@@ -64,7 +70,7 @@ pub(super) fn read(name: &Ident, json: Value, limits: &Limits, faults: &mut Faul
         };
         if schema.is_string() {
             let message = "schema must be the Table Schema itself, not where it is";
-            faults.add("/schema", "not_an_object", message);
+            faults.add("/schema", "wrong_type", message);
             return None;
         }
         (object(schema, "schema", "/schema", faults)?, "/schema")
@@ -102,6 +108,7 @@ pub(super) fn read(name: &Ident, json: Value, limits: &Limits, faults: &mut Faul
         relations::check_comparable(schema, &columns, &primary_key, schema_pointer, faults);
         relations::check_own(&references, &columns, &primary_key, faults);
         point = relations::point(if bare { None } else { body.get("point") }, &columns, faults);
+        relations::bound(point.as_ref(), &mut columns);
     }
 
     let mut canonical = Map::new();
@@ -139,6 +146,25 @@ pub(super) fn read(name: &Ident, json: Value, limits: &Limits, faults: &mut Faul
         fields_match,
         point,
     })
+}
+
+/// A property that is null says what one that is left out says, so that there is one way less to say it.
+fn leave_out_nulls(body: &mut Value) {
+    fn of(value: Option<&mut Value>) -> Option<&mut Map<String, Value>> {
+        let object = value?.as_object_mut()?;
+        object.retain(|_, value| !value.is_null());
+        Some(object)
+    }
+    let Some(body) = of(Some(body)) else { return };
+    let schema = if body.contains_key("schema") { of(body.get_mut("schema")) } else { Some(body) };
+    let fields = schema.and_then(|schema| schema.get_mut("fields")).and_then(Value::as_array_mut);
+    for field in fields.into_iter().flatten() {
+        if let Some(field) = of(Some(field)) {
+            if of(field.get_mut("constraints")).is_some_and(|constraints| constraints.is_empty()) {
+                field.remove("constraints");
+            }
+        }
+    }
 }
 
 fn missing_schema(body: &Map<String, Value>) -> &'static str {
@@ -197,16 +223,17 @@ fn canonical_schema(
     let mut canonical = Map::new();
     canonical.insert("fields".to_owned(), Value::Array(fields));
     for (name, value) in schema {
-        let is_ours = matches!(&**name, "fields" | "fieldsMatch" | "primaryKey");
+        let is_ours = matches!(&**name, "fields" | "missingValues" | "primaryKey" | "fieldsMatch");
         if !is_ours && !(bare && matches!(&**name, "title" | "description")) {
             canonical.insert(name.clone(), value.clone());
         }
     }
+    let missing = schema.get("missingValues").cloned().unwrap_or_else(|| json!([""]));
+    canonical.insert("missingValues".to_owned(), missing);
     if !primary_key.is_empty() {
         canonical.insert("primaryKey".to_owned(), json!(primary_key));
     }
     canonical.insert("fieldsMatch".to_owned(), fields_match.as_str().into());
-    canonical.entry("missingValues").or_insert_with(|| json!([""]));
     Value::Object(canonical)
 }
 
@@ -237,7 +264,7 @@ pub(super) fn missing_values(
             Some(_) => {}
             None => {
                 let message = "a missing value must be a string, as it stands in files";
-                faults.add(format!("{pointer}/{index}"), "not_text", message);
+                faults.add(format!("{pointer}/{index}"), "wrong_type", message);
             }
         }
     }

@@ -4,55 +4,44 @@ use serde_json::{Map, Value};
 
 use super::{
     Limits,
-    fault::{Faults, member, shown},
+    fault::{DescriptorFault, Faults},
 };
+pub(super) use crate::datasets::declared::fill_defaults;
 use crate::datasets::{
     Rule,
-    declared::{Constraints, Declared, GeoPoint, Kind, Written},
+    declared::{Declared, Kind},
 };
 
+/// Reads the type of a field, its format and constraints.
 pub(super) fn read(
     field: &Map<String, Value>,
-    _missing: &[Box<str>],
+    missing: &[Box<str>],
     pointer: &str,
-    _limits: &Limits,
+    limits: &Limits,
     faults: &mut Faults,
 ) -> Option<Rule> {
-    let kind = match field.get("type").map_or(Some("any"), Value::as_str) {
-        Some("string") => Kind::String,
-        Some("any") => Kind::Any,
-        Some("integer") => Kind::Integer,
-        Some("number") => Kind::Number { float: field.get("floatNumber") == Some(&Value::Bool(true)) },
-        Some("boolean") => Kind::Boolean,
-        Some("date") => Kind::Date,
-        Some("time") => Kind::Time,
-        Some("datetime") => Kind::DateTime,
-        Some("year") => Kind::Year,
-        Some("yearmonth") => Kind::YearMonth,
-        Some("geopoint") => Kind::GeoPoint(GeoPoint::Default),
-        Some("object") => Kind::Object,
-        Some("array") => Kind::Array,
-        other => {
-            let message = format!("unknown type {}", shown(other.unwrap_or_default()));
-            faults.add(member(pointer, "type"), "unsupported_type", message);
+    let constraints = field.get("constraints");
+    let in_constraints =
+        |name: &str| (format!("{pointer}/constraints/{name}"), constraints.and_then(|all| all.get(name)));
+    let lists = [
+        in_constraints("enum"),
+        in_constraints("categories"),
+        (format!("{pointer}/categories"), field.get("categories")),
+    ];
+    for (pointer, list) in lists {
+        if list.and_then(Value::as_array).is_some_and(|values| values.len() > limits.enum_values) {
+            let message = format!("there are at most {} values to choose from", limits.enum_values);
+            faults.add(pointer, "too_many_values", message);
             return None;
         }
-    };
-    let written = Written {
-        pattern: None,
-        decimal: '.',
-        group: None,
-        bare: true,
-        true_values: Box::default(),
-        false_values: Box::default(),
-        timezone: None,
-        delimiter: ",".into(),
-    };
-    Some(Rule::Declared(std::sync::Arc::new(Declared { kind, written, constraints: Constraints::default() })))
-}
-
-pub(super) fn fill_defaults(field: &mut Map<String, Value>) {
-    field.entry("type").or_insert_with(|| "any".into());
+    }
+    let mut found = Vec::new();
+    let rule = Declared::declare(field, missing, &mut found);
+    for fault in found {
+        let pointer = format!("{pointer}{}", fault.pointer);
+        faults.push(DescriptorFault { pointer, code: fault.code, message: fault.message });
+    }
+    rule
 }
 
 /// Whether values can be told apart and put in order by an index.

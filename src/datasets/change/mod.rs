@@ -495,3 +495,6 @@ fn compare(before: &Value, after: &Value) -> Option<Ordering> {
     };
     (before.len() == after.len() && is_plain(before) && is_plain(after)).then(|| before.cmp(after))
 }
+
+#[cfg(test)]
+mod tests;
