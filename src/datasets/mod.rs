@@ -9,6 +9,7 @@ pub mod declared;
 mod ident;
 pub mod json;
 pub mod numeric;
+pub mod row;
 mod rule;
 mod schema;
 mod value;
@@ -16,6 +17,7 @@ mod value;
 use std::sync::{Arc, LazyLock};
 
 pub use column::{Column, Fault};
+pub use declared::Declared;
 pub use ident::Ident;
 pub use rule::Rule;
 pub use schema::{FieldsMatch, ForeignKey, Place, Point, Schema};
