@@ -13,6 +13,7 @@ mod ident;
 pub mod json;
 pub mod numeric;
 pub mod plan;
+pub mod row;
 mod rule;
 mod schema;
 mod value;

@@ -216,7 +216,7 @@ impl Format {
             let bytes = field.filter(|_| is_key && self.fault_of_record(record).is_none());
             let text = bytes.and_then(|field| std::str::from_utf8(record.get(field)?).ok());
             match text.map(|text| column.parse(text)) {
-                Some(Ok(value)) => encode(copy, &value),
+                Some(Ok(value)) => copy.put(&value),
                 _ => copy.put_null(),
             }
         }
@@ -287,7 +287,7 @@ impl Format {
                     if let Some(segment) = &mut segment {
                         segment.put(place, &value);
                     }
-                    encode(copy, &value);
+                    copy.put(&value);
                 }
                 Err(fault) => {
                     faults.push(ColumnFault { column: Some(place), fault, value: Some(shorten(bytes)) })
@@ -323,17 +323,6 @@ struct ColumnFault {
     column: Option<usize>,
     fault: Fault,
     value: Option<String>,
-}
-
-fn encode(copy: &mut CopyBuffer, value: &Value<'_>) {
-    match value {
-        Value::Null => copy.put_null(),
-        Value::Text(text) => copy.put_text(text),
-        Value::Integer(number) => copy.put_i64(*number),
-        Value::Number(number) => copy.put_f64(*number),
-        Value::Date(date) => copy.put_date(*date),
-        Value::Integers(numbers) => copy.put_i64s(numbers),
-    }
 }
 
 fn reject(

@@ -137,6 +137,8 @@ impl Packer {
                     self.put_difference(*number);
                 }
             }
+            // Only built-in datasets have segments, and none of their columns is of another type.
+            _ => {}
         }
     }
 
