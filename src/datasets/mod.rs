@@ -7,6 +7,7 @@ mod column;
 pub mod date;
 pub mod declared;
 mod ident;
+pub mod infer;
 pub mod json;
 mod rule;
 mod schema;
