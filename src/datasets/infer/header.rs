@@ -5,7 +5,27 @@ use std::collections::HashSet;
 use super::{column::NULLS, fit::Fit};
 
 /// Longest name that is proposed, in bytes: a cell that is longer is none.
-const MAX_NAME_BYTES: usize = 256;
+const MAX_NAME_BYTES: usize = 1_000;
+
+/// The service's own columns, of exports and of rejects, in lower case: no field can be called so.
+const RESERVED: [&str; 14] = [
+    "_id",
+    "_import",
+    "_row",
+    "_version",
+    "_created_at",
+    "_updated_at",
+    "_deleted_at",
+    "_line",
+    "_file",
+    "_column",
+    "_code",
+    "_message",
+    "_point",
+    "_distance_m",
+];
+/// What `rejects.csv` adds. An import leaves these out where all of them are there.
+const OF_REJECTS: [&str; 6] = ["_row", "_line", "_file", "_column", "_code", "_message"];
 
 /// Whether the first record of a file, of which nothing was said, is a header: none of its fields is a number, a date, a boolean, a
 /// UUID or what stands for null, and most of them are there and differ. A header may have gaps and repetitions; a record of
@@ -31,6 +51,23 @@ pub(super) fn trimmed(cell: &str) -> &str {
     cell.trim_matches(|char: char| char.is_whitespace() || matches!(char, '\u{feff}' | '\u{200b}'))
 }
 
+/// Which columns are the service's own, as exports and rejects have them: an import knows them without a declaration.
+pub(super) fn own(header: Option<&[String]>) -> Vec<usize> {
+    let cells: Vec<String> =
+        header.unwrap_or_default().iter().map(|cell| trimmed(cell).to_lowercase()).collect();
+    let has_rejects = OF_REJECTS.iter().all(|name| cells.iter().any(|cell| cell == name));
+    let is_own = |cell: &str| cell == "_id" || has_rejects && OF_REJECTS.contains(&cell);
+    cells.iter().enumerate().filter(|(_, cell)| is_own(cell)).map(|(at, _)| at).collect()
+}
+
+fn is_usable(cell: &str) -> bool {
+    let is_control = |char: char| char.is_control() && !matches!(char, '\t' | '\n' | '\r');
+    !cell.is_empty()
+        && cell.len() <= MAX_NAME_BYTES
+        && !cell.contains(is_control)
+        && !RESERVED.contains(&&*cell.to_lowercase())
+}
+
 /// The name of a column, and what is to be said of it.
 #[derive(Debug)]
 pub(super) struct Name {
@@ -47,7 +84,7 @@ pub(super) fn names(header: Option<&[String]>, width: usize) -> Vec<Name> {
     let mut taken: HashSet<String> = cells.iter().map(|cell| cell.to_lowercase()).collect();
     let mut seen = HashSet::new();
     let name = |(at, cell): (usize, &&str)| {
-        let is_usable = !cell.is_empty() && cell.len() <= MAX_NAME_BYTES && !cell.contains('\0');
+        let is_usable = is_usable(cell);
         if is_usable && seen.insert(cell.to_lowercase()) {
             return Name { name: (*cell).to_owned(), hint: None };
         }
@@ -59,7 +96,8 @@ pub(super) fn names(header: Option<&[String]>, width: usize) -> Vec<Name> {
             (_, true) => Some(format!("name: the header's cell is empty; {rename}")),
             _ if is_usable => Some(format!("name: the header has {cell} more than once; {rename}")),
             _ => Some(format!(
-                "name: the header's cell is longer than {MAX_NAME_BYTES} bytes or has a NUL character; {rename}"
+                "name: the header's cell is longer than {MAX_NAME_BYTES} bytes, has control characters or is a column of the \
+                 service's own; {rename}"
             )),
         };
         Name { name, hint }

@@ -20,6 +20,8 @@ pub use header::is_header;
 
 /// Fields of a dataset, by the limit of declarations.
 const MAX_FIELDS: usize = 256;
+/// Bytes of a declaration.
+const MAX_BYTES: usize = 256 * 1024;
 
 /// Columns that are looked at; of a wider file nothing could be declared.
 pub const MAX_COLUMNS: usize = 10_000;
@@ -173,9 +175,19 @@ impl Inference {
                 self.malformed
             ));
         }
+        let own = header::own(self.header.as_deref());
+        if !own.is_empty() {
+            hints.push(
+                "fields: columns that exports and rejects add are the service's own and were left out"
+                    .to_owned(),
+            );
+        }
         let mut ranges = Vec::new();
         let (mut fields, mut evidence) = (Vec::new(), Vec::new());
-        for (name, column) in names.iter().zip(self.columns) {
+        let columns = names.into_iter().zip(self.columns).enumerate();
+        let (names, columns): (Vec<_>, Vec<_>) =
+            columns.filter(|(at, _)| !own.contains(at)).map(|(_, column)| column).unzip();
+        for (name, column) in names.iter().zip(columns) {
             let guess = column.guess();
             ranges.push(guess.range);
             let mut field = Map::from_iter([("name".to_owned(), Value::from(&*name.name))]);
@@ -193,12 +205,17 @@ impl Inference {
         let evidence = names.iter().zip(evidence).map(|(name, (ruled_out, missing, hints))| {
             json!({ "name": name.name, "ruled_out": ruled_out, "missing": missing, "hints": hints })
         });
+        let descriptor = json!({
+            "schema": { "fields": fields },
+            "dialect": { "delimiter": char::from(self.delimiter).to_string() },
+        });
+        if descriptor.to_string().len() > MAX_BYTES {
+            hints
+                .push(format!("fields: the proposal is longer than a declaration may be, {MAX_BYTES} bytes"));
+        }
         Proposal {
             evidence: evidence.collect(),
-            descriptor: json!({
-                "schema": { "fields": fields },
-                "dialect": { "delimiter": char::from(self.delimiter).to_string() },
-            }),
+            descriptor,
             records: self.records,
             malformed: self.malformed,
             other_width: self.other_width,

@@ -233,7 +233,9 @@ fn headers_with_gaps_get_names() {
     };
     assert_eq!(names(",a,A,c,d\n1,2,3,4,5\n"), ["column_1", "a", "A_3", "c", "d"]);
     assert_eq!(names("\u{feff} a ,b,\n1,2,\n"), ["a", "b"], "a trailing delimiter");
-    assert_eq!(names("a,b,\n1,2\n1,2,3\n"), ["a", "b", "column_3"]);
+    assert_eq!(names("a,b,\n1,2,\n1,2,3\n"), ["a", "b", "column_3"]);
+    assert_eq!(names("_id,a,_Row\nx,y,1\n"), ["a", "column_3"], "the service's own");
+    assert_eq!(names("a,b,_row,_line,_file,_column,_code,_message\n1,2,3,4,5,6,7,8\n"), ["a", "b"]);
     assert_eq!(names("1,x,\n2,y,\n"), ["column_1", "column_2"]);
 }
 
