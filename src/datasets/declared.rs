@@ -81,6 +81,41 @@ pub struct Constraints {
 }
 
 impl Declared {
+    /// The type without any constraint, written as JSON writes it.
+    pub fn new(kind: Kind) -> Self {
+        let written = Written {
+            pattern: None,
+            decimal: '.',
+            group: None,
+            bare: true,
+            true_values: ["true", "True", "TRUE", "1"].map(Box::from).into(),
+            false_values: ["false", "False", "FALSE", "0"].map(Box::from).into(),
+            timezone: None,
+            delimiter: ",".into(),
+        };
+        Self { kind, written, constraints: Constraints::default() }
+    }
+
+    /// Table Schema's name of the type.
+    pub fn type_name(&self) -> &'static str {
+        match &self.kind {
+            Kind::String | Kind::Uuid | Kind::Email | Kind::Uri | Kind::Url => "string",
+            Kind::Any => "any",
+            Kind::Integer => "integer",
+            Kind::Number { .. } => "number",
+            Kind::Boolean => "boolean",
+            Kind::Date => "date",
+            Kind::Time => "time",
+            Kind::DateTime => "datetime",
+            Kind::Year => "year",
+            Kind::YearMonth => "yearmonth",
+            Kind::GeoPoint(_) => "geopoint",
+            Kind::List(_) => "list",
+            Kind::Object => "object",
+            Kind::Array => "array",
+        }
+    }
+
     /// PostgreSQL's type of the values.
     pub fn sql_type(&self) -> &'static str {
         match &self.kind {

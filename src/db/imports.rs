@@ -1,11 +1,13 @@
 //! The imports: one row each, and the only place where its state changes.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
-use super::{Db, DbError, notify};
-use crate::datasets;
+use super::{Db, DbError, catalog::Pinned, notify};
+use crate::datasets::Dataset;
 
 /// Where an import stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
@@ -95,8 +97,8 @@ pub struct Note {
 /// What was uploaded.
 #[derive(Debug, Clone)]
 pub struct NewImport {
-    /// Name of the dataset.
-    pub dataset: &'static str,
+    /// What it is a file of.
+    pub dataset: Arc<Dataset>,
     /// What happens with rejects.
     pub mode: Mode,
     /// More rejects than this fail the import.
@@ -127,6 +129,8 @@ pub struct NewImport {
 pub struct Import {
     pub id: i64,
     pub dataset: String,
+    pub dataset_id: Option<i32>,
+    pub dataset_version: Option<i32>,
     pub state: State,
     pub mode: Mode,
     pub max_rejects: Option<i64>,
@@ -165,11 +169,19 @@ pub struct Import {
     pub loaded_bytes: Option<i64>,
 }
 
+impl Import {
+    /// What it is a file of.
+    pub fn pinned(&self) -> Pinned {
+        let Self { dataset, dataset_id, dataset_version, .. } = self;
+        Pinned { dataset: dataset.clone(), dataset_id: *dataset_id, dataset_version: *dataset_version }
+    }
+}
+
 /// The columns of [`Import`]. An asterisk would give statements that are prepared another result, and so end them, when a later
 /// version adds a column while this one runs.
 macro_rules! columns {
     () => {
-        "id, dataset, state, mode, max_rejects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
+        "id, dataset, dataset_id, dataset_version, state, mode, max_rejects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
          chunk_rows, chunk_bytes, record_bytes, chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, \
          relations_dropped, error_code, error_message, notes, created_at, started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
     };
@@ -216,11 +228,13 @@ pub async fn insert(
     new: &NewImport,
     again: Option<Again>,
 ) -> Result<Import, DbError> {
-    let import = sqlx::query_as(concat!("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent, id, created_at)
+    let import = sqlx::query_as(concat!("insert into imports (dataset, dataset_id, dataset_version, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent, id, created_at)
          overriding system value
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-             coalesce($13, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($14, now())) returning ", columns!()))
-    .bind(new.dataset)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+             coalesce($15, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($16, now())) returning ", columns!()))
+    .bind(new.dataset.name.as_str())
+    .bind(new.dataset.id)
+    .bind(new.dataset.id.map(|_| new.dataset.version))
     .bind(new.mode)
     .bind(new.max_rejects)
     .bind(new.dry_run)
@@ -266,7 +280,7 @@ pub async fn insert_complete(
          )
          select ", columns!(), " from import"
     ))
-    .bind(new.dataset)
+    .bind(new.dataset.name.as_str())
     .bind(new.mode)
     .bind(sqlx::types::Json(&new.dialect))
     .bind(new.media_type)
@@ -296,7 +310,7 @@ pub async fn find_same(
         return Ok(None);
     }
     let failed = || DbError::during("looking for the same file");
-    let is_current = match datasets::by_name(new.dataset).and_then(|dataset| dataset.changes) {
+    let is_current = match new.dataset.changes() {
         None => "true".to_owned(),
         Some(sequence) => format!(
             "(state <> 'complete' or changes = (select last_value from {sequence})
@@ -317,7 +331,7 @@ pub async fn find_same(
             "select ",
             columns!(),
             " from imports
-             where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect - 'delimiter_stated' = $3 - 'delimiter_stated'
+             where sha256 = $1 and dataset = $2 and dataset_id is not distinct from $7 and media_type <> 'application/json' and dialect - 'delimiter_stated' = $3 - 'delimiter_stated'
                  and mode = $4
                  and max_rejects is not distinct from $5 and not dry_run
                  and state in ('received', 'running', 'paused', 'complete') and {is_current}
@@ -328,11 +342,12 @@ pub async fn find_same(
     );
     sqlx::query_as(AssertSqlSafe(statement))
         .bind(new.sha256.as_slice())
-        .bind(new.dataset)
+        .bind(new.dataset.name.as_str())
         .bind(sqlx::types::Json(&new.dialect))
         .bind(new.mode)
         .bind(new.max_rejects)
         .bind(key_id)
+        .bind(new.dataset.id)
         .fetch_optional(connection)
         .await
         .map_err(failed())

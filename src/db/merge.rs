@@ -5,6 +5,21 @@ use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 use super::{DbError, Failure, staging::table};
 use crate::datasets::{Dataset, Step};
 
+/// The statements of a merge.
+fn steps(dataset: &Dataset) -> &'static [Step] {
+    dataset.built_in().map_or(&[], |built_in| built_in.merge)
+}
+
+/// See [`crate::datasets::BuiltIn::undo`].
+pub(super) fn undo(dataset: &Dataset) -> String {
+    dataset.built_in().map_or_else(String::new, |built_in| built_in.undo.to_owned())
+}
+
+/// See [`crate::datasets::BuiltIn::count_kept`].
+pub(super) fn count_kept(dataset: &Dataset) -> Option<String> {
+    dataset.built_in().and_then(|built_in| built_in.count_kept).map(ToOwned::to_owned)
+}
+
 /// Readies the transaction for a merge, and tells the planner what is in the table.
 ///
 /// The statements of a merge touch every row a few times: they want memory for their hashes and sorts, and compiling
@@ -28,7 +43,7 @@ pub async fn decide(
     import_id: i64,
     columns: &[String],
 ) -> Result<(), DbError> {
-    decide_as(connection, dataset, import_id, columns, Contest::Decided).await.map(drop)
+    decide_as(connection, dataset, import_id, columns, Duplicates::Resolved).await.map(drop)
 }
 
 /// Runs the writing steps of the merge.
@@ -38,7 +53,7 @@ pub async fn write(
     import_id: i64,
     columns: &[String],
 ) -> Result<(), DbError> {
-    for step in dataset.merge {
+    for step in steps(dataset) {
         if let Step::Write(statement) = step {
             run(connection, statement, import_id, columns).await?;
         }
@@ -46,9 +61,9 @@ pub async fn write(
     Ok(())
 }
 
-/// Decides and writes at once, in the hope that no two of the `loaded` rows compete: that spares the most expensive decisions.
-/// `None`: they do, or some row is rejected, and nothing was done.
-pub async fn merge_uncontested(
+/// Decides and writes at once, on the assumption that no two of the `loaded` rows have a key in common: that spares the most expensive
+/// decisions. `None`: some have, or some row is rejected, and nothing was done.
+pub async fn merge_without_duplicates(
     connection: &mut PgConnection,
     dataset: &Dataset,
     import_id: i64,
@@ -57,7 +72,7 @@ pub async fn merge_uncontested(
 ) -> Result<Option<Outcomes>, DbError> {
     let failed = || DbError::during("merging an import");
     let mut savepoint = connection.begin().await.map_err(failed())?;
-    let decided = decide_as(&mut savepoint, dataset, import_id, columns, Contest::Hoped).await?;
+    let decided = decide_as(&mut savepoint, dataset, import_id, columns, Duplicates::AssumedAbsent).await?;
     let outcomes = match decided {
         0 => Outcomes { inserted: loaded, ..Outcomes::default() },
         _ => outcomes(&mut savepoint, import_id, loaded).await?,
@@ -81,11 +96,11 @@ pub async fn merge_uncontested(
     Ok(merged)
 }
 
-/// Whether rows that compete with each other are told apart, or hoped not to be there.
+/// Whether rows of one file that have a key in common are resolved, or assumed to be absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Contest {
-    Decided,
-    Hoped,
+enum Duplicates {
+    Resolved,
+    AssumedAbsent,
 }
 
 /// Says how many decisions there were; without any, every row is to be inserted.
@@ -94,13 +109,13 @@ async fn decide_as(
     dataset: &Dataset,
     import_id: i64,
     columns: &[String],
-    contest: Contest,
+    duplicates: Duplicates,
 ) -> Result<u64, DbError> {
     let mut decisions = 0;
-    for step in dataset.merge {
+    for step in steps(dataset) {
         match step {
-            Step::DecideContested(_) if contest == Contest::Hoped => {}
-            Step::Decide(statement) | Step::DecideContested(statement) => {
+            Step::ResolveDuplicates(_) if duplicates == Duplicates::AssumedAbsent => {}
+            Step::Decide(statement) | Step::ResolveDuplicates(statement) => {
                 decisions += run(connection, statement, import_id, columns).await?;
             }
             Step::Write(_) => {}

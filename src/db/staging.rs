@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::DbError;
-use crate::datasets::{Column, Dataset, Kind, Load};
+use crate::datasets::{Dataset, Load};
 
 /// The staging table's name. An id is a number: nothing of a user's reaches the statement.
 pub fn table(import_id: i64) -> String {
@@ -13,11 +13,13 @@ pub fn table(import_id: i64) -> String {
 
 /// A table with the columns that rows of the dataset are copied into; the last one says which row of the dataset's table each is, where
 /// the file says that.
-pub fn copy_target(dataset: &Dataset, table: &str, row_id: Option<&Column>) -> String {
-    let columns: Vec<_> = dataset.columns.iter().chain(row_id).map(|column| column.name).collect();
-    let import_id = match dataset.load {
+pub fn copy_target(dataset: &Dataset, table: &str, has_row_id: bool) -> String {
+    let row_id = dataset.row_id().filter(|_| has_row_id);
+    let columns: Vec<_> =
+        dataset.schema.columns.iter().chain(row_id).map(|column| column.key.to_string()).collect();
+    let import_id = match dataset.load() {
         Load::Staged => "",
-        Load::Direct { .. } => "import_id, ",
+        Load::Direct => "import_id, ",
     };
     format!("{table} ({import_id}row, {})", columns.join(", "))
 }
@@ -25,14 +27,18 @@ pub fn copy_target(dataset: &Dataset, table: &str, row_id: Option<&Column>) -> S
 /// Makes the table unless it is there. Its index holds the rows that have a target: where there are none, the statements about
 /// them are spared reading all rows to find that out.
 pub async fn create(connection: &mut PgConnection, dataset: &Dataset, import_id: i64) -> Result<(), DbError> {
-    let columns: String =
-        dataset.columns.iter().map(|column| format!("{} {}, ", column.name, sql_type(column.kind))).collect();
-    let import_id_column = match dataset.load {
+    let columns: String = dataset
+        .schema
+        .columns
+        .iter()
+        .map(|column| format!("{} {}, ", column.key, column.rule.sql_type()))
+        .collect();
+    let import_id_column = match dataset.load() {
         Load::Staged => "",
-        Load::Direct { .. } => "import_id bigint not null, ",
+        Load::Direct => "import_id bigint not null, ",
     };
-    let row_id = match dataset.row_id {
-        Some(column) => format!("add column if not exists {} {}, ", column.name, sql_type(column.kind)),
+    let row_id = match dataset.row_id() {
+        Some(column) => format!("add column if not exists {} {}, ", column.key, column.rule.sql_type()),
         None => String::new(),
     };
     // What later versions have added is added by itself: one of before may have made the table.
@@ -48,16 +54,6 @@ pub async fn create(connection: &mut PgConnection, dataset: &Dataset, import_id:
         .await
         .map(drop)
         .map_err(DbError::during("making a staging table"))
-}
-
-fn sql_type(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Text { .. } | Kind::Code { .. } | Kind::OneOf(_) | Kind::Verbatim { .. } => "text",
-        Kind::Integer { .. } => "bigint",
-        Kind::Number { .. } => "double precision",
-        Kind::PastDate => "date",
-        Kind::Integers { .. } => "bigint[]",
-    }
 }
 
 /// Removes the table.

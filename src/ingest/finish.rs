@@ -1,5 +1,7 @@
 //! Ends an import, well or badly, in one transaction: nobody sees a part of it.
 
+use std::sync::Arc;
+
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
@@ -10,9 +12,9 @@ use super::{
 };
 use crate::{
     archive::Archive,
-    datasets::{self, Dataset, Load},
+    datasets::{Dataset, Load},
     db::{
-        Db, chunks, commit, files,
+        Db, catalog, chunks, commit, files,
         imports::{self, Counts, Import, ImportError, Mode, State},
         journal, leases,
         merge::{self, Outcomes},
@@ -40,7 +42,7 @@ pub async fn finish(
         return Err(IngestError::TakenBack);
     }
     merge::prepare(&mut transaction, import_id).await?;
-    let (merged, written) = merge(&mut transaction, dataset, &import, &columns, &progress).await?;
+    let (merged, written) = merge(&mut transaction, &dataset, &import, &columns, &progress).await?;
     let counts = counts(&progress, &merged);
     if merged.rejected + merged.noted > 0 {
         let late = LateRejects { archive, files: &files, import: &import };
@@ -53,17 +55,17 @@ pub async fn finish(
     match verdict(&import, &counts, merged.noted) {
         Some(error) => {
             imports::set_error(&mut transaction, import_id, &error).await?;
-            close(&mut transaction, &import, State::Failed).await?;
+            close(&mut transaction, &import, Some(&dataset), State::Failed).await?;
             tracing::info!(code = error.code, "import failed");
         }
         None => {
             if !import.dry_run && !written && merged.change_anything() {
-                merge::write(&mut transaction, dataset, import_id, &columns).await?;
+                merge::write(&mut transaction, &dataset, import_id, &columns).await?;
             }
-            if let Some(sequence) = dataset.changes.filter(|_| !import.dry_run) {
-                imports::set_changes(&mut transaction, import_id, sequence).await?;
+            if let Some(sequence) = dataset.changes().filter(|_| !import.dry_run) {
+                imports::set_changes(&mut transaction, import_id, &sequence).await?;
             }
-            close(&mut transaction, &import, State::Complete).await?;
+            close(&mut transaction, &import, Some(&dataset), State::Complete).await?;
             tracing::info!(rows = counts.rows_read, rejected = counts.rejected, "import complete");
         }
     }
@@ -78,18 +80,20 @@ async fn begin(
     archive: &Archive,
     import_id: i64,
     epoch: i32,
-) -> Result<(Transaction<'static, Postgres>, Import, &'static Dataset), IngestError> {
+) -> Result<(Transaction<'static, Postgres>, Import, Arc<Dataset>), IngestError> {
     loop {
         let mut transaction = db.begin().await?;
         let import = match imports::lock(&mut transaction, import_id).await? {
             Some(import) if import.state == State::Running && import.epoch == epoch => import,
             _ => return Err(IngestError::Fenced),
         };
-        let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+        let dataset = catalog::pinned(db, &import.pinned()).await?;
+        let dataset = dataset.ok_or_else(|| unknown_dataset(&import.dataset))?;
         // A merge would find what is hidden. What is undone from now on was there when it began.
-        if dataset.load == Load::Staged && removals::with_rows(&mut transaction, dataset).await?.is_some() {
+        if dataset.load() == Load::Staged && removals::with_rows(&mut transaction, &dataset).await?.is_some()
+        {
             drop(transaction);
-            removal::remove_hidden(db, archive, dataset).await?;
+            removal::remove_hidden(db, archive, &dataset).await?;
             continue;
         }
         return Ok((transaction, import, dataset));
@@ -105,7 +109,7 @@ async fn merge(
     progress: &chunks::Progress,
 ) -> Result<(Outcomes, bool), IngestError> {
     let loaded = progress.rows_read - progress.rejected;
-    if let Load::Direct { .. } = dataset.load
+    if let Load::Direct = dataset.load()
         && !import.dry_run
         && staging::is_empty(connection, import.id).await?
         && chunks::unpaired(connection, import.id).await? == 0
@@ -113,11 +117,11 @@ async fn merge(
         return Ok((Outcomes { inserted: loaded, ..Outcomes::default() }, true));
     }
     let before = Counts { rows_read: progress.rows_read, rejected: progress.rejected, ..Counts::default() };
-    if dataset.load == Load::Staged
+    if dataset.load() == Load::Staged
         && !import.dry_run
         && verdict(import, &before, 0).is_none()
         && let Some(outcomes) =
-            merge::merge_uncontested(connection, dataset, import.id, columns, loaded).await?
+            merge::merge_without_duplicates(connection, dataset, import.id, columns, loaded).await?
     {
         return Ok((outcomes, true));
     }
@@ -142,7 +146,8 @@ pub async fn fail(
     };
     imports::set_error(&mut transaction, import_id, error).await?;
     keep_progress(&mut transaction, import_id).await?;
-    close(&mut transaction, &import, State::Failed).await?;
+    let dataset = catalog::pinned(db, &import.pinned()).await?;
+    close(&mut transaction, &import, dataset.as_deref(), State::Failed).await?;
     commit(transaction, "failing an import").await?;
     tracing::info!(code = error.code, "import failed");
     unpack::remove_unpacked(archive, import_id).await;
@@ -154,10 +159,11 @@ pub async fn fail(
 pub(super) async fn close(
     connection: &mut PgConnection,
     import: &Import,
+    dataset: Option<&Dataset>,
     state: State,
 ) -> Result<Import, IngestError> {
     if state != State::Complete {
-        removal::begin(connection, import, state).await?;
+        removal::begin(connection, import, dataset, state).await?;
     }
     staging::drop_table(connection, import.id).await?;
     journal::clear(connection, import.id).await?;
@@ -204,7 +210,7 @@ fn verdict(import: &Import, counts: &Counts, noted: i64) -> Option<ImportError> 
     Some(ImportError { code: "too_many_rejects", message })
 }
 
-/// The columns that the files have; [`super::drive`] sees to it that all have the same.
+/// The columns that the files have; [`super::coordinator`] sees to it that all have the same.
 fn present_columns(files: &[files::File]) -> Vec<String> {
     let columns = files.iter().find_map(|file| file.columns.clone()).unwrap_or_default();
     columns.into_iter().filter(|name| !name.is_empty()).collect()

@@ -1,5 +1,7 @@
 //! Checks the records of a chunk and stores them: the ledger's entry, the rows and the rejects in one transaction.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::NaiveDate;
 use sqlx::{Connection, PgConnection};
@@ -8,14 +10,14 @@ pub use crate::db::chunks::Loaded;
 
 use super::{
     IngestError, blocking,
-    pairing::{self, Pairing},
     records::{Lines, Record, Records},
+    symmetry::{self, SymmetryChecksum},
     unreadable::{self, FIELD_COUNT, INVALID_UTF8, MALFORMED_QUOTES, RECORD_TOO_LONG, UNCLOSED_QUOTE},
 };
 use crate::{
-    datasets::{self, Column, Dataset, Fault, Load, Value},
+    datasets::{Column, Dataset, Fault, Load, Value},
     db::{
-        Db, DbError, Failure, chunks, commit,
+        Db, DbError, Failure, catalog, chunks, commit,
         copy::CopyBuffer,
         files::Layout,
         imports::Dialect,
@@ -24,7 +26,7 @@ use crate::{
         staging,
     },
     failpoint,
-    meter::{Meter, Phase},
+    metrics::{Metrics, Phase},
     transport::{Broken, Chunk},
 };
 
@@ -34,29 +36,26 @@ const VALUE_CHARS: usize = 256;
 /// How the records of a file become rows of a dataset.
 #[derive(Debug, Clone)]
 pub struct Format {
-    dataset: &'static Dataset,
+    dataset: Arc<Dataset>,
     dialect: Dialect,
-    /// The columns of a row, each with the field that holds it.
-    columns: Vec<(&'static Column, Option<usize>)>,
-    /// The one of them that says which row of the dataset's table it is, if the file has it.
-    row_id: Option<&'static Column>,
+    /// The columns of a row, with their rules as they are for this file, each with the field that holds it. The one that says which row of
+    /// the dataset's table a row is comes last, if the file has it.
+    columns: Vec<(Column, Option<usize>)>,
+    has_row_id: bool,
     /// How many fields a record has.
     width: usize,
     layout: Layout,
-    /// The day the file came: however often a chunk is checked, and whenever, the same rows are good.
-    today: NaiveDate,
-    pairing: Option<Pairing>,
+    symmetry: Option<SymmetryChecksum>,
 }
 
 /// A checked chunk.
 #[derive(Debug)]
 pub struct Checked {
     copy: CopyBuffer,
-    row_id: Option<&'static Column>,
     segment: Option<SegmentBuffer>,
     rejected: Vec<Rejected>,
     rows_read: i64,
-    /// What the relations of the good rows come to, see [`pairing`].
+    /// What the relations of the good rows come to, see [`symmetry`].
     unpaired: u64,
 }
 
@@ -89,34 +88,37 @@ struct Rejected {
 
 impl Format {
     /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them, of an import of that dialect, whose
-    /// upload the archive calls `source`.
+    /// upload the archive calls `source`. It came at `today`: however often a chunk is checked, and whenever, the same rows are good.
     pub fn new(
-        dataset: &'static Dataset,
+        dataset: Arc<Dataset>,
         dialect: &Dialect,
         columns: &[String],
         layout: Layout,
         today: NaiveDate,
         source: &str,
     ) -> Self {
-        let field = |column: &Column| columns.iter().position(|name| name == column.name);
-        let row_id = dataset.row_id.filter(|column| field(column).is_some());
-        let fields = dataset.columns.iter().chain(row_id).map(|column| (column, field(column))).collect();
-        let pairing = Pairing::new(dataset, source);
+        let field = |column: &Column| columns.iter().position(|key| *key == *column.key.as_str());
+        let row_id = dataset.row_id().filter(|column| field(column).is_some());
         let dialect = layout.dialect(dialect);
-        Self { dataset, dialect, columns: fields, row_id, width: columns.len(), layout, today, pairing }
+        let compiled =
+            |column: &Column| column.on(today).with_missing(dataset.missing(column, &dialect.null));
+        let fields = dataset.schema.columns.iter().chain(row_id);
+        let fields = fields.map(|column| (compiled(column), field(column))).collect();
+        let has_row_id = row_id.is_some();
+        let symmetry = SymmetryChecksum::new(&dataset, source);
+        Self { dataset, dialect, columns: fields, has_row_id, width: columns.len(), layout, symmetry }
     }
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
     pub fn check(&self, chunk: &Chunk, bytes: &[u8]) -> Checked {
-        let own = match self.dataset.load {
+        let own = match self.dataset.load() {
             Load::Staged => 1,
-            Load::Direct { .. } => 2,
+            Load::Direct => 2,
         };
         let columns = i16::try_from(self.columns.len() + own).unwrap_or(i16::MAX);
         let mut checked = Checked {
             copy: CopyBuffer::new(columns, bytes.len() * 2),
-            row_id: self.row_id,
-            segment: SegmentBuffer::new(self.dataset),
+            segment: SegmentBuffer::new(&self.dataset),
             rejected: Vec::new(),
             rows_read: 0,
             unpaired: 0,
@@ -133,7 +135,7 @@ impl Format {
             let row = chunk.first_row + checked.rows_read;
             checked.rows_read += 1;
             checked.copy.begin_row();
-            if let Load::Direct { .. } = self.dataset.load {
+            if let Load::Direct = self.dataset.load() {
                 checked.copy.put_i64(chunk.import_id);
             }
             checked.copy.put_i64(row);
@@ -181,7 +183,7 @@ impl Format {
                 .err()
                 .map(|error| chunk.byte_offset as i64 + (rejected.start + error.valid_up_to()) as i64);
             let place = (rejected.row, rejected.line, chunk.file_no, byte_offset);
-            Some(reject(place, record.raw, first, found.collect()))
+            Some(reject(place, record.raw, first, found.collect(), &self.columns))
         })
     }
 
@@ -192,8 +194,8 @@ impl Format {
         copy: &mut CopyBuffer,
         mut segment: Option<&mut SegmentBuffer>,
         faults: &mut Vec<ColumnFault>,
-    ) -> pairing::Row {
-        let mut relations = pairing::Row::default();
+    ) -> symmetry::Row {
+        let mut relations = symmetry::Row::default();
         if let Some(fault) = self.fault_of_record(record) {
             faults.push(ColumnFault { column: None, fault, value: None });
             return relations;
@@ -211,13 +213,13 @@ impl Format {
             let valid = text.and_then(|text| record.get_in(text, field));
             let valid = valid.map_or_else(|| std::str::from_utf8(bytes), Ok);
             let value = match valid {
-                Ok(text) => column.parse(text, &self.dialect.null, self.today),
+                Ok(text) => column.parse(text),
                 Err(_) => Err(Fault::new(INVALID_UTF8, format!("{} is not UTF-8", column.name))),
             };
             match value {
                 Ok(value) => {
-                    if let Some(pairing) = &self.pairing {
-                        pairing.see(&mut relations, place, &value);
+                    if let Some(symmetry) = &self.symmetry {
+                        symmetry.see(&mut relations, place, &value);
                     }
                     if let Some(segment) = &mut segment {
                         segment.put(place, &value);
@@ -225,7 +227,7 @@ impl Format {
                     encode(copy, &value);
                 }
                 Err(fault) => {
-                    faults.push(ColumnFault { column: Some(column.name), fault, value: Some(shorten(bytes)) })
+                    faults.push(ColumnFault { column: Some(place), fault, value: Some(shorten(bytes)) })
                 }
             }
         }
@@ -254,7 +256,8 @@ impl Format {
 
 /// A fault with its place in the record.
 struct ColumnFault {
-    column: Option<&'static str>,
+    /// Its place among the columns of the format.
+    column: Option<usize>,
     fault: Fault,
     value: Option<String>,
 }
@@ -275,9 +278,11 @@ fn reject(
     raw: &[u8],
     first: ColumnFault,
     more: Vec<ColumnFault>,
+    columns: &[(Column, Option<usize>)],
 ) -> Reject {
+    let name = |place: usize| columns.get(place).map(|(column, _)| column.name.to_string());
     let more = more.into_iter().map(|ColumnFault { column, fault, value }| MoreFault {
-        column: column.map(ToOwned::to_owned),
+        column: column.and_then(name),
         code: fault.code.to_owned(),
         message: fault.message,
         value,
@@ -286,7 +291,7 @@ fn reject(
         row,
         line: Some(line),
         file_no: Some(file_no),
-        column: first.column.map(ToOwned::to_owned),
+        column: first.column.and_then(name),
         code: first.fault.code.to_owned(),
         message: first.fault.message,
         value: first.value,
@@ -308,7 +313,7 @@ fn broken_record(chunk: &Chunk, bytes: &[u8], broken: Broken) -> Reject {
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
     let fault = ColumnFault { column: None, fault, value: None };
     let place = (chunk.first_row, chunk.first_line, chunk.file_no, None);
-    reject(place, &bytes[..end], fault, Vec::new())
+    reject(place, &bytes[..end], fault, Vec::new(), &[])
 }
 
 /// What PostgreSQL's text can hold of the bytes: no NUL, no broken UTF-8, and not too much.
@@ -336,9 +341,14 @@ pub struct Ready {
 }
 
 /// Checks a chunk, unless the ledger has it or its import is gone. Changes nothing.
-pub async fn prepare(db: &Db, chunk: &Chunk, bytes: Bytes, meter: &Meter) -> Result<Prepared, IngestError> {
+pub async fn prepare(
+    db: &Db,
+    chunk: &Chunk,
+    bytes: Bytes,
+    metrics: &Metrics,
+) -> Result<Prepared, IngestError> {
     let assignment = chunks::assignment(db, chunk.import_id, chunk.file_no, chunk.chunk_no);
-    let Some(assignment) = meter.phase(Phase::Prepare, assignment).await? else {
+    let Some(assignment) = metrics.phase(Phase::Prepare, assignment).await? else {
         return Ok(Prepared::Settled(Loaded::Fenced));
     };
     if assignment.is_loaded {
@@ -346,7 +356,7 @@ pub async fn prepare(db: &Db, chunk: &Chunk, bytes: Bytes, meter: &Meter) -> Res
     }
     let chunks::Assignment { dataset, dialect, dry_run, source, created_at, columns, layout, .. } =
         assignment;
-    let dataset = datasets::by_name(&dataset).ok_or_else(|| unknown_dataset(&dataset))?;
+    let dataset = catalog::pinned(db, &dataset).await?.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
     let columns = columns.unwrap_or_default();
     let format = Format::new(dataset, &dialect, &columns, layout, created_at.date_naive(), &source);
     let work = chunk.clone();
@@ -356,7 +366,7 @@ pub async fn prepare(db: &Db, chunk: &Chunk, bytes: Bytes, meter: &Meter) -> Res
         let bytes = if checked.rejected.is_empty() { Bytes::new() } else { bytes };
         Ready { format, dry_run, checked, bytes }
     });
-    let ready = meter.phase(Phase::Check, checked).await?;
+    let ready = metrics.phase(Phase::Check, checked).await?;
     Ok(Prepared::Ready(Box::new(ready)))
 }
 
@@ -366,17 +376,16 @@ pub async fn store(
     rejects_kept: i64,
     chunk: &Chunk,
     mut ready: Ready,
-    meter: &Meter,
+    metrics: &Metrics,
 ) -> Result<Loaded, IngestError> {
     let staging = staging::table(chunk.import_id);
-    let table = match ready.format.dataset.load {
-        Load::Direct { table } if !ready.dry_run => table,
-        _ => &staging,
-    };
-    match store_in(connection, table, rejects_kept, chunk, &mut ready, meter).await {
+    let own =
+        (ready.format.dataset.load() == Load::Direct && !ready.dry_run).then(|| ready.format.dataset.table());
+    let table = own.as_ref().unwrap_or(&staging);
+    match store_in(connection, table, rejects_kept, chunk, &mut ready, metrics).await {
         // Some row has the key of another: the merge will settle it.
         Err(IngestError::Database(error)) if error.failure() == Failure::UniqueViolation => {
-            store_in(connection, &staging, rejects_kept, chunk, &mut ready, meter).await
+            store_in(connection, &staging, rejects_kept, chunk, &mut ready, metrics).await
         }
         stored => stored,
     }
@@ -394,10 +403,10 @@ async fn store_in(
     rejects_kept: i64,
     chunk: &Chunk,
     ready: &mut Ready,
-    meter: &Meter,
+    metrics: &Metrics,
 ) -> Result<Loaded, IngestError> {
     let Ready { format, checked, bytes, .. } = ready;
-    let dataset = format.dataset;
+    let dataset = &format.dataset;
     let import_id = chunk.import_id;
     let entry = chunks::Entry {
         import_id,
@@ -417,16 +426,16 @@ async fn store_in(
         let entered = chunks::enter(&mut transaction, &entry, chunk.epoch).await?;
         Ok::<_, IngestError>((transaction, entered))
     };
-    let (mut transaction, entered) = meter.phase(Phase::Begin, begun).await?;
+    let (mut transaction, entered) = metrics.phase(Phase::Begin, begun).await?;
     if entered != Loaded::Now {
         transaction.rollback().await.map_err(DbError::during("leaving a chunk alone"))?;
         return Ok(entered);
     }
     let (accepted, rejected) = (checked.copy.rows(), checked.rejected.len() as u64);
     let copied = async {
-        checked.copy.send(&mut transaction, &staging::copy_target(dataset, table, checked.row_id)).await?;
-        if let (Load::Direct { table: own }, Some(segment)) = (dataset.load, &checked.segment)
-            && table == own
+        checked.copy.send(&mut transaction, &staging::copy_target(dataset, table, format.has_row_id)).await?;
+        if let Some(segment) = &checked.segment
+            && table == dataset.table()
         {
             segment.insert(&mut transaction, import_id, chunk.chunk_no).await?;
         }
@@ -442,10 +451,10 @@ async fn store_in(
         }
         Ok::<_, IngestError>(())
     };
-    meter.phase(Phase::Copy, copied).await?;
+    metrics.phase(Phase::Copy, copied).await?;
     failpoint::reach(failpoint::BEFORE_COMMIT);
-    meter.phase(Phase::Commit, commit(transaction, "storing a chunk")).await?;
-    meter.stored(chunk.byte_len, accepted, rejected);
+    metrics.phase(Phase::Commit, commit(transaction, "storing a chunk")).await?;
+    metrics.stored(chunk.byte_len, accepted, rejected);
     Ok(Loaded::Now)
 }
 
@@ -478,7 +487,14 @@ mod tests {
 
     fn format_of(columns: &[&str], layout: Layout) -> Format {
         let columns: Vec<_> = columns.iter().map(|&name| name.to_owned()).collect();
-        Format::new(&DATASET, &Dialect::standard(r"\N"), &columns, layout, NaiveDate::default(), "")
+        Format::new(
+            Arc::clone(&DATASET),
+            &Dialect::standard(r"\N"),
+            &columns,
+            layout,
+            NaiveDate::default(),
+            "",
+        )
     }
 
     fn rejects(format: &Format, file: &[u8]) -> Vec<Reject> {

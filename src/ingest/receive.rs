@@ -1,7 +1,7 @@
 //! Takes an upload: the bytes go to the archive as they come, digested on the way, and once they are durable an import
 //! row is committed. The request ends there; the work belongs to the import.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -12,6 +12,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::manifest::Manifest;
 use crate::{
     archive::{Archive, ArchiveError, Writer},
+    datasets::Dataset,
     db::{
         DbError,
         imports::{self, Dialect, Import, Mode, NewImport},
@@ -42,8 +43,8 @@ pub enum Packing {
 /// How an upload is to be imported.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Name of the dataset.
-    pub dataset: &'static str,
+    /// What it is a file of.
+    pub dataset: Arc<Dataset>,
     /// What happens with rejects.
     pub mode: Mode,
     /// More rejects than this fail the import.
