@@ -10,6 +10,9 @@ use super::fit::Fit;
 /// What stands for null in files of many, beside the empty field.
 pub(super) const NULLS: [&str; 9] = ["NA", "N/A", "null", "NULL", r"\N", "-", "--", "#N/A", "nan"];
 
+/// The longest of [`NULLS`].
+const MAX_NULL_BYTES: usize = 4;
+
 /// The types before text, in the order in which they are tried.
 const TYPES: [(&str, Fit); 6] = [
     ("integer", Fit::INTEGER),
@@ -149,11 +152,16 @@ impl Column {
             return;
         }
         let value = field.trim_matches([' ', '\t']);
+        if value.len() < field.len() {
+            // A UUID is a text, whose blanks are part of it.
+            self.odd.fit = self.odd.fit.without(Fit::UUID);
+            self.narrow(field, Fit::ALL.without(Fit::UUID), place);
+        }
         if value.is_empty() {
             self.blank += 1;
             return;
         }
-        if value.len() <= 4
+        if value.len() <= MAX_NULL_BYTES
             && let Some(null) = NULLS.iter().position(|null| *null == value)
         {
             self.nulls[null] += 1;
@@ -163,13 +171,13 @@ impl Column {
         let fit = Fit::of(value.as_bytes());
         self.seen = self.seen.or(fit);
         self.odd.add(value, fit);
-        self.narrow(value, fit, place);
+        self.narrow(field, fit, place);
         if self.is_coordinate && fit.has(NUMBER) {
             self.widen(value);
         }
     }
 
-    fn narrow(&mut self, value: &str, fit: Fit, place: Place) {
+    fn narrow(&mut self, field: &str, fit: Fit, place: Place) {
         let before = self.fit;
         self.fit = before.and(fit);
         if self.fit == before {
@@ -178,7 +186,7 @@ impl Column {
         let mut shown = None;
         for ((_, fits), ruled_out) in TYPES.iter().zip(&mut self.ruled_out) {
             if before.has(*fits) && !self.fit.has(*fits) {
-                let shown = shown.get_or_insert_with(|| Arc::from(shorten(value)));
+                let shown = shown.get_or_insert_with(|| Arc::from(shorten(field)));
                 *ruled_out = Some((Arc::clone(shown), place));
             }
         }

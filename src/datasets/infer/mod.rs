@@ -8,6 +8,8 @@ mod delimiter;
 mod fit;
 mod header;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
 
 use std::iter;
