@@ -10,6 +10,7 @@ pub mod declared;
 pub mod descriptor;
 mod file_dialect;
 mod ident;
+pub mod infer;
 pub mod json;
 pub mod numeric;
 pub mod plan;
