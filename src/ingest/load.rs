@@ -18,6 +18,7 @@ use super::{
 use crate::{
     datasets::{
         Column, Dataset, Fault, Load, Value,
+        declared::point,
         plan::{self, LoadMode},
     },
     db::{
@@ -54,6 +55,8 @@ pub struct Format {
     width: usize,
     layout: Layout,
     symmetry: Option<SymmetryChecksum>,
+    /// The columns of longitude and latitude, where two make a point.
+    point: Option<(usize, usize)>,
 }
 
 /// A checked chunk.
@@ -117,6 +120,7 @@ impl Format {
         let fields = fields.map(|column| (compiled(column), field(column))).collect();
         let has_row_id = row_id.is_some();
         let symmetry = SymmetryChecksum::new(&dataset, source);
+        let point = point::columns(&dataset.schema).filter(|_| dataset.built_in().is_none());
         let ids = dataset.built_in().is_none().then(|| RowIds::new(created_at));
         Self {
             dataset,
@@ -128,6 +132,7 @@ impl Format {
             width: columns.len(),
             layout,
             symmetry,
+            point,
         }
     }
 
@@ -265,6 +270,7 @@ impl Format {
         }
         // All fields at once, which is cheaper; where that fails, whichever is to blame fails by itself.
         let text = simdutf8::basic::from_utf8(record.raw).ok();
+        let mut seen = (None, None);
         for (place, (column, field)) in self.columns.iter().enumerate() {
             let Some((field, bytes)) = field.and_then(|field| Some((field, record.get(field)?))) else {
                 copy.put_null();
@@ -288,11 +294,22 @@ impl Format {
                         segment.put(place, &value);
                     }
                     copy.put(&value);
+                    match self.point {
+                        Some((longitude, _)) if place == longitude => seen.0 = Some(value),
+                        Some((_, latitude)) if place == latitude => seen.1 = Some(value),
+                        _ => {}
+                    }
                 }
                 Err(fault) => {
                     faults.push(ColumnFault { column: Some(place), fault, value: Some(shorten(bytes)) })
                 }
             }
+        }
+        if let (Some(longitude), Some(latitude)) = seen
+            && let Err((place, fault)) = point::check_columns(&self.dataset.schema, &longitude, &latitude)
+        {
+            let field = self.columns.get(place).and_then(|(_, field)| record.get((*field)?));
+            faults.push(ColumnFault { column: Some(place), fault, value: field.map(shorten) });
         }
         relations
     }
