@@ -3,10 +3,10 @@
 use std::fmt;
 
 /// Longest name of a column, in bytes: PostgreSQL's limit is 63, and the service's own names are made of columns' names.
-pub const MAX_BYTES: usize = 48;
+pub(super) const MAX_BYTES: usize = 48;
 
 /// Longest name of a dataset, in bytes: the names of its indexes are longer.
-pub const MAX_DATASET_BYTES: usize = 40;
+const MAX_DATASET_BYTES: usize = 40;
 
 /// A name as it is written into SQL: checked when it is made, quoted when it is written. Nothing else carries a name that a user chose
 /// into a statement.

@@ -159,10 +159,9 @@ fn leave_out_nulls(body: &mut Value) {
     let schema = if body.contains_key("schema") { of(body.get_mut("schema")) } else { Some(body) };
     let fields = schema.and_then(|schema| schema.get_mut("fields")).and_then(Value::as_array_mut);
     for field in fields.into_iter().flatten() {
-        if let Some(field) = of(Some(field)) {
-            if of(field.get_mut("constraints")).is_some_and(|constraints| constraints.is_empty()) {
-                field.remove("constraints");
-            }
+        let Some(field) = of(Some(field)) else { continue };
+        if of(field.get_mut("constraints")).is_some_and(|constraints| constraints.is_empty()) {
+            field.remove("constraints");
         }
     }
 }
@@ -223,10 +222,12 @@ fn canonical_schema(
     let mut canonical = Map::new();
     canonical.insert("fields".to_owned(), Value::Array(fields));
     for (name, value) in schema {
-        let is_ours = matches!(&**name, "fields" | "missingValues" | "primaryKey" | "fieldsMatch");
-        if !is_ours && !(bare && matches!(&**name, "title" | "description")) {
-            canonical.insert(name.clone(), value.clone());
+        let is_written_below = matches!(&**name, "fields" | "missingValues" | "primaryKey" | "fieldsMatch");
+        let is_the_datasets = bare && matches!(&**name, "title" | "description");
+        if is_written_below || is_the_datasets {
+            continue;
         }
+        canonical.insert(name.clone(), value.clone());
     }
     let missing = schema.get("missingValues").cloned().unwrap_or_else(|| json!([""]));
     canonical.insert("missingValues".to_owned(), missing);
