@@ -12,6 +12,7 @@ mod file_dialect;
 mod ident;
 pub mod json;
 pub mod numeric;
+pub mod row;
 mod rule;
 mod schema;
 mod value;
@@ -20,6 +21,7 @@ use std::sync::{Arc, LazyLock};
 
 pub use column::{Column, Fault};
 pub use file_dialect::{Encoding, FileDialect, Quote};
+pub use declared::Declared;
 pub use ident::Ident;
 pub use rule::Rule;
 pub use schema::{FieldsMatch, ForeignKey, Place, Point, Schema};

@@ -64,6 +64,10 @@ pub(super) fn code(error: NumericError) -> Broken {
 /// From the first digit to the last, with the sign that is directly before the first or begins the text. Only what is no number as it
 /// stands comes here, so that `.5` and `-.5` keep their point.
 fn bare(text: &str) -> Cow<'_, str> {
+    // Not even beside the digits.
+    if text.contains('\0') {
+        return Cow::Borrowed("");
+    }
     let is_digit = |character: char| character.is_ascii_digit();
     let (Some(first), Some(last)) = (text.find(is_digit), text.rfind(is_digit)) else {
         return Cow::Borrowed("");

@@ -96,6 +96,8 @@ impl Declared {
         match self.kind {
             Kind::Uuid => text::uuid(&text).map(Value::Uuid).ok_or("not_a_uuid"),
             Kind::Email | Kind::Uri | Kind::Url if !is_short => Err("length"),
+            // The URL standard escapes it.
+            Kind::Url if text.contains('\0') => Err("nul_character"),
             Kind::Email if !text::is_email(&text) => Err("not_an_email"),
             Kind::Uri if !text::is_uri(&text) => Err("not_a_uri"),
             Kind::Url => {

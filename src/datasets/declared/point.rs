@@ -76,12 +76,17 @@ pub(super) fn check(longitude: f64, latitude: f64, bounds: Option<[f64; 4]>) -> 
     }
 }
 
-/// Checks the point that two columns of a row make. `value` gives the value at the place of a column. The error has the place of the
-/// column that is at fault: of half a point, the one that is null.
-pub fn check_columns<'v>(
-    schema: &Schema,
-    value: impl Fn(usize) -> &'v Value<'v>,
-) -> Result<(), (usize, Fault)> {
+/// The places of the two columns that make a point: longitude, latitude.
+pub fn columns(schema: &Schema) -> Option<(usize, usize)> {
+    match schema.point {
+        Some(Point { place: Place::Columns { longitude, latitude }, .. }) => Some((longitude, latitude)),
+        _ => None,
+    }
+}
+
+/// Checks the point that two columns of a row make, see [`columns`], by their values. The error has the place of the column that is at
+/// fault: of half a point, the one that is null.
+pub fn check_columns(schema: &Schema, x: &Value<'_>, y: &Value<'_>) -> Result<(), (usize, Fault)> {
     let Some(Point { place: Place::Columns { longitude, latitude }, bounds }) = schema.point else {
         return Ok(());
     };
@@ -91,7 +96,7 @@ pub fn check_columns<'v>(
             format!("{} is null and {} is not: a point needs both, or neither", name(null), name(other));
         Err((null, Fault::new("not_a_point", message)))
     };
-    let (x, y) = match (value(longitude).as_f64(), value(latitude).as_f64()) {
+    let (x, y) = match (x.as_f64(), y.as_f64()) {
         (None, None) => return Ok(()),
         (Some(_), None) => return half(latitude, longitude),
         (None, Some(_)) => return half(longitude, latitude),

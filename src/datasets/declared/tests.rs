@@ -184,6 +184,7 @@ fn formats_of_strings() {
             ("ftp://example.org", "not_a_url"),
             ("example.org", "not_a_url"),
             ("http://", "not_a_url"),
+            ("http://a/\0", "nul_character"),
         ],
     );
 }
@@ -250,8 +251,8 @@ fn an_integer_has_64_bits() {
             ("EUR 12 EUR", "12"),
             ("none", "not_an_integer"),
             ("1 2", "not_an_integer"),
-            ("5\0", "5"),
-        ][..7],
+            ("5\0", "nul_character"),
+        ],
     );
     files(
         json!({"type": "integer", "constraints": {"minimum": 1, "exclusiveMaximum": 5}}),
@@ -919,10 +920,10 @@ proptest! {
             };
             let text = column.field_of(&value).into_owned();
             let back = column.parse(&text);
-            prop_assert_eq!(back.as_ref(), Ok(&value), "{} {} {:?}", field, json, text);
+            prop_assert_eq!(&back, &Ok(value.clone()), "{} {} {:?}", field, json, text);
             let again = value.json();
             let again: &RawValue = serde_json::from_str(&again).expect("JSON");
-            prop_assert_eq!(column.parse_raw(again).as_ref(), Ok(&value), "{} {}", field, json);
+            prop_assert_eq!(column.parse_raw(again), Ok(value.clone()), "{} {}", field, json);
         }
     }
 
@@ -932,7 +933,7 @@ proptest! {
             let column = column(field.clone());
             if let Ok(value) = column.parse(&text) {
                 let field_text = column.field_of(&value).into_owned();
-                prop_assert_eq!(column.parse(&field_text).as_ref(), Ok(&value), "{} {:?} {:?}", field, &text, field_text);
+                prop_assert_eq!(column.parse(&field_text), Ok(value), "{} {:?} {:?}", field, &text, field_text);
             }
             let _ = column.parse_plain(&text);
         }
