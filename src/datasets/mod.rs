@@ -20,8 +20,8 @@ mod value;
 use std::sync::{Arc, LazyLock};
 
 pub use column::{Column, Fault};
-pub use file_dialect::{Encoding, FileDialect, Quote};
 pub use declared::Declared;
+pub use file_dialect::{Encoding, FileDialect, Quote};
 pub use ident::Ident;
 pub use rule::Rule;
 pub use schema::{FieldsMatch, ForeignKey, Place, Point, Schema};

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Descriptor, Limits, dialect,
     fault::{Faults, member, shown},
-    fields, flag, list, object, relations, text,
+    fields, flag, list, object, point, relations, text,
 };
 use crate::datasets::{FieldsMatch, FileDialect, Ident};
 
@@ -97,7 +97,7 @@ pub(super) fn read(
     let mut columns = fields.columns;
     let mut primary_key = Vec::new();
     let mut references = Vec::new();
-    let mut point = None;
+    let mut place = None;
     if fields.named {
         primary_key = relations::primary_key(schema, &mut columns, schema_pointer, faults);
         relations::unique_keys(schema, &mut columns, schema_pointer, faults);
@@ -107,8 +107,8 @@ pub(super) fn read(
     if fields.sound {
         relations::check_comparable(schema, &columns, &primary_key, schema_pointer, faults);
         relations::check_own(&references, &columns, &primary_key, faults);
-        point = relations::point(if bare { None } else { body.get("point") }, &columns, faults);
-        relations::bound(point.as_ref(), &mut columns);
+        place = point::read(if bare { None } else { body.get("point") }, &columns, faults);
+        point::bound(place.as_ref(), &mut columns);
     }
 
     let mut canonical = Map::new();
@@ -129,8 +129,8 @@ pub(super) fn read(
         keep(&mut canonical, "dialect");
         KEPT.into_iter().for_each(|name| keep(&mut canonical, name));
     }
-    if let Some(point) = &point {
-        canonical.insert("point".to_owned(), relations::canonical_point(point, &columns));
+    if let Some(place) = &place {
+        canonical.insert("point".to_owned(), point::canonical(place, &columns));
     }
     Some(Descriptor {
         name: name.clone(),
@@ -144,7 +144,7 @@ pub(super) fn read(
         primary_key,
         references,
         fields_match,
-        point,
+        point: place,
     })
 }
 

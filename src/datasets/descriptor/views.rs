@@ -211,7 +211,8 @@ mod tests {
     #[test]
     fn a_row_has_its_columns_by_key_and_the_services_own() {
         let cats = declared(&json!({ "title": "Cats", "schema": { "fields": [
-            { "name": "Кличка", "key": "name", "type": "string", "title": "Name", "constraints": { "required": true, "maxLength": 80 } },
+            { "name": "Кличка", "key": "name", "type": "string", "title": "Name",
+                "constraints": { "required": true, "maxLength": 80 } },
             { "name": "born", "type": "date", "description": "Day" },
         ] } }));
         let schema = json_schema(&cats.compile(Some(1), 1));
