@@ -6,7 +6,7 @@ use std::fmt;
 pub(super) const MAX_BYTES: usize = 48;
 
 /// Longest name of a dataset, in bytes: the names of its indexes are longer.
-pub const MAX_DATASET_BYTES: usize = 40;
+const MAX_DATASET_BYTES: usize = 40;
 
 /// A name as it is written into SQL: checked when it is made, quoted when it is written. Nothing else carries a name that a user chose
 /// into a statement.

@@ -24,6 +24,7 @@ use std::sync::{Arc, LazyLock};
 use declared::{Declared, Kind};
 
 pub use column::{Column, Fault};
+pub use declared::Declared;
 pub use file_dialect::{Encoding, FileDialect, Quote};
 pub use ident::Ident;
 pub use rule::Rule;

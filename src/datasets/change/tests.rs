@@ -71,7 +71,8 @@ fn the_same_again_is_no_change() {
 
 #[test]
 fn what_people_read_and_files_say_is_metadata() {
-    let changes: Vec<(Box<dyn Fn(&mut Value)>, &str)> = vec![
+    type Edit = Box<dyn Fn(&mut Value)>;
+    let changes: Vec<(Edit, &str)> = vec![
         (Box::new(|body| body["title"] = "Dogs".into()), "/title"),
         (Box::new(|body| body["description"] = "All".into()), "/description"),
         (Box::new(|body| body["private"] = true.into()), "/private"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
 
-use super::{fault::Faults, resource::missing_values};
+use super::{fault::Faults, resource::missing_values, rule::fill_defaults};
 use crate::datasets::{Column, FieldsMatch, Ident, Place, Point, Rule, Schema};
 
 /// What a built-in dataset takes from its declaration.
@@ -37,6 +37,7 @@ fn read(text: &str) -> Option<Declaration> {
         let name = field.get("name")?.as_str()?.to_owned();
         columns.push(column(&name, field, &missing)?);
         field.shift_insert(1, "key".to_owned(), name.into());
+        fill_defaults(field);
     }
     let key = |name: &str| {
         let key = descriptor.get("point")?.get(name)?.as_str()?;
@@ -103,6 +104,7 @@ fn rule<'a>(field: &Map<String, Value>, constraint: impl Fn(&str) -> Option<&'a 
 #[cfg(test)]
 mod tests {
     use chrono::NaiveDate;
+    use serde_json::Value;
 
     use crate::datasets::{BUILT_IN, Column, Ident, Rule, descriptor};
 
@@ -218,8 +220,8 @@ mod tests {
             };
             assert_eq!(keys(read.columns()), keys(&dataset.schema.columns));
             assert_eq!(read.compile(None, 1).schema.point, dataset.schema.point);
-            let title = read.canonical().get("title");
-            assert_eq!(title, dataset.descriptor.get("title"));
+            let expected: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(read.canonical(), &expected);
         }
     }
 }

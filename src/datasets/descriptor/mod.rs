@@ -6,6 +6,7 @@ mod dialect;
 mod fault;
 mod fields;
 mod keys;
+mod point;
 mod relations;
 mod resource;
 mod rule;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Descriptor, Limits, dialect,
     fault::{Faults, member, shown},
-    fields, flag, list, object, relations, text,
+    fields, flag, list, object, point, relations, text,
 };
 use crate::datasets::{FieldsMatch, FileDialect, Ident};
 
@@ -97,7 +97,7 @@ pub(super) fn read(
     let mut columns = fields.columns;
     let mut primary_key = Vec::new();
     let mut references = Vec::new();
-    let mut point = None;
+    let mut place = None;
     if fields.named {
         primary_key = relations::primary_key(schema, &mut columns, schema_pointer, faults);
         relations::unique_keys(schema, &mut columns, schema_pointer, faults);
@@ -107,8 +107,8 @@ pub(super) fn read(
     if fields.sound {
         relations::check_comparable(schema, &columns, &primary_key, schema_pointer, faults);
         relations::check_own(&references, &columns, &primary_key, faults);
-        point = relations::point(if bare { None } else { body.get("point") }, &columns, faults);
-        relations::bound(point.as_ref(), &mut columns);
+        place = point::read(if bare { None } else { body.get("point") }, &columns, faults);
+        point::bound(place.as_ref(), &mut columns);
     }
 
     let mut canonical = Map::new();
@@ -129,8 +129,8 @@ pub(super) fn read(
         keep(&mut canonical, "dialect");
         KEPT.into_iter().for_each(|name| keep(&mut canonical, name));
     }
-    if let Some(point) = &point {
-        canonical.insert("point".to_owned(), relations::canonical_point(point, &columns));
+    if let Some(place) = &place {
+        canonical.insert("point".to_owned(), point::canonical(place, &columns));
     }
     Some(Descriptor {
         name: name.clone(),
@@ -144,7 +144,7 @@ pub(super) fn read(
         primary_key,
         references,
         fields_match,
-        point,
+        point: place,
     })
 }
 
@@ -159,10 +159,9 @@ fn leave_out_nulls(body: &mut Value) {
     let schema = if body.contains_key("schema") { of(body.get_mut("schema")) } else { Some(body) };
     let fields = schema.and_then(|schema| schema.get_mut("fields")).and_then(Value::as_array_mut);
     for field in fields.into_iter().flatten() {
-        if let Some(field) = of(Some(field)) {
-            if of(field.get_mut("constraints")).is_some_and(|constraints| constraints.is_empty()) {
-                field.remove("constraints");
-            }
+        let Some(field) = of(Some(field)) else { continue };
+        if of(field.get_mut("constraints")).is_some_and(|constraints| constraints.is_empty()) {
+            field.remove("constraints");
         }
     }
 }
@@ -223,10 +222,12 @@ fn canonical_schema(
     let mut canonical = Map::new();
     canonical.insert("fields".to_owned(), Value::Array(fields));
     for (name, value) in schema {
-        let is_ours = matches!(&**name, "fields" | "missingValues" | "primaryKey" | "fieldsMatch");
-        if !is_ours && !(bare && matches!(&**name, "title" | "description")) {
-            canonical.insert(name.clone(), value.clone());
+        let is_written_below = matches!(&**name, "fields" | "missingValues" | "primaryKey" | "fieldsMatch");
+        let is_the_datasets = bare && matches!(&**name, "title" | "description");
+        if is_written_below || is_the_datasets {
+            continue;
         }
+        canonical.insert(name.clone(), value.clone());
     }
     let missing = schema.get("missingValues").cloned().unwrap_or_else(|| json!([""]));
     canonical.insert("missingValues".to_owned(), missing);

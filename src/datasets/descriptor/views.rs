@@ -173,14 +173,154 @@ fn allow_null(schema: &mut Value) {
     }
 }
 
-/// Whether ECMA-262, whose patterns JSON Schema has, reads a pattern as Rust's `regex` does. In doubt it does not.
+/// Whether ECMA-262, whose patterns JSON Schema has, reads a pattern as Rust's `regex` does. In doubt it does not: `\d` and its like have
+/// other digits there.
 fn is_common(pattern: &str) -> bool {
     let bytes = pattern.as_bytes();
     let has_own = bytes.windows(2).any(|pair| match pair {
-        [b'\\', next] => next.is_ascii_alphabetic() && !b"dtnrfv".contains(next),
+        [b'\\', next] => next.is_ascii_alphabetic() && !b"tnrfv".contains(next),
         b"&&" | b"--" | b"~~" | b"[[" => true,
         _ => false,
     });
     let groups = pattern.matches("(?").count() == pattern.matches("(?:").count();
     pattern.is_ascii() && groups && !has_own && !pattern.contains("[^[") && !pattern.contains("[]")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{is_common, json_schema, table_schema, table_schema_of};
+    use crate::datasets::{
+        BUILT_IN, Ident,
+        descriptor::{Descriptor, Limits, read},
+    };
+
+    fn declared(body: &Value) -> Descriptor {
+        let name = Ident::dataset("cats").expect("a name");
+        read(&name, body.to_string().as_bytes(), &Limits::default()).expect("no faults")
+    }
+
+    fn property(field: &Value) -> Value {
+        let mut field = field.clone();
+        field["name"] = "a".into();
+        let dataset = declared(&json!({ "fields": [field] })).compile(Some(1), 1);
+        json_schema(&dataset)["properties"]["a"].clone()
+    }
+
+    #[test]
+    fn a_row_has_its_columns_by_key_and_the_services_own() {
+        let cats = declared(&json!({ "title": "Cats", "schema": { "fields": [
+            { "name": "Кличка", "key": "name", "type": "string", "title": "Name",
+                "constraints": { "required": true, "maxLength": 80 } },
+            { "name": "born", "type": "date", "description": "Day" },
+        ] } }));
+        let schema = json_schema(&cats.compile(Some(1), 1));
+        let expected = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "Cats",
+            "type": "object",
+            "properties": {
+                "_id": { "type": "string", "format": "uuid" },
+                "name": { "type": "string", "maxLength": 80, "title": "Name" },
+                "born": { "type": ["string", "null"], "format": "date", "description": "Day" },
+                "_version": { "type": "integer", "minimum": 1, "readOnly": true },
+                "_created_at": { "type": "string", "format": "date-time", "readOnly": true },
+                "_updated_at": { "type": "string", "format": "date-time", "readOnly": true },
+            },
+            "required": ["name"],
+        });
+        assert_eq!(schema, expected);
+        let names: Vec<&String> = schema["properties"].as_object().expect("an object").keys().collect();
+        assert_eq!(names[..3], ["_id", "name", "born"]);
+    }
+
+    #[test]
+    fn values_are_as_json_has_them() {
+        let required = |kind: &str, constraints: Value| {
+            let mut constraints = constraints;
+            constraints["required"] = true.into();
+            property(&json!({ "type": kind, "constraints": constraints }))
+        };
+        assert_eq!(
+            required("list", json!({ "minLength": 1, "maxLength": 3 })),
+            json!({ "type": "array", "items": { "type": "string" }, "minItems": 1, "maxItems": 3 })
+        );
+        assert_eq!(
+            required("integer", json!({ "minimum": 1 })),
+            json!({ "type": "integer", "minimum": 1, "maximum": i64::MAX })
+        );
+        assert_eq!(required("object", json!({})), json!({ "type": "object" }));
+        assert_eq!(
+            required("number", json!({ "exclusiveMaximum": 5 })),
+            json!({ "type": "number", "exclusiveMaximum": 5 })
+        );
+        assert_eq!(
+            required("date", json!({ "minimum": "2000-01-01" })),
+            json!({ "type": "string", "format": "date" })
+        );
+        assert_eq!(property(&json!({ "type": "string", "format": "uuid" }))["format"], "uuid");
+        assert_eq!(
+            property(&json!({ "type": "string", "constraints": { "enum": ["a"], "pattern": "a|b" } })),
+            json!({ "type": ["string", "null"], "pattern": "^(?:a|b)$", "enum": ["a", null] })
+        );
+    }
+
+    #[test]
+    fn a_coordinate_is_within_the_bounds() {
+        let numbers = declared(&json!({
+            "schema": { "fields": [
+                { "name": "lon", "type": "number", "constraints": { "minimum": 1 } }, { "name": "lat", "type": "number" },
+            ] },
+            "point": { "longitude": "lon", "latitude": "lat", "bounds": [0, 40, 10, 50] },
+        }));
+        let schema = json_schema(&numbers.compile(None, 1));
+        assert_eq!(
+            schema["properties"]["lon"],
+            json!({ "type": ["number", "null"], "minimum": 1.0, "maximum": 10.0 })
+        );
+        assert_eq!(
+            schema["properties"]["lat"],
+            json!({ "type": ["number", "null"], "minimum": 40.0, "maximum": 50.0 })
+        );
+        let point = declared(&json!({
+            "schema": { "fields": [{ "name": "p", "type": "geopoint" }] },
+            "point": { "field": "p", "bounds": [0, 40, 10, 50] },
+        }));
+        let schema = json_schema(&point.compile(None, 1));
+        assert_eq!(
+            schema["properties"]["p"]["prefixItems"][1],
+            json!({ "type": "number", "minimum": 40.0, "maximum": 50.0 })
+        );
+    }
+
+    #[test]
+    fn only_patterns_that_both_read_alike_are_said() {
+        for pattern in ["[a-z]+", "(?:a|b)*", r"[0-9]+\.[0-9]{2}", "^a$", "[^a]"] {
+            assert!(is_common(pattern), "{pattern}");
+        }
+        for pattern in [r"\d", "(?i)a", r"\p{L}", "(?P<a>b)", "[a&&b]", "[[:alpha:]]", r"\Aa\z", "é"] {
+            assert!(!is_common(pattern), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_bare_schema_is_that_of_the_declaration() {
+        let cats = declared(&json!({ "fields": [{ "name": "a" }], "primaryKey": "a" }));
+        let bare = table_schema(&cats);
+        assert_eq!(bare["primaryKey"], json!(["a"]));
+        assert_eq!(bare, table_schema_of(&cats.compile(None, 1)));
+        assert_eq!(declared(&bare), cats, "it declares the same");
+    }
+
+    #[test]
+    fn built_in_datasets_have_schemas_too() {
+        let [airports, citizens] = &*BUILT_IN;
+        let properties = |schema: Value| schema["properties"].as_object().expect("an object").len();
+        assert_eq!(properties(json_schema(airports)), 14);
+        assert_eq!(table_schema_of(airports)["missingValues"], json!(["", r"\N"]));
+        let citizen = json_schema(citizens);
+        assert_eq!(citizen["properties"]["birth_date"]["type"], "string");
+        assert_eq!(citizen["properties"]["relatives"]["items"]["type"], "integer");
+    }
 }
