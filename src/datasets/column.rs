@@ -139,7 +139,9 @@ impl Column {
         }
         let value = declared.parse(text).map_err(|code| self.fault(declared, code))?;
         // A field of which its value says the same otherwise: `-01` where `-1` is missing. Texts are what their fields are.
-        if !matches!(&value, Value::Text(Cow::Borrowed(_))) && self.missing.iter().any(|missing| !missing.is_empty()) {
+        if !matches!(&value, Value::Text(Cow::Borrowed(_)))
+            && self.missing.iter().any(|missing| !missing.is_empty())
+        {
             self.check_writable(declared, &value)?;
         }
         Ok(value)
@@ -154,7 +156,8 @@ impl Column {
             return Err(Fault::new("not_writable", message));
         }
         if !declared.comes_back(value, &field) {
-            let message = format!("{} must be what a file can say: {field:?} is read as something else", self.name);
+            let message =
+                format!("{} must be what a file can say: {field:?} is read as something else", self.name);
             return Err(Fault::new("not_writable", message));
         }
         Ok(())
@@ -164,7 +167,10 @@ impl Column {
     pub fn check_null(&self) -> Result<(), Fault> {
         self.null()?;
         if self.missing.is_empty() && matches!(self.rule, Rule::Declared(_)) {
-            let message = format!("{} must not be null: its missingValues are empty, so that no file can say it", self.name);
+            let message = format!(
+                "{} must not be null: its missingValues are empty, so that no file can say it",
+                self.name
+            );
             return Err(Fault::new("not_writable", message));
         }
         Ok(())
@@ -244,7 +250,9 @@ impl Column {
     pub fn field_of<'v>(&self, value: &'v Value<'_>) -> Cow<'v, str> {
         match (&self.rule, value) {
             (_, Value::Null) if self.missing.iter().any(|missing| missing.is_empty()) => Cow::Borrowed(""),
-            (_, Value::Null) => Cow::Owned(self.missing.first().map_or_else(String::new, ToString::to_string)),
+            (_, Value::Null) => {
+                Cow::Owned(self.missing.first().map_or_else(String::new, ToString::to_string))
+            }
             (Rule::Declared(declared), value) => declared.field(value),
             (_, Value::Text(text)) => self.field(text),
             (_, value) => value.sql_text().unwrap_or_default(),
@@ -305,7 +313,8 @@ impl Column {
             Json::Text(text) => serde_json::Value::from(text).to_string(),
             Json::Array | Json::Object => return Err(self.fault(declared, declared.code())),
         };
-        let value = declared.parse_json(&raw).map(Value::into_owned).map_err(|code| self.fault(declared, code))?;
+        let value =
+            declared.parse_json(&raw).map(Value::into_owned).map_err(|code| self.fault(declared, code))?;
         self.check_writable(declared, &value)?;
         Ok(value)
     }

@@ -212,7 +212,7 @@ fn same(left: &Value<'_>, right: &Value<'_>) -> bool {
     match (left, right) {
         (Value::Json(left), Value::Json(right)) => {
             let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
-            json(left) == json(right)
+            json(left).is_some_and(|left| json(right) == Some(left))
         }
         (left, right) => left == right,
     }
@@ -249,10 +249,7 @@ impl Declared {
 
     /// Whether blanks around a field are a part of the value: `string`, whatever its format, and `any`.
     pub(super) fn keeps_blanks(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::String | Kind::Any | Kind::Uuid | Kind::Email | Kind::Uri | Kind::Url
-        )
+        matches!(self.kind, Kind::String | Kind::Any | Kind::Uuid | Kind::Email | Kind::Uri | Kind::Url)
     }
 
     /// The rule in words.
@@ -316,7 +313,8 @@ impl Declared {
                 format!("a point, as {format}, within {}", point::area(self.constraints.bounds))
             }
             Kind::List(item) => {
-                let what = format!("a list with {} between its items, each {}", written.delimiter, item.words());
+                let what =
+                    format!("a list with {} between its items, each {}", written.delimiter, item.words());
                 self.length_words(&what, "items")
             }
             Kind::Object => self.length_words("a JSON object of at most 64 KiB", "members"),
@@ -328,9 +326,11 @@ impl Declared {
     pub(super) fn plain_words(&self) -> String {
         match &self.kind {
             Kind::List(item) => item.plain_words(),
-            kind => Self { kind: kind.clone(), written: Written::default(), constraints: Constraints::default() }
-                .kind_words()
-                .into_owned(),
+            kind => {
+                Self { kind: kind.clone(), written: Written::default(), constraints: Constraints::default() }
+                    .kind_words()
+                    .into_owned()
+            }
         }
         .replace("true or True or TRUE or 1, or false or False or FALSE or 0", "true or false")
     }

@@ -139,7 +139,8 @@ impl<'a> Reader<'_, 'a> {
         }
         let id = serde_json::from_str::<Cow<'_, str>>(json.get()).ok();
         let id = id.filter(|id| id.len() == 36).and_then(|id| Uuid::try_parse(&id).ok());
-        let fault = || Fault::new("not_a_uuid", "_id must be a UUID, 8-4-4-4-12 hexadecimal digits".to_owned());
+        let fault =
+            || Fault::new("not_a_uuid", "_id must be a UUID, 8-4-4-4-12 hexadecimal digits".to_owned());
         self.id = Some(id.ok_or_else(fault)?);
         Ok(())
     }
@@ -151,7 +152,8 @@ impl<'a> Reader<'_, 'a> {
         } else if let Some((_, column)) = self.schema.named(name) {
             format!("there is no field {shown}; the key of {} is {}", column.name, column.key.as_str())
         } else {
-            let keys: Vec<_> = self.schema.columns.iter().map(|column| column.key.as_str()).take(50).collect();
+            let keys: Vec<_> =
+                self.schema.columns.iter().map(|column| column.key.as_str()).take(50).collect();
             let more = if self.schema.columns.len() > keys.len() { ", …" } else { "" };
             format!("there is no field {shown}; there are {}{more}", keys.join(", "))
         };
@@ -246,7 +248,8 @@ mod tests {
     fn a_whole_row_has_all_columns() {
         let id = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
         let row = read(Given::Whole, &format!(r#" {{"born":"2024-01-02","name":"a","_id":"{id}"}} "#));
-        let expected = faults(&[("0=\"a\"", ""), ("1=\"2024-01-02\"", ""), ("2=null", ""), ("3=null", ""), (id, "id")]);
+        let expected =
+            faults(&[("0=\"a\"", ""), ("1=\"2024-01-02\"", ""), ("2=null", ""), ("3=null", ""), (id, "id")]);
         assert_eq!(row, expected);
         let row = read(Given::Whole, r#"{"born":"02.01.2024","x/y":1,"born":null,"_version":2,"_id":"x"}"#);
         let expected = faults(&[

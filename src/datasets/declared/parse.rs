@@ -420,7 +420,6 @@ fn json_integer(json: &str) -> Result<i64, Broken> {
 fn string(json: &str) -> Option<Result<Cow<'_, str>, Broken>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    json.starts_with('"').then(|| {
-        serde_json::from_str::<Text<'_>>(json).map(|Text(text)| text).map_err(|_| "invalid_utf8")
-    })
+    json.starts_with('"')
+        .then(|| serde_json::from_str::<Text<'_>>(json).map(|Text(text)| text).map_err(|_| "invalid_utf8"))
 }

@@ -15,7 +15,10 @@ pub(super) fn read(text: &str, format: GeoPoint) -> Option<(f64, f64)> {
     match format {
         GeoPoint::Default => {
             let (longitude, latitude) = text.split_once(',')?;
-            Some((degrees(longitude.trim_matches([' ', '\t']))?, degrees(latitude.trim_matches([' ', '\t']))?))
+            Some((
+                degrees(longitude.trim_matches([' ', '\t']))?,
+                degrees(latitude.trim_matches([' ', '\t']))?,
+            ))
         }
         GeoPoint::Array => read_array(text),
         GeoPoint::Object => {
@@ -89,11 +92,8 @@ pub fn check_columns(schema: &Schema, x: &Value<'_>, y: &Value<'_>) -> Result<()
     };
     let name = |place: usize| schema.columns.get(place).map_or("", |column| &*column.name);
     let half = |null: usize, other: usize| {
-        let message = format!(
-            "{} is null and {} is not: a point needs both, or neither",
-            name(null),
-            name(other)
-        );
+        let message =
+            format!("{} is null and {} is not: a point needs both, or neither", name(null), name(other));
         Err((null, Fault::new("not_a_point", message)))
     };
     let (x, y) = match (x.as_f64(), y.as_f64()) {
@@ -107,7 +107,10 @@ pub fn check_columns(schema: &Schema, x: &Value<'_>, y: &Value<'_>) -> Result<()
     let (longitude, latitude) = (name(longitude), name(latitude));
     let message = match code {
         "swapped_point" => {
-            format!("{longitude} and {latitude} are swapped: only the other way round are they within {}", area(bounds))
+            format!(
+                "{longitude} and {latitude} are swapped: only the other way round are they within {}",
+                area(bounds)
+            )
         }
         _ => format!("{longitude} and {latitude} must be within {}", area(bounds)),
     };

@@ -152,8 +152,8 @@ impl Field<'_> {
             ("object", "default") => Kind::Object,
             ("array", "default") => Kind::Array,
             (
-                "string" | "any" | "integer" | "number" | "boolean" | "year" | "yearmonth" | "geopoint" | "list"
-                | "object" | "array",
+                "string" | "any" | "integer" | "number" | "boolean" | "year" | "yearmonth" | "geopoint"
+                | "list" | "object" | "array",
                 _,
             ) => {
                 let message = format!("the type {kind} has no format {format}");
@@ -162,7 +162,8 @@ impl Field<'_> {
             }
             _ => {
                 let message = format!(
-                    "there is no type {kind}; there are string, integer, number, boolean, date, time, datetime, year, yearmonth, geopoint, list, object, array and any"
+                    "there is no type {kind}; there are string, integer, number, boolean, date, time, datetime, \
+                     year, yearmonth, geopoint, list, object, array and any"
                 );
                 self.fault("/type", "unsupported_type", message);
                 return None;
@@ -213,9 +214,10 @@ impl Field<'_> {
                 if let Some(words) = self.words("falseValues") {
                     written.false_values = words;
                 }
-                let is_both = |word: &&Box<str>| written.false_values.contains(word);
-                if let Some(word) = written.true_values.iter().find(is_both).cloned() {
-                    let name = if self.json.contains_key("falseValues") { "falseValues" } else { "trueValues" };
+                let mut words = written.true_values.iter();
+                if let Some(word) = words.find(|word| written.false_values.contains(word)) {
+                    let name =
+                        if self.json.contains_key("falseValues") { "falseValues" } else { "trueValues" };
                     let message = format!("{word:?} is both a true and a false value");
                     self.fault(&format!("/{name}"), "overlapping_values", message);
                 }
@@ -289,7 +291,10 @@ impl Field<'_> {
             return None;
         };
         let unusable = words.iter().position(|word| {
-            word.is_empty() || word.len() > MAX_WORD || word.contains('\0') || word.trim_matches([' ', '\t']) != *word
+            word.is_empty()
+                || word.len() > MAX_WORD
+                || word.contains('\0')
+                || word.trim_matches([' ', '\t']) != *word
         });
         if let Some(place) = unusable {
             let message = format!("it must be 1 to {MAX_WORD} bytes, without blanks around it");
@@ -322,8 +327,7 @@ impl Field<'_> {
 
     fn constraints(&mut self, declared: &mut Declared) {
         let json = self.json;
-        let is_true = |json: Option<&Json>| json.is_some_and(|json| *json == Json::Bool(true));
-        declared.constraints.is_indexed = is_true(json.get("index"));
+        declared.constraints.is_indexed = json.get("index").and_then(Json::as_bool) == Some(true);
         let given = match json.get("constraints") {
             None | Some(Json::Null) => return,
             Some(Json::Object(given)) => given,
@@ -527,10 +531,7 @@ impl Field<'_> {
 
 /// Whether values of that kind can have the constraint.
 fn fits(constraint: &str, kind: &Kind) -> bool {
-    let is_text = matches!(
-        kind,
-        Kind::String | Kind::Any | Kind::Uuid | Kind::Email | Kind::Uri | Kind::Url
-    );
+    let is_text = matches!(kind, Kind::String | Kind::Any | Kind::Uuid | Kind::Email | Kind::Uri | Kind::Url);
     match constraint {
         "required" | "unique" | "enum" => true,
         "minLength" | "maxLength" => {

@@ -25,7 +25,8 @@ impl Declared {
                 )
             }
             Kind::Date => {
-                let pattern = written.pattern.as_ref().map_or("'YYYY-MM-DD'".to_owned(), |format| format.sql());
+                let pattern =
+                    written.pattern.as_ref().map_or("'YYYY-MM-DD'".to_owned(), |format| format.sql());
                 format!("to_char({value}, {pattern})")
             }
             Kind::YearMonth => format!("to_char({value}, 'YYYY-MM')"),
@@ -52,7 +53,9 @@ impl Declared {
                     GeoPoint::Array => ("[", ",", "]"),
                     GeoPoint::Object => ("{\"lon\":", ",\"lat\":", "}"),
                 };
-                format!("'{before}' || st_x({value})::text || '{between}' || st_y({value})::text || '{after}'")
+                format!(
+                    "'{before}' || st_x({value})::text || '{between}' || st_y({value})::text || '{after}'"
+                )
             }
             Kind::List(item) => {
                 let delimiter = literal(&written.delimiter);
@@ -64,7 +67,8 @@ impl Declared {
                     _ => {
                         let item = item.file_sql("_item");
                         format!(
-                            "coalesce((select string_agg({item}, {delimiter} order by _place) from unnest({value}) with ordinality as _items (_item, _place)), '')"
+                            "coalesce((select string_agg({item}, {delimiter} order by _place) from unnest({value}) \
+                             with ordinality as _items (_item, _place)), '')"
                         )
                     }
                 }
@@ -92,13 +96,16 @@ impl Declared {
             Kind::Time => clock(&format!("date '2000-01-01' + ({value})"), "'HH24:MI:SS'"),
             Kind::DateTime => moment(value),
             Kind::GeoPoint(_) => {
-                format!("case when ({value}) is not null then json_build_array(st_x({value}), st_y({value})) end")
+                format!(
+                    "case when ({value}) is not null then json_build_array(st_x({value}), st_y({value})) end"
+                )
             }
             Kind::List(item) => match &item.kind {
                 Kind::Date | Kind::Time | Kind::DateTime => {
                     let item = item.json_sql("_item");
                     format!(
-                        "case when ({value}) is not null then coalesce((select json_agg({item} order by _place) from unnest({value}) with ordinality as _items (_item, _place)), '[]'::json) end"
+                        "case when ({value}) is not null then coalesce((select json_agg({item} order by _place) \
+                         from unnest({value}) with ordinality as _items (_item, _place)), '[]'::json) end"
                     )
                 }
                 _ => value.to_owned(),
@@ -110,7 +117,8 @@ impl Declared {
 /// A timestamp's time, with a fraction where it is not zero.
 fn clock(timestamp: &str, pattern: &str) -> String {
     format!(
-        "to_char({timestamp}, {pattern}) || case when extract(microseconds from {timestamp})::int % 1000000 <> 0 then to_char({timestamp}, '.US') else '' end"
+        "to_char({timestamp}, {pattern}) || \
+         case when extract(microseconds from {timestamp})::int % 1000000 <> 0 then to_char({timestamp}, '.US') else '' end"
     )
 }
 

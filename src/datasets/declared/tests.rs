@@ -14,7 +14,12 @@ pub(super) fn column(field: Json) -> Column {
     let rule = Declared::declare(field.as_object().expect("an object"), &missing, &mut faults);
     let rule = rule.unwrap_or_else(|| panic!("{field}: {faults:?}"));
     let required = field["constraints"]["required"] == true;
-    Column { missing: missing.into(), required, key: Ident::new("x").expect("a name"), ..Column::new("x", rule, required, "") }
+    Column {
+        missing: missing.into(),
+        required,
+        key: Ident::new("x").expect("a name"),
+        ..Column::new("x", rule, required, "")
+    }
 }
 
 fn refused(field: Json) -> Vec<(String, &'static str)> {
@@ -77,7 +82,10 @@ fn a_string_is_any_text() {
             (&"x".repeat(300_000), "length"),
         ],
     );
-    files(json!({"type": "string", "missingValues": ["-"]}), &[("", "\"\""), ("-", "null"), (" -", "\" -\"")]);
+    files(
+        json!({"type": "string", "missingValues": ["-"]}),
+        &[("", "\"\""), ("-", "null"), (" -", "\" -\"")],
+    );
     files(json!({}), &[(" a ", "\" a \""), ("", "null")]);
     bodies(
         json!({"type": "string"}),
@@ -102,7 +110,10 @@ fn a_string_has_a_length_in_characters_a_pattern_and_an_enum() {
         &[("ä", "length"), ("ää", "\"ää\""), ("äää", "\"äää\""), ("ääää", "length"), ("a", "length")],
     );
     let pattern = |pattern: &str| json!({"type": "string", "constraints": {"pattern": pattern}});
-    files(pattern("a|ab"), &[("a", "\"a\""), ("ab", "\"ab\""), ("b", "pattern"), ("ab\n", "pattern"), ("xa", "pattern")]);
+    files(
+        pattern("a|ab"),
+        &[("a", "\"a\""), ("ab", "\"ab\""), ("b", "pattern"), ("ab\n", "pattern"), ("xa", "pattern")],
+    );
     files(pattern("^[0-9]+$"), &[("12", "\"12\""), ("1x", "pattern")]);
     files(pattern("(?x) a b # the end"), &[("ab", "\"ab\""), ("abc", "pattern")]);
     files(pattern("(?m)^a$"), &[("a", "\"a\""), ("a\nb", "pattern")]);
@@ -271,7 +282,13 @@ fn a_number_keeps_forty_digits() {
     );
     bodies(
         json!({"type": "number"}),
-        &[(forty, forty), ("1.50", "1.50"), ("1e3", "1000"), ("\"1\"", "not_a_number"), ("1e999999999", "out_of_range")],
+        &[
+            (forty, forty),
+            ("1.50", "1.50"),
+            ("1e3", "1000"),
+            ("\"1\"", "not_a_number"),
+            ("1e999999999", "out_of_range"),
+        ],
     );
     files(
         json!({"type": "number", "decimalChar": ",", "groupChar": "."}),
@@ -283,26 +300,48 @@ fn a_number_keeps_forty_digits() {
     );
     files(
         json!({"type": "number", "floatNumber": true}),
-        &[("1.50", "1.5"), ("1e300", "1e+300"), ("1e400", "out_of_range"), ("1e-400", "out_of_range"), ("0e-9", "0")],
+        &[
+            ("1.50", "1.5"),
+            ("1e300", "1e+300"),
+            ("1e400", "out_of_range"),
+            ("1e-400", "out_of_range"),
+            ("0e-9", "0"),
+            ("1.7976931348623157e308", "1.7976931348623157e+308"),
+            ("5e-324", "5e-324"),
+        ],
     );
     files(
         json!({"type": "number", "constraints": {"minimum": 0.1, "maximum": 10}}),
         &[("0.1", "0.1"), ("0.09", "out_of_range"), ("10.000", "10.000"), ("10.001", "out_of_range")],
     );
-    files(json!({"type": "number", "constraints": {"enum": [1.5]}}), &[("1.50", "1.50"), ("1", "not_allowed")]);
+    files(
+        json!({"type": "number", "constraints": {"enum": [1.5]}}),
+        &[("1.50", "1.50"), ("1", "not_allowed")],
+    );
 }
 
 #[test]
 fn a_boolean_is_one_of_its_words() {
     files(
         json!({"type": "boolean"}),
-        &[("true", "true"), ("TRUE", "true"), ("1", "true"), ("0", "false"), (" False ", "false"), ("yes", "not_a_boolean"), ("tRUE", "not_a_boolean")],
+        &[
+            ("true", "true"),
+            ("TRUE", "true"),
+            ("1", "true"),
+            ("0", "false"),
+            (" False ", "false"),
+            ("yes", "not_a_boolean"),
+            ("tRUE", "not_a_boolean"),
+        ],
     );
     files(
         json!({"type": "boolean", "trueValues": ["ja"], "falseValues": ["nein"]}),
         &[("ja", "true"), ("nein", "false"), ("true", "not_a_boolean")],
     );
-    bodies(json!({"type": "boolean"}), &[("true", "true"), ("\"true\"", "not_a_boolean"), ("1", "not_a_boolean")]);
+    bodies(
+        json!({"type": "boolean"}),
+        &[("true", "true"), ("\"true\"", "not_a_boolean"), ("1", "not_a_boolean")],
+    );
 }
 
 #[test]
@@ -334,10 +373,16 @@ fn a_date_exists() {
             ("01/02/2024", "not_a_date"),
         ],
     );
-    files(date("%m/%d/%y"), &[("12/31/68", "\"2068-12-31\""), ("12/31/69", "\"1969-12-31\""), ("1/1/69", "not_a_date")]);
+    files(
+        date("%m/%d/%y"),
+        &[("12/31/68", "\"2068-12-31\""), ("12/31/69", "\"1969-12-31\""), ("1/1/69", "not_a_date")],
+    );
     files(date("%d %b %Y"), &[("05 mar 2024", "\"2024-03-05\""), ("05 March 2024", "not_a_date")]);
     files(date("%B %d, %Y"), &[("March 05, 2024", "\"2024-03-05\"")]);
-    files(date("%Y%j"), &[("2024366", "\"2024-12-31\""), ("2023366", "not_a_date"), ("2023000", "not_a_date")]);
+    files(
+        date("%Y%j"),
+        &[("2024366", "\"2024-12-31\""), ("2023366", "not_a_date"), ("2023000", "not_a_date")],
+    );
     files(date("%Y年%m月%d日"), &[("2024年03月05日", "\"2024-03-05\"")]);
     bodies(
         date("%d.%m.%Y"),
@@ -369,7 +414,12 @@ fn a_time_is_of_one_day() {
     );
     files(
         json!({"type": "time", "format": "%I:%M %p"}),
-        &[("12:00 AM", "\"00:00:00\""), ("12:30 pm", "\"12:30:00\""), ("13:00 PM", "not_a_time"), ("00:00 AM", "not_a_time")],
+        &[
+            ("12:00 AM", "\"00:00:00\""),
+            ("12:30 pm", "\"12:30:00\""),
+            ("13:00 PM", "not_a_time"),
+            ("00:00 AM", "not_a_time"),
+        ],
     );
     files(json!({"type": "time", "format": "%H:%M:%S.%f"}), &[("10:00:00.5", "\"10:00:00.500000\"")]);
     bodies(
@@ -421,7 +471,10 @@ fn a_datetime_is_a_moment() {
     );
     files(
         json!({"type": "datetime", "format": "%Y-%m-%d %H:%M:%S%z"}),
-        &[("2024-03-05 10:00:00+0200", "\"2024-03-05T08:00:00Z\""), ("2024-03-05 10:00:00Z", "\"2024-03-05T10:00:00Z\"")],
+        &[
+            ("2024-03-05 10:00:00+0200", "\"2024-03-05T08:00:00Z\""),
+            ("2024-03-05 10:00:00Z", "\"2024-03-05T10:00:00Z\""),
+        ],
     );
 }
 
@@ -429,12 +482,36 @@ fn a_datetime_is_a_moment() {
 fn years_and_months() {
     files(
         json!({"type": "year"}),
-        &[("2024", "2024"), ("-0044", "-44"), ("0000", "not_a_year"), ("12024", "out_of_range"), ("24", "not_a_year"), ("+2024", "not_a_year"), ("02024", "not_a_year")],
+        &[
+            ("2024", "2024"),
+            ("-0044", "-44"),
+            ("0000", "not_a_year"),
+            ("12024", "out_of_range"),
+            ("24", "not_a_year"),
+            ("+2024", "not_a_year"),
+            ("02024", "not_a_year"),
+        ],
     );
-    bodies(json!({"type": "year"}), &[("44", "44"), ("0", "not_a_year"), ("10000", "out_of_range"), ("\"2024\"", "not_a_year"), ("2024.5", "not_a_year")]);
+    bodies(
+        json!({"type": "year"}),
+        &[
+            ("44", "44"),
+            ("0", "not_a_year"),
+            ("10000", "out_of_range"),
+            ("\"2024\"", "not_a_year"),
+            ("2024.5", "not_a_year"),
+        ],
+    );
     files(
         json!({"type": "yearmonth", "constraints": {"minimum": "2020-01"}}),
-        &[("2024-03", "\"2024-03\""), ("2024-13", "not_a_yearmonth"), ("2024-3", "not_a_yearmonth"), ("12024-03", "out_of_range"), ("2019-12", "out_of_range"), ("2024-03-01", "not_a_yearmonth")],
+        &[
+            ("2024-03", "\"2024-03\""),
+            ("2024-13", "not_a_yearmonth"),
+            ("2024-3", "not_a_yearmonth"),
+            ("12024-03", "out_of_range"),
+            ("2019-12", "out_of_range"),
+            ("2024-03-01", "not_a_yearmonth"),
+        ],
     );
     bodies(json!({"type": "yearmonth"}), &[("\"2024-03\"", "\"2024-03\""), ("202403", "not_a_yearmonth")]);
 }
@@ -457,16 +534,30 @@ fn a_geopoint_is_on_earth() {
     );
     files(
         json!({"type": "geopoint", "format": "array"}),
-        &[("[2.35 , 48.85]", "[2.35,48.85]"), ("2.35, 48.85", "not_a_point"), ("[1,2,3]", "not_a_point"), ("[\"1\",2]", "not_a_point")],
+        &[
+            ("[2.35 , 48.85]", "[2.35,48.85]"),
+            ("2.35, 48.85", "not_a_point"),
+            ("[1,2,3]", "not_a_point"),
+            ("[\"1\",2]", "not_a_point"),
+        ],
     );
     files(
         json!({"type": "geopoint", "format": "object"}),
-        &[("{\"lat\": 48.85, \"lon\": 2.35}", "[2.35,48.85]"), ("{\"lat\": 48.85}", "not_a_point"), ("{\"lat\":1,\"lon\":2,\"alt\":3}", "not_a_point")],
+        &[
+            ("{\"lat\": 48.85, \"lon\": 2.35}", "[2.35,48.85]"),
+            ("{\"lat\": 48.85}", "not_a_point"),
+            ("{\"lat\":1,\"lon\":2,\"alt\":3}", "not_a_point"),
+        ],
     );
-    bodies(json!({"type": "geopoint"}), &[("[2.35,48.85]", "[2.35,48.85]"), ("\"2.35, 48.85\"", "not_a_point")]);
+    bodies(
+        json!({"type": "geopoint"}),
+        &[("[2.35,48.85]", "[2.35,48.85]"), ("\"2.35, 48.85\"", "not_a_point")],
+    );
     let mut france = column(json!({"type": "geopoint", "format": "array"}));
     france.rule = france.rule.within([-5.0, 41.0, 10.0, 51.5]);
-    for (field, expected) in [("[2.35,48.85]", "[2.35,48.85]"), ("[48.85,2.35]", "swapped_point"), ("[100,10]", "out_of_range")] {
+    for (field, expected) in
+        [("[2.35,48.85]", "[2.35,48.85]"), ("[48.85,2.35]", "swapped_point"), ("[100,10]", "out_of_range")]
+    {
         assert_eq!(file(&france, field), expected);
     }
 }
@@ -475,12 +566,28 @@ fn a_geopoint_is_on_earth() {
 fn a_list_has_items_of_one_type() {
     files(
         json!({"type": "list", "itemType": "integer", "delimiter": ";"}),
-        &[("1;2; 3", "[1,2,3]"), ("3;1;3", "[3,1,3]"), ("", "null"), ("1;x", "not_an_integer"), ("1;", "not_an_integer"), ("1,2", "not_an_integer")],
+        &[
+            ("1;2; 3", "[1,2,3]"),
+            ("3;1;3", "[3,1,3]"),
+            ("", "null"),
+            ("1;x", "not_an_integer"),
+            ("1;", "not_an_integer"),
+            ("1,2", "not_an_integer"),
+        ],
     );
-    files(json!({"type": "list", "missingValues": ["-"]}), &[("", "[]"), ("a, b", "[\"a\",\"b\"]"), ("a,,b", "[\"a\",\"\",\"b\"]")]);
-    files(json!({"type": "list", "itemType": "date"}), &[("2024-01-01,2024-01-02", "[\"2024-01-01\",\"2024-01-02\"]"), ("x", "not_a_date")]);
+    files(
+        json!({"type": "list", "missingValues": ["-"]}),
+        &[("", "[]"), ("a, b", "[\"a\",\"b\"]"), ("a,,b", "[\"a\",\"\",\"b\"]")],
+    );
+    files(
+        json!({"type": "list", "itemType": "date"}),
+        &[("2024-01-01,2024-01-02", "[\"2024-01-01\",\"2024-01-02\"]"), ("x", "not_a_date")],
+    );
     files(json!({"type": "list", "itemType": "boolean"}), &[("1,false", "[true,false]")]);
-    files(json!({"type": "list", "constraints": {"minLength": 2}}), &[("a", "length"), ("a,b", "[\"a\",\"b\"]")]);
+    files(
+        json!({"type": "list", "constraints": {"minLength": 2}}),
+        &[("a", "length"), ("a,b", "[\"a\",\"b\"]")],
+    );
     bodies(
         json!({"type": "list"}),
         &[
@@ -496,8 +603,14 @@ fn a_list_has_items_of_one_type() {
             ("{}", "not_a_list"),
         ],
     );
-    bodies(json!({"type": "list", "missingValues": ["-"]}), &[("[]", "[]"), ("[\"\"]", "not_writable"), ("[\"-\"]", "not_writable")]);
-    bodies(json!({"type": "list", "itemType": "integer"}), &[("[1,2.0]", "[1,2]"), ("[\"1\"]", "not_an_integer")]);
+    bodies(
+        json!({"type": "list", "missingValues": ["-"]}),
+        &[("[]", "[]"), ("[\"\"]", "not_writable"), ("[\"-\"]", "not_writable")],
+    );
+    bodies(
+        json!({"type": "list", "itemType": "integer"}),
+        &[("[1,2.0]", "[1,2]"), ("[\"1\"]", "not_an_integer")],
+    );
 }
 
 #[test]
@@ -522,26 +635,45 @@ fn objects_and_arrays_are_what_jsonb_keeps() {
             (&"[".repeat(300_000), "not_json"),
             (&long(65_536), &long(65_536)),
             (&long(65_537), "not_json"),
-            (&format!("[{}1e1000]", "1e1000,".repeat(100)), "not_json"),
+            (&format!("[{}1e300]", "1e300,".repeat(300)), "not_json"),
+            (&format!("[{}]", "9".repeat(400)), "not_json"),
         ],
     );
-    files(json!({"type": "object"}), &[("{\"a\":[]}", "{\"a\":[]}"), ("[]", "not_json"), ("5", "not_json"), ("null", "not_json")]);
+    files(
+        json!({"type": "object"}),
+        &[("{\"a\":[]}", "{\"a\":[]}"), ("[]", "not_json"), ("5", "not_json"), ("null", "not_json")],
+    );
     files(
         json!({"type": "object", "constraints": {"minLength": 1, "maxLength": 2}}),
         &[("{}", "length"), ("{\"a\":[1,2,3]}", "{\"a\":[1,2,3]}"), ("{\"a\":1,\"b\":2,\"c\":3}", "length")],
     );
-    bodies(json!({"type": "object"}), &[("{\"a\":1}", "{\"a\":1}"), ("\"{}\"", "not_json"), ("[]", "not_json")]);
-    files(json!({"type": "array", "constraints": {"enum": [[1, {"a": 2, "b": 3}]]}}), &[("[1,{\"b\":3,\"a\":2}]", "[1,{\"b\":3,\"a\":2}]"), ("[1]", "not_allowed")]);
+    bodies(
+        json!({"type": "object"}),
+        &[("{\"a\":1}", "{\"a\":1}"), ("\"{}\"", "not_json"), ("[]", "not_json")],
+    );
+    files(
+        json!({"type": "array", "constraints": {"enum": [[1, {"a": 2, "b": 3}]]}}),
+        &[("[1,{\"b\":3,\"a\":2}]", "[1,{\"b\":3,\"a\":2}]"), ("[1]", "not_allowed")],
+    );
 }
 
 #[test]
 fn what_a_file_cannot_say_is_refused() {
-    bodies(json!({"type": "string", "missingValues": ["", "-"]}), &[("\"-\"", "not_writable"), ("\"- \"", "\"- \"")]);
+    bodies(
+        json!({"type": "string", "missingValues": ["", "-"]}),
+        &[("\"-\"", "not_writable"), ("\"- \"", "\"- \"")],
+    );
     bodies(json!({"type": "string", "missingValues": []}), &[("null", "not_writable"), ("\"\"", "\"\"")]);
     bodies(json!({"type": "integer", "missingValues": ["-1"]}), &[("-1", "not_writable"), ("1", "1")]);
-    files(json!({"type": "integer", "missingValues": ["-1"]}), &[("-1", "null"), (" -1", "null"), ("-01", "not_writable"), ("", "not_an_integer")]);
+    files(
+        json!({"type": "integer", "missingValues": ["-1"]}),
+        &[("-1", "null"), (" -1", "null"), ("-01", "not_writable"), ("", "not_an_integer")],
+    );
     bodies(json!({"type": "string", "constraints": {"required": true}}), &[("null", "required")]);
-    files(json!({"type": "integer", "constraints": {"required": true}}), &[("", "required"), (" ", "required")]);
+    files(
+        json!({"type": "integer", "constraints": {"required": true}}),
+        &[("", "required"), (" ", "required")],
+    );
 }
 
 #[test]
@@ -550,12 +682,18 @@ fn filters_have_plain_values() {
         Ok(value) => value.json(),
         Err(fault) => fault.code.to_owned(),
     };
-    assert_eq!(plain(json!({"type": "integer", "groupChar": ",", "constraints": {"maximum": 5}}), "10"), "10");
+    assert_eq!(
+        plain(json!({"type": "integer", "groupChar": ",", "constraints": {"maximum": 5}}), "10"),
+        "10"
+    );
     assert_eq!(plain(json!({"type": "integer", "groupChar": ","}), "1,000"), "not_an_integer");
     assert_eq!(plain(json!({"type": "number", "decimalChar": ","}), "1.5"), "1.5");
     assert_eq!(plain(json!({"type": "date", "format": "%d.%m.%Y"}), "2024-01-02"), "\"2024-01-02\"");
     assert_eq!(plain(json!({"type": "date", "format": "%d.%m.%Y"}), "02.01.2024"), "not_a_date");
-    assert_eq!(plain(json!({"type": "boolean", "trueValues": ["ja"], "falseValues": ["nein"]}), "true"), "true");
+    assert_eq!(
+        plain(json!({"type": "boolean", "trueValues": ["ja"], "falseValues": ["nein"]}), "true"),
+        "true"
+    );
     assert_eq!(plain(json!({"type": "boolean"}), "1"), "not_a_boolean");
     assert_eq!(plain(json!({"type": "year"}), "-44"), "-44");
     assert_eq!(plain(json!({"type": "list", "itemType": "integer"}), "5"), "5");
@@ -589,25 +727,77 @@ fn declarations_that_cannot_be() {
         (json!({"type": "list", "delimiter": ""}), "/delimiter", "not_allowed"),
         (json!({"type": "number", "decimalChar": "x"}), "/decimalChar", "not_allowed"),
         (json!({"type": "number", "decimalChar": ",", "groupChar": ","}), "/groupChar", "overlapping_values"),
-        (json!({"type": "boolean", "trueValues": ["a"], "falseValues": ["a"]}), "/falseValues", "overlapping_values"),
+        (
+            json!({"type": "boolean", "trueValues": ["a"], "falseValues": ["a"]}),
+            "/falseValues",
+            "overlapping_values",
+        ),
         (json!({"type": "boolean", "trueValues": ["0"]}), "/trueValues", "overlapping_values"),
         (json!({"type": "boolean", "trueValues": []}), "/trueValues", "wrong_type"),
         (json!({"type": "string", "constraints": []}), "/constraints", "wrong_type"),
         (json!({"type": "string", "constraints": {"x/y": 1}}), "/constraints/x~1y", "unknown_constraint"),
-        (json!({"type": "string", "constraints": {"minimum": 1}}), "/constraints/minimum", "constraint_does_not_fit"),
-        (json!({"type": "integer", "constraints": {"pattern": "x"}}), "/constraints/pattern", "constraint_does_not_fit"),
-        (json!({"type": "string", "constraints": {"pattern": "(?=x)"}}), "/constraints/pattern", "unsupported_pattern"),
-        (json!({"type": "string", "constraints": {"pattern": r"(a)\1"}}), "/constraints/pattern", "unsupported_pattern"),
-        (json!({"type": "string", "constraints": {"pattern": "a)|(b"}}), "/constraints/pattern", "unsupported_pattern"),
-        (json!({"type": "string", "constraints": {"pattern": "(\\w{99}){99}"}}), "/constraints/pattern", "unsupported_pattern"),
+        (
+            json!({"type": "string", "constraints": {"minimum": 1}}),
+            "/constraints/minimum",
+            "constraint_does_not_fit",
+        ),
+        (
+            json!({"type": "integer", "constraints": {"pattern": "x"}}),
+            "/constraints/pattern",
+            "constraint_does_not_fit",
+        ),
+        (
+            json!({"type": "string", "constraints": {"pattern": "(?=x)"}}),
+            "/constraints/pattern",
+            "unsupported_pattern",
+        ),
+        (
+            json!({"type": "string", "constraints": {"pattern": r"(a)\1"}}),
+            "/constraints/pattern",
+            "unsupported_pattern",
+        ),
+        (
+            json!({"type": "string", "constraints": {"pattern": "a)|(b"}}),
+            "/constraints/pattern",
+            "unsupported_pattern",
+        ),
+        (
+            json!({"type": "string", "constraints": {"pattern": "(\\w{99}){99}"}}),
+            "/constraints/pattern",
+            "unsupported_pattern",
+        ),
         (json!({"type": "string", "constraints": {"pattern": 1}}), "/constraints/pattern", "wrong_type"),
-        (json!({"type": "string", "constraints": {"required": "yes"}}), "/constraints/required", "wrong_type"),
-        (json!({"type": "string", "constraints": {"minLength": -1}}), "/constraints/minLength", "not_allowed"),
-        (json!({"type": "string", "constraints": {"minLength": 3, "maxLength": 2}}), "/constraints/minLength", "empty_range"),
-        (json!({"type": "integer", "constraints": {"minimum": 3, "maximum": 2}}), "/constraints/minimum", "empty_range"),
-        (json!({"type": "integer", "constraints": {"exclusiveMinimum": 2, "maximum": 2}}), "/constraints/exclusiveMinimum", "empty_range"),
+        (
+            json!({"type": "string", "constraints": {"required": "yes"}}),
+            "/constraints/required",
+            "wrong_type",
+        ),
+        (
+            json!({"type": "string", "constraints": {"minLength": -1}}),
+            "/constraints/minLength",
+            "not_allowed",
+        ),
+        (
+            json!({"type": "string", "constraints": {"minLength": 3, "maxLength": 2}}),
+            "/constraints/minLength",
+            "empty_range",
+        ),
+        (
+            json!({"type": "integer", "constraints": {"minimum": 3, "maximum": 2}}),
+            "/constraints/minimum",
+            "empty_range",
+        ),
+        (
+            json!({"type": "integer", "constraints": {"exclusiveMinimum": 2, "maximum": 2}}),
+            "/constraints/exclusiveMinimum",
+            "empty_range",
+        ),
         (json!({"type": "integer", "constraints": {"minimum": "a"}}), "/constraints/minimum", "not_allowed"),
-        (json!({"type": "date", "constraints": {"minimum": "01.01.2000"}}), "/constraints/minimum", "not_allowed"),
+        (
+            json!({"type": "date", "constraints": {"minimum": "01.01.2000"}}),
+            "/constraints/minimum",
+            "not_allowed",
+        ),
         (json!({"type": "integer", "constraints": {"enum": [1, "x"]}}), "/constraints/enum/1", "not_allowed"),
         (json!({"type": "date", "categories": ["2024-01-01"]}), "/categories", "constraint_does_not_fit"),
     ] {
@@ -624,37 +814,53 @@ fn defaults_are_filled_in() {
         fill_defaults(&mut field);
         Json::Object(field)
     };
-    assert_eq!(fill(json!({"name": "a", "x": 1})), json!({"name": "a", "x": 1, "type": "any", "format": "default"}));
+    assert_eq!(
+        fill(json!({"name": "a", "x": 1})),
+        json!({"name": "a", "x": 1, "type": "any", "format": "default"})
+    );
     assert_eq!(
         fill(json!({"type": "number", "decimalChar": ","})),
         json!({"type": "number", "decimalChar": ",", "format": "default", "bareNumber": true, "floatNumber": false})
     );
-    for kind in ["string", "integer", "number", "boolean", "date", "time", "datetime", "list", "any", "object"] {
+    for kind in
+        ["string", "integer", "number", "boolean", "date", "time", "datetime", "list", "any", "object"]
+    {
         column(fill(json!({"type": kind})));
     }
 }
 
 /// Fields of all kinds, with a strategy of texts of JSON that are their values.
 fn kinds() -> Vec<(Json, BoxedStrategy<String>)> {
-    let text = |strategy: BoxedStrategy<String>| strategy.prop_map(|text| Json::from(text).to_string()).boxed();
+    let text =
+        |strategy: BoxedStrategy<String>| strategy.prop_map(|text| Json::from(text).to_string()).boxed();
     let date = || {
         (0_i32..3_652_058).prop_map(|day| {
-            chrono::NaiveDate::from_num_days_from_ce_opt(day + 1).expect("a day").format("%Y-%m-%d").to_string()
+            chrono::NaiveDate::from_num_days_from_ce_opt(day + 1)
+                .expect("a day")
+                .format("%Y-%m-%d")
+                .to_string()
         })
     };
-    let datetime = || {
-        (-30_000_000_000_000_000_i64..60_000_000_000_000_000).prop_map(crate::datasets::value::datetime)
-    };
+    let datetime =
+        || (-30_000_000_000_000_000_i64..60_000_000_000_000_000).prop_map(crate::datasets::value::datetime);
     let time = || (0_i64..86_400_000_000).prop_map(crate::datasets::value::time);
     let number = || "-?(0|[1-9][0-9]{0,19})(\\.[0-9]{1,20})?".boxed();
-    let float = || any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(|number| Json::from(number).to_string()).boxed();
+    let float = || {
+        any::<f64>()
+            .prop_filter("finite", |number| number.is_finite())
+            .prop_map(|number| Json::from(number).to_string())
+            .boxed()
+    };
     vec![
         (json!({"type": "string", "missingValues": ["-"]}), text(".{0,20}".boxed())),
         (json!({"type": "integer"}), any::<i64>().prop_map(|number| number.to_string()).boxed()),
         (json!({"type": "number"}), number()),
         (json!({"type": "number", "decimalChar": ",", "groupChar": "."}), number()),
         (json!({"type": "number", "floatNumber": true, "decimalChar": ","}), float()),
-        (json!({"type": "boolean", "trueValues": ["x", "1"], "falseValues": ["o"]}), any::<bool>().prop_map(|value| value.to_string()).boxed()),
+        (
+            json!({"type": "boolean", "trueValues": ["x", "1"], "falseValues": ["o"]}),
+            any::<bool>().prop_map(|value| value.to_string()).boxed(),
+        ),
         (json!({"type": "date"}), text(date().boxed())),
         (json!({"type": "date", "format": "%d.%m.%Y"}), text(date().boxed())),
         (json!({"type": "date", "format": "%B %d, %Y"}), text(date().boxed())),
@@ -664,16 +870,39 @@ fn kinds() -> Vec<(Json, BoxedStrategy<String>)> {
         (json!({"type": "time", "format": "%I:%M:%S.%f %p"}), text(time().boxed())),
         (json!({"type": "time", "format": "%H:%M"}), text(time().boxed())),
         (json!({"type": "datetime"}), text(datetime().boxed())),
-        (json!({"type": "datetime", "format": "%d.%m.%Y %H:%M:%S.%f", "timezone": "America/New_York"}), text(datetime().boxed())),
+        (
+            json!({"type": "datetime", "format": "%d.%m.%Y %H:%M:%S.%f", "timezone": "America/New_York"}),
+            text(datetime().boxed()),
+        ),
         (json!({"type": "datetime", "format": "%y%m%d%H%M%S%z"}), text(datetime().boxed())),
         (json!({"type": "year"}), (-9999_i32..=9999).prop_map(|year| year.to_string()).boxed()),
         (json!({"type": "yearmonth"}), text("[0-9]{4}-(0[1-9]|1[0-2])".boxed())),
-        (json!({"type": "geopoint", "format": "object"}), (-180.0..180.0, -90.0..90.0).prop_map(|(x, y): (f64, f64)| format!("[{x},{y}]")).boxed()),
-        (json!({"type": "geopoint"}), (-180.0..180.0, -90.0..90.0).prop_map(|(x, y): (f64, f64)| format!("[{x},{y}]")).boxed()),
-        (json!({"type": "list", "delimiter": ";"}), prop::collection::vec("[a;, ]{0,3}", 0..4).prop_map(|items| Json::from(items).to_string()).boxed()),
-        (json!({"type": "list", "itemType": "integer", "missingValues": ["-"]}), prop::collection::vec(any::<i64>(), 0..4).prop_map(|items| Json::from(items).to_string()).boxed()),
-        (json!({"type": "list", "itemType": "datetime", "missingValues": ["-"]}), prop::collection::vec(datetime(), 0..4).prop_map(|items| Json::from(items).to_string()).boxed()),
-        (json!({"type": "string", "format": "uuid"}), text("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".boxed())),
+        (
+            json!({"type": "geopoint", "format": "object"}),
+            (-180.0..180.0, -90.0..90.0).prop_map(|(x, y): (f64, f64)| format!("[{x},{y}]")).boxed(),
+        ),
+        (
+            json!({"type": "geopoint"}),
+            (-180.0..180.0, -90.0..90.0).prop_map(|(x, y): (f64, f64)| format!("[{x},{y}]")).boxed(),
+        ),
+        (
+            json!({"type": "list", "delimiter": ";"}),
+            prop::collection::vec("[a;, ]{0,3}", 0..4)
+                .prop_map(|items| Json::from(items).to_string())
+                .boxed(),
+        ),
+        (
+            json!({"type": "list", "itemType": "integer", "missingValues": ["-"]}),
+            prop::collection::vec(any::<i64>(), 0..4).prop_map(|items| Json::from(items).to_string()).boxed(),
+        ),
+        (
+            json!({"type": "list", "itemType": "datetime", "missingValues": ["-"]}),
+            prop::collection::vec(datetime(), 0..4).prop_map(|items| Json::from(items).to_string()).boxed(),
+        ),
+        (
+            json!({"type": "string", "format": "uuid"}),
+            text("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".boxed()),
+        ),
     ]
 }
 

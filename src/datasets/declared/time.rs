@@ -8,7 +8,6 @@ use chrono_tz::Tz;
 use super::Broken;
 
 const MICROS: i64 = 1_000_000;
-const DAY_MICROS: i64 = 86_400 * MICROS;
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -351,9 +350,9 @@ fn fast_date(text: &[u8], order: Order, separators: [u8; 2]) -> Option<NaiveDate
 
 /// The number of some ASCII digits, at most nine.
 fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |number, digit| {
-        digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
-    })
+    digits
+        .iter()
+        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0')))
 }
 
 /// What was read of a text so far.
@@ -596,9 +595,4 @@ pub(super) fn year_month(text: &str) -> Result<NaiveDate, Broken> {
 /// A zone by IANA's name.
 pub(super) fn zone(name: &str) -> Option<Tz> {
     Tz::from_str(name).ok()
-}
-
-/// Whether a day can be the day of a moment.
-pub(super) const fn day_micros() -> i64 {
-    DAY_MICROS
 }
