@@ -16,6 +16,7 @@ use std::{borrow::Cow, cmp::Ordering};
 use chrono_tz::Tz;
 use regex::Regex;
 
+pub(super) use parse::without_blanks;
 pub use spec::{SpecFault, fill_defaults};
 pub(super) use sql::literal;
 pub use time::Format;

@@ -401,7 +401,8 @@ impl Fields {
             }
             Directive::Fraction => {
                 let (micros, rest) = fraction(text)?;
-                (micros, rest)
+                // At most six, as Python has it.
+                Some((micros, rest)).filter(|(_, rest)| text.len() - rest.len() <= 6)?
             }
             Directive::Offset => {
                 let (offset, rest) = offset(text)?;
