@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Ident, Value, alphanumeric, date,
-    declared::{Declared, literal},
+    declared::{Declared, literal, without_blanks},
     json::{Any, Itself, Json},
     rule::{NULL, Rule},
 };
@@ -132,7 +132,7 @@ impl Column {
         }
         let mut text = field;
         if !declared.keeps_blanks() {
-            text = field.trim_matches([' ', '\t']);
+            text = without_blanks(field);
             if text.len() < field.len() && is_missing(text) {
                 return self.null();
             }
@@ -150,7 +150,7 @@ impl Column {
     /// Whether a file can say the value, so that exports come back.
     fn check_writable(&self, declared: &Declared, value: &Value<'_>) -> Result<(), Fault> {
         let field = declared.field(value);
-        if self.missing.iter().any(|missing| **missing == *field) {
+        if self.missing.iter().any(|missing| declared.is_field_of(missing, &field, value)) {
             let field = if field.is_empty() { "the empty field" } else { &field };
             let message = format!("{} must not be {field}, which stands for null in files", self.name);
             return Err(Fault::new("not_writable", message));

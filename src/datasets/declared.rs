@@ -16,6 +16,7 @@ use std::{borrow::Cow, cmp::Ordering};
 use chrono_tz::Tz;
 use regex::Regex;
 
+pub(super) use parse::without_blanks;
 pub use spec::{SpecFault, fill_defaults};
 pub(super) use sql::literal;
 pub use time::Format;
@@ -212,7 +213,7 @@ fn same(left: &Value<'_>, right: &Value<'_>) -> bool {
     match (left, right) {
         (Value::Json(left), Value::Json(right)) => {
             let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
-            json(left) == json(right)
+            json(left).is_some_and(|left| json(right) == Some(left))
         }
         (left, right) => left == right,
     }

@@ -4,8 +4,11 @@ use std::{cmp::Ordering, fmt};
 
 /// Most significant digits of a number.
 pub const MAX_DIGITS: usize = 40;
-/// Most digits before the point, and most after it. An exponent can make a number long that has few digits.
-pub const MAX_PLACES: i32 = 1_000;
+/// Most digits before the point, where those of `double precision` end too: readers of JSON refuse what is beyond. An exponent can make a
+/// number long that has few digits.
+pub const MAX_WHOLE: i64 = 309;
+/// Most digits after the point.
+pub const MAX_SCALE: i64 = 400;
 /// Groups of four digits that [`MAX_DIGITS`] can touch.
 const GROUPS: usize = 11;
 
@@ -178,8 +181,7 @@ impl Digits {
     fn number(&self, negative: bool, exponent: i64) -> Result<Numeric, NumericError> {
         let scale = (self.scale - exponent).max(0);
         let point = self.point + exponent;
-        let places = i64::from(MAX_PLACES);
-        if scale > places || (self.len > 0 && !(-places..=places).contains(&point)) {
+        if scale > MAX_SCALE || (self.len > 0 && !(-MAX_SCALE..=MAX_WHOLE).contains(&point)) {
             return Err(NumericError::OutOfRange);
         }
         let scale = u16::try_from(scale).map_err(|_| NumericError::OutOfRange)?;
@@ -202,6 +204,9 @@ impl Digits {
             if *digit != 0 {
                 number.len = u8::try_from(group + 1).unwrap_or(u8::MAX);
             }
+        }
+        if point == MAX_WHOLE && number.to_f64().is_infinite() {
+            return Err(NumericError::OutOfRange);
         }
         Ok(number)
     }
@@ -338,8 +343,12 @@ mod tests {
         ] {
             assert_eq!(text(given), expected, "{given}");
         }
-        let long = format!("1e{}", MAX_PLACES - 1);
-        assert_eq!(text(&text(&long)), text(&long));
+        assert_eq!(text(&text("1e308")), text("1e308"));
+        assert_eq!(text("1e-400").len(), 402);
+        assert_eq!(
+            (&*text("2e308"), &*text("1e309"), &*text("1e-401")),
+            ("OutOfRange", "OutOfRange", "OutOfRange")
+        );
         assert_eq!(Numeric::parse("1,5", ',').map(|number| number.to_string()), Ok("1.5".to_owned()));
     }
 

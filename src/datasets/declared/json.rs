@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::datasets::numeric::{MAX_PLACES, Numeric, NumericError};
+use crate::datasets::numeric::MAX_WHOLE;
 
 /// Deepest JSON.
 const MAX_DEPTH: usize = 64;
@@ -121,26 +121,19 @@ fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// How long the number is that PostgreSQL makes of it.
+/// How long the number is that PostgreSQL makes of it. `None`: it is beyond what `numeric` can keep, or readers of JSON can read.
 fn number(text: &str) -> Option<usize> {
-    if !text.contains(['e', 'E']) {
-        // Zeros of a fraction are kept.
-        let fraction = text.split_once('.').map_or(0, |(_, digits)| digits.len());
-        return (fraction <= MAX_FRACTION).then_some(text.len());
+    if text.parse().is_ok_and(f64::is_infinite) {
+        return None;
     }
-    match Numeric::parse(text, '.') {
-        Ok(number) => Some(number.to_string().len()),
-        // Too many digits, or an exponent that makes too many of them.
-        Err(NumericError::OutOfRange) => {
-            let (digits, exponent) = text.split_once(['e', 'E'])?;
-            let exponent: i32 = exponent.parse().ok()?;
-            let fraction = digits.split_once('.').map_or(0, |(_, digits)| digits.len());
-            let places = usize::try_from(exponent.unsigned_abs()).ok()?;
-            (exponent.abs() <= MAX_PLACES && fraction + places <= MAX_FRACTION).then(|| text.len() + places)
-        }
-        Err(NumericError::Malformed) => None,
-    }
+    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let exponent: i64 = exponent.parse().ok()?;
+    // Zeros of a fraction are kept.
+    let fraction = digits.split_once('.').map_or(0, |(_, digits)| digits.len());
+    let scale = (i64::try_from(fraction).ok()? - exponent).max(0);
+    let places = usize::try_from(exponent.unsigned_abs()).ok()?;
+    (scale <= MAX_FRACTION && exponent <= MAX_WHOLE).then(|| digits.len() + places)
 }
 
 /// Most digits after the point of a `numeric`.
-const MAX_FRACTION: usize = 16_383;
+const MAX_FRACTION: i64 = 16_383;

@@ -73,11 +73,10 @@ fn bare(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed("");
     };
     let (before, digits) = (&text[..first], &text[first..=last]);
-    if before.ends_with('-') || before.starts_with('-') {
-        Cow::Owned(format!("-{digits}"))
-    } else {
-        Cow::Borrowed(digits)
-    }
+    let Some((others, between)) = before.split_once('-') else { return Cow::Borrowed(digits) };
+    // Two signs, a sign in the middle of words, or one that belongs to a fraction: `--5`, `a-b5`, `-.5`.
+    let is_sign = between.is_empty() || (others.is_empty() && !between.contains(['-', '.', ',']));
+    if is_sign { Cow::Owned(format!("-{digits}")) } else { Cow::Borrowed("") }
 }
 
 /// The number without the characters between groups of three digits. `None`: one is somewhere else.

@@ -54,7 +54,6 @@ impl Declared {
         }
         (faults.len() == before).then(|| Rule::Declared(Arc::new(declared)))
     }
-
 }
 
 impl Rule {
@@ -159,7 +158,8 @@ impl Field<'_> {
             }
             _ => {
                 let message = format!(
-                    "there is no type {kind}; there are string, integer, number, boolean, date, time, datetime, year, yearmonth, geopoint, list, object, array and any"
+                    "there is no type {kind}; there are string, integer, number, boolean, date, time, datetime, \
+                     year, yearmonth, geopoint, list, object, array and any"
                 );
                 self.fault("/type", "unsupported_type", message);
                 return None;
@@ -210,8 +210,8 @@ impl Field<'_> {
                 if let Some(words) = self.words("falseValues") {
                     written.false_values = words;
                 }
-                let is_both = |word: &&Box<str>| written.false_values.contains(word);
-                if let Some(word) = written.true_values.iter().find(is_both).cloned() {
+                let mut words = written.true_values.iter();
+                if let Some(word) = words.find(|word| written.false_values.contains(word)) {
                     let name =
                         if self.json.contains_key("falseValues") { "falseValues" } else { "trueValues" };
                     let message = format!("{word:?} is both a true and a false value");
@@ -323,8 +323,7 @@ impl Field<'_> {
 
     fn constraints(&mut self, declared: &mut Declared) {
         let json = self.json;
-        let is_true = |json: Option<&Json>| json.is_some_and(|json| *json == Json::Bool(true));
-        declared.constraints.is_indexed = is_true(json.get("index"));
+        declared.constraints.is_indexed = json.get("index").and_then(Json::as_bool) == Some(true);
         let given = match json.get("constraints") {
             None | Some(Json::Null) => return,
             Some(Json::Object(given)) => given,

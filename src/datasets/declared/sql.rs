@@ -67,7 +67,8 @@ impl Declared {
                     _ => {
                         let item = item.file_sql("_item");
                         format!(
-                            "coalesce((select string_agg({item}, {delimiter} order by _place) from unnest({value}) with ordinality as _items (_item, _place)), '')"
+                            "coalesce((select string_agg({item}, {delimiter} order by _place) from unnest({value}) \
+                             with ordinality as _items (_item, _place)), '')"
                         )
                     }
                 }
@@ -103,7 +104,8 @@ impl Declared {
                 Kind::Date | Kind::Time | Kind::DateTime => {
                     let item = item.json_sql("_item");
                     format!(
-                        "case when ({value}) is not null then coalesce((select json_agg({item} order by _place) from unnest({value}) with ordinality as _items (_item, _place)), '[]'::json) end"
+                        "case when ({value}) is not null then coalesce((select json_agg({item} order by _place) \
+                         from unnest({value}) with ordinality as _items (_item, _place)), '[]'::json) end"
                     )
                 }
                 _ => value.to_owned(),
@@ -115,7 +117,8 @@ impl Declared {
 /// A timestamp's time, with a fraction where it is not zero.
 fn clock(timestamp: &str, pattern: &str) -> String {
     format!(
-        "to_char({timestamp}, {pattern}) || case when extract(microseconds from {timestamp})::int % 1000000 <> 0 then to_char({timestamp}, '.US') else '' end"
+        "to_char({timestamp}, {pattern}) || \
+         case when extract(microseconds from {timestamp})::int % 1000000 <> 0 then to_char({timestamp}, '.US') else '' end"
     )
 }
 

@@ -8,7 +8,6 @@ use chrono_tz::Tz;
 use super::Broken;
 
 const MICROS: i64 = 1_000_000;
-const DAY_MICROS: i64 = 86_400 * MICROS;
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -402,7 +401,8 @@ impl Fields {
             }
             Directive::Fraction => {
                 let (micros, rest) = fraction(text)?;
-                (micros, rest)
+                // At most six, as Python has it.
+                Some((micros, rest)).filter(|(_, rest)| text.len() - rest.len() <= 6)?
             }
             Directive::Offset => {
                 let (offset, rest) = offset(text)?;
@@ -596,9 +596,4 @@ pub(super) fn year_month(text: &str) -> Result<NaiveDate, Broken> {
 /// A zone by IANA's name.
 pub(super) fn zone(name: &str) -> Option<Tz> {
     Tz::from_str(name).ok()
-}
-
-/// Whether a day can be the day of a moment.
-pub(super) const fn day_micros() -> i64 {
-    DAY_MICROS
 }
