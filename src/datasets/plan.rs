@@ -389,6 +389,8 @@ impl Planner<'_> {
             .chain(own.into_iter().map(|reference| Need::Reference(reference.key)))
             .collect();
         if !needs.is_empty() {
+            // The planner takes `target` for null everywhere: so it was when the rows were loaded.
+            steps.push(Step::Decide(format!("analyze {}", self.loading.staging)));
             steps.push(Step::Decide(self.collect_needs(&needs)));
             steps.push(Step::Decide(format!("create index on {NEEDS} (giver)")));
             steps.push(Step::Decide(format!("analyze {NEEDS}")));
@@ -711,7 +713,7 @@ where s.row = v.row and not exists (select from {} r where {})",
     fn no_such_row(&self, key: &ForeignKey) -> String {
         let target: Vec<_> = key.target.iter().map(super::Ident::as_str).collect();
         format!(
-            "{} must be {} of a row of {}, and there is no such row",
+            "{} must be the {} of a row of {}, and no row has this value",
             self.names(&key.columns),
             target.join(", "),
             key.dataset.as_deref().unwrap_or(self.name)
