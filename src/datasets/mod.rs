@@ -2,21 +2,28 @@
 
 pub mod airport;
 mod alphanumeric;
+pub mod change;
 pub mod citizen;
 mod column;
 pub mod date;
 pub mod declared;
+pub mod descriptor;
+mod file_dialect;
 mod ident;
 pub mod json;
+pub mod numeric;
 mod rule;
 mod schema;
+mod value;
 
 use std::sync::{Arc, LazyLock};
 
-pub use column::{Column, Fault, Value};
+pub use column::{Column, Fault};
+pub use file_dialect::{Encoding, FileDialect, Quote};
 pub use ident::Ident;
 pub use rule::Rule;
 pub use schema::{FieldsMatch, ForeignKey, Place, Point, Schema};
+pub use value::{Item, Value};
 
 /// The datasets that every Tarmac has.
 pub static BUILT_IN: LazyLock<[Arc<Dataset>; 2]> =
@@ -37,8 +44,12 @@ pub struct Dataset {
     pub description: Option<Box<str>>,
     /// Whether only keys that name it reach it.
     pub private: bool,
+    /// How its files are written, unless an upload says otherwise.
+    pub dialect: FileDialect,
     /// Its columns.
     pub schema: Schema,
+    /// Its declaration, a Data Resource with defaults filled in.
+    pub descriptor: Arc<serde_json::Value>,
     /// What the database does with its rows.
     pub storage: Storage,
 }
