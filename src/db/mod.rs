@@ -1,6 +1,7 @@
 //! All SQL: one file an aggregate. SQLSTATEs and constraint names become meaning here and nowhere else.
 
 pub mod airports;
+pub mod catalog;
 pub mod chunks;
 pub mod citizens;
 pub mod consumers;

@@ -224,9 +224,12 @@ impl Change<'_> {
             let mut columns: Vec<&Ident> = columns.iter().collect();
             columns.sort_unstable();
             // A column that was dropped and comes again under the same name is another one.
+            // So is one whose name changes: descriptors refer to columns by name.
             let is_same = columns.iter().all(|key| {
-                self.new.schema.keyed(key.as_str()).and_then(|(place, _)| self.stored_key(place))
-                    == Some(*key)
+                let old = self.old.schema.keyed(key.as_str());
+                let new = self.new.schema.keyed(key.as_str());
+                matches!((old, new), (Some((origin, old)), Some((place, new)))
+                    if self.origins[place] == Some(origin) && old.name == new.name)
             });
             is_same && uniques.contains(&columns)
         };

@@ -26,7 +26,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 
 pub use change::{Change, Referencing, change};
 pub use ddl::{changes_sequence, table, unique_columns};
-pub use scan::{MAX_OFFENDERS, Offender, offenders};
+pub use scan::{MAX_OFFENDERS, Offender, preview};
 pub use versions::{
     Declared, Entry, Listed, Removed, Target, declare, descriptor, find, hide, list, purge, referencing, restore,
     rows_estimate,
@@ -82,6 +82,9 @@ pub enum CatalogError {
     /// The type of a column would change; its key.
     #[error("the type of column {0} cannot change")]
     TypeChanged(String),
+    /// The plan says that the change cannot be made.
+    #[error("the dataset cannot be changed so; declare another one")]
+    Refused,
     /// Others held the table for too long. Passes by itself.
     #[error("the dataset is busy; try again")]
     Busy,

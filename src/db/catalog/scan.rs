@@ -4,10 +4,11 @@
 use std::fmt::Write;
 
 use futures_util::TryStreamExt;
+use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
 
 use super::{CatalogError, Change, ddl, during};
-use crate::datasets::{Column, ForeignKey, Ident, Place, Rule, declared::Kind, json::Json};
+use crate::datasets::{ForeignKey, Ident, Place, Schema, Value, declared::point};
 
 /// How many rows that break a rule are listed.
 pub const MAX_OFFENDERS: usize = 100;
@@ -26,15 +27,12 @@ pub struct Offender {
 }
 
 /// The first [`MAX_OFFENDERS`] rows that break the new rules of columns, points and unique columns. Deleted rows are not looked at.
-pub async fn offenders(
+pub(super) async fn offenders(
     connection: &mut PgConnection,
     change: &Change<'_>,
 ) -> Result<Vec<Offender>, CatalogError> {
     let mut offenders = Vec::new();
     values(connection, change, &mut offenders).await?;
-    if offenders.len() < MAX_OFFENDERS && change.has_new_point() {
-        points(connection, change, &mut offenders).await?;
-    }
     if offenders.len() < MAX_OFFENDERS {
         lengths(connection, change, &mut offenders).await?;
     }
@@ -50,47 +48,43 @@ fn table(change: &Change<'_>) -> String {
     ddl::table(&change.old.name)
 }
 
-/// A stored value as JSON, as requests have it, for the type that it was declared with.
-fn as_json(key: &Ident, rule: &Rule) -> String {
-    let key = format!("t.{key}");
-    match ddl::kind(rule) {
-        Some(Kind::YearMonth) => format!("to_jsonb(to_char({key}, 'YYYY-MM'))"),
-        Some(Kind::GeoPoint(_)) => {
-            format!("case when {key} is not null then jsonb_build_array(st_x({key}), st_y({key})) end")
-        }
-        Some(Kind::List(item)) if item.kind == Kind::YearMonth => {
-            format!(
-                "case when {key} is not null then to_jsonb(array(select to_char(i, 'YYYY-MM') from unnest({key}) i)) end"
-            )
-        }
-        Some(Kind::Object | Kind::Array) => key,
-        _ => format!("to_jsonb({key})"),
-    }
-}
-
-/// Each value by the rule of its column.
+/// Each value by the rule of its column, and the points of two columns.
 async fn values(
     connection: &mut PgConnection,
     change: &Change<'_>,
     offenders: &mut Vec<Offender>,
 ) -> Result<(), CatalogError> {
-    if change.checked.is_empty() {
+    let schema = &change.new.schema;
+    let mut places = change.checked.clone();
+    let mut has_point = false;
+    match schema.point.as_ref().filter(|_| change.has_new_point()).map(|point| point.place) {
+        // The column's own rule has the bounds.
+        Some(Place::Column(place)) => places.push(place),
+        Some(Place::Columns { longitude, latitude }) => {
+            places.extend([longitude, latitude]);
+            has_point = true;
+        }
+        None => {}
+    }
+    places.sort_unstable();
+    places.dedup();
+    if places.is_empty() {
         return Ok(());
     }
-    let columns: Vec<&Column> =
-        change.checked.iter().filter_map(|&place| change.new.schema.columns.get(place)).collect();
     let mut statement = "select t._id::text".to_owned();
-    for &place in &change.checked {
-        let Some(column) = change.new.schema.columns.get(place) else { continue };
-        match change.stored_key(place) {
-            Some(key) => _ = write!(statement, ", ({})::text", as_json(key, &column.rule)),
-            None => statement.push_str(", null::text"),
+    for &place in &places {
+        match (schema.columns.get(place), change.stored_key(place)) {
+            (Some(column), Some(key)) => {
+                _ = write!(statement, ", to_json({})::text", column.json_sql(&format!("t.{key}")));
+            }
+            _ => statement.push_str(", null::text"),
         }
     }
     _ = write!(statement, " from {} t where t._deleted_at is null", table(change));
     let mut rows = sqlx::query(AssertSqlSafe(statement)).persistent(false).fetch(connection);
     while let Some(row) = rows.try_next().await.map_err(during("checking the rows of a dataset"))? {
-        if let Some(offender) = first_fault(&row, &columns).map_err(during("reading the rows of a dataset"))? {
+        let fault = first_fault(&row, schema, &places, has_point);
+        if let Some(offender) = fault.map_err(during("reading the rows of a dataset"))? {
             offenders.push(offender);
             if offenders.len() == MAX_OFFENDERS {
                 break;
@@ -100,19 +94,40 @@ async fn values(
     Ok(())
 }
 
-/// The first column of the row that breaks its rule.
-fn first_fault(row: &PgRow, columns: &[&Column]) -> Result<Option<Offender>, sqlx::Error> {
-    for (place, column) in columns.iter().enumerate() {
-        let text: Option<&str> = row.try_get(place + 1)?;
-        let value = match text {
-            Some(text) => {
-                serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))?
+/// The first column of the row that breaks its rule. The row has its `_id` and the columns at `places`, as JSON.
+fn first_fault(
+    row: &PgRow,
+    schema: &Schema,
+    places: &[usize],
+    has_point: bool,
+) -> Result<Option<Offender>, sqlx::Error> {
+    let mut values: Vec<(usize, Value<'_>)> = Vec::with_capacity(places.len());
+    let offender = |place: usize, code| {
+        let column = schema.columns.get(place).map_or_else(String::new, |column| (*column.name).to_owned());
+        row.try_get(0).map(|id| Some(Offender { id, column, code }))
+    };
+    for (number, &place) in places.iter().enumerate() {
+        let Some(column) = schema.columns.get(place) else { continue };
+        let text: Option<&str> = row.try_get(number + 1)?;
+        let Some(text) = text else {
+            if column.required {
+                return offender(place, "required");
             }
-            None => serde_json::Value::Null,
+            continue;
         };
-        if let Err(fault) = column.parse_json(Json::from(&value)) {
-            let id = row.try_get(0)?;
-            return Ok(Some(Offender { id, column: (*column.name).to_owned(), code: fault.code }));
+        let json: &RawValue =
+            serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        match column.parse_raw(json) {
+            Ok(value) => values.push((place, value)),
+            Err(fault) => return offender(place, fault.code),
+        }
+    }
+    if has_point {
+        let value = |place: usize| {
+            values.iter().find(|(other, _)| *other == place).map_or(&Value::Null, |(_, value)| value)
+        };
+        if let Err((place, fault)) = point::check_columns(schema, value) {
+            return offender(place, fault.code);
         }
     }
     Ok(None)
@@ -187,6 +202,17 @@ fn filled(alias: &str, keys: &[String]) -> String {
     keys.iter().map(|key| format!("{alias}{key} is not null")).collect::<Vec<_>>().join(" and ")
 }
 
+/// What [`super::change`] would be refused for now, without locks.
+pub async fn preview(
+    connection: &mut PgConnection,
+    change: &Change<'_>,
+) -> Result<Vec<Offender>, CatalogError> {
+    let mut found = offenders(connection, change).await?;
+    found.extend(references(connection, change, &change.new_references()).await?);
+    found.truncate(MAX_OFFENDERS);
+    Ok(found)
+}
+
 /// The first rows that refer to what is not there.
 pub(super) async fn references(
     connection: &mut PgConnection,
@@ -238,52 +264,4 @@ pub(super) async fn references(
         }
     }
     Ok(offenders)
-}
-
-/// Points of which one half is missing, or that are out of bounds.
-async fn points(
-    connection: &mut PgConnection,
-    change: &Change<'_>,
-    offenders: &mut Vec<Offender>,
-) -> Result<(), CatalogError> {
-    let Some(point) = &change.new.schema.point else { return Ok(()) };
-    let columns = &change.new.schema.columns;
-    let table = table(change);
-    let live = format!("select _id::text from {table} where _deleted_at is null");
-    let (longitude, latitude, longitude_name, latitude_name) = match point.place {
-        Place::Column(place) => {
-            let Some(key) = change.stored_key(place) else { return Ok(()) };
-            let name = &columns[place].name;
-            (format!("st_x({key})"), format!("st_y({key})"), name, name)
-        }
-        Place::Columns { longitude, latitude } => {
-            let sql = |place: usize| change.stored_key(place).map_or("null".to_owned(), ToString::to_string);
-            let (lon, lat) = (sql(longitude), sql(latitude));
-            let (lon_name, lat_name) = (&columns[longitude].name, &columns[latitude].name);
-            for (missing, there, name) in [(&lon, &lat, lon_name), (&lat, &lon, lat_name)] {
-                let statement = format!("{live} and {missing} is null and {there} is not null");
-                found(connection, statement, name, "not_a_point", offenders).await?;
-            }
-            let cast = |key: String| format!("{key}::double precision");
-            (cast(lon), cast(lat), lon_name, lat_name)
-        }
-    };
-    let [west, south, east, north] = point.bounds.unwrap_or([-180.0, -90.0, 180.0, 90.0]);
-    let within = |lon: &str, lat: &str| {
-        format!("({lon} between {west:?} and {east:?} and {lat} between {south:?} and {north:?})")
-    };
-    // Without bounds, the whole world is: nothing is within it only when it is swapped.
-    let swapped =
-        if point.bounds.is_some() { within(&latitude, &longitude) } else { "false".to_owned() };
-    let inside = within(&longitude, &latitude);
-    let off_longitude = format!("{longitude} not between {west:?} and {east:?}");
-    for (condition, name, code) in [
-        (swapped.clone(), longitude_name, "swapped_point"),
-        (format!("not {swapped} and {off_longitude}"), longitude_name, "out_of_range"),
-        (format!("not {swapped} and not ({off_longitude})"), latitude_name, "out_of_range"),
-    ] {
-        let statement = format!("{live} and not {inside} and {condition}");
-        found(connection, statement, name, code, offenders).await?;
-    }
-    Ok(())
 }
