@@ -12,7 +12,8 @@ use std::{fmt::Write as _, str::FromStr};
 use super::{Column, Dataset, ForeignKey};
 
 /// How the rows of a file meet those that are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LoadMode {
     /// New rows are inserted, known ones changed.
     Upsert,
@@ -54,7 +55,8 @@ impl LoadMode {
 }
 
 /// What a null of a file does to a known row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Blanks {
     /// It replaces the stored value.
     #[default]
@@ -74,7 +76,8 @@ impl Blanks {
 }
 
 /// How many rows a sync may delete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MaxDeleted {
     /// Of the rows that are stored and not deleted.
     Percent(u32),

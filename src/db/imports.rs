@@ -98,7 +98,7 @@ pub struct Note {
 }
 
 /// How the rows of an import meet those that are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadOptions {
     /// New rows, known rows, absent rows.
     pub load: LoadMode,

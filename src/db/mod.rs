@@ -35,7 +35,7 @@ pub mod towns;
 use std::{
     borrow::Cow,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -61,6 +61,7 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 pub struct Db {
     orm: DatabaseConnection,
     waiting: Arc<AtomicUsize>,
+    versions: Arc<Mutex<catalog::Versions>>,
 }
 
 /// A failed conversation with the database.
@@ -224,7 +225,17 @@ impl Db {
                 ));
             }
         };
-        Ok(Self { orm: SqlxPostgresConnector::from_sqlx_postgres_pool(pool), waiting: Arc::default() })
+        Ok(Self {
+            orm: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
+            waiting: Arc::default(),
+            versions: Arc::default(),
+        })
+    }
+
+    /// The versions of datasets that this process keeps.
+    pub(crate) fn versions(&self) -> MutexGuard<'_, catalog::Versions> {
+        // Whoever panicked had nothing half done that would matter here.
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For entities.

@@ -4,8 +4,9 @@
 use super::{IngestError, finish, removal};
 use crate::{
     archive::Archive,
+    catalog::Catalog,
     db::{
-        Db, catalog, commit,
+        Db, commit,
         imports::{self, Import, State},
         leases, removals,
     },
@@ -74,7 +75,7 @@ async fn take_out(
         if to == State::Cancelled {
             finish::keep_progress(&mut transaction, id).await?;
         }
-        let dataset = catalog::pinned(db, &import.pinned()).await?;
+        let dataset = Catalog::new(db.clone()).of_import(&import.pinned()).await?;
         finish::close(&mut transaction, &import, dataset.as_deref(), to).await?;
         commit(transaction, "cancelling or undoing an import").await?;
     } else if import.state == to && removals::is_open(&mut transaction, id).await? {

@@ -24,10 +24,11 @@ use super::{
 };
 use crate::{
     archive::Archive,
+    catalog::Catalog,
     config,
     datasets::Dataset,
     db::{
-        Db, catalog,
+        Db,
         chunks::{self, Place},
         commit, files,
         files::File,
@@ -65,7 +66,7 @@ impl Coordinator {
     /// Leads the import to its end, or says why that must wait, go elsewhere, or cannot be. Gives up, to be called again,
     /// when none of the published chunks was loaded for `patience`.
     pub async fn lead(&self, import: &Import, patience: Duration) -> Result<(), IngestError> {
-        let dataset = catalog::pinned(&self.db, &import.pinned()).await?;
+        let dataset = Catalog::new(self.db.clone()).of_import(&import.pinned()).await?;
         let dataset = &*dataset.ok_or_else(|| unknown_dataset(&import.dataset))?;
         let files = self.files(import).await?;
         self.make_staging(dataset, import).await?;

@@ -12,12 +12,13 @@ use super::{
 };
 use crate::{
     archive::Archive,
+    catalog::Catalog,
     datasets::{
         Dataset, Load, Storage,
         plan::{LoadMode, Loading, Reference},
     },
     db::{
-        Db, catalog, chunks, commit, files,
+        Db, chunks, commit, files,
         imports::{self, Counts, Import, ImportError, Mode, State},
         journal, leases,
         merge::{self, Absent, Merge, Outcomes},
@@ -92,7 +93,7 @@ async fn begin(
             Some(import) if import.state == State::Running && import.epoch == epoch => import,
             _ => return Err(IngestError::Fenced),
         };
-        let dataset = catalog::pinned(db, &import.pinned()).await?;
+        let dataset = Catalog::new(db.clone()).of_import(&import.pinned()).await?;
         let dataset = dataset.ok_or_else(|| unknown_dataset(&import.dataset))?;
         // A merge would find what is hidden. What is undone from now on was there when it began.
         let meets_others = dataset.load() == Load::Staged || is_sync(&import);
@@ -128,7 +129,7 @@ async fn plan_declared(
     let mut references = Vec::new();
     for key in &dataset.schema.foreign_keys {
         let target = match &key.dataset {
-            Some(name) => Some(catalog::by_name(db, name).await?.ok_or_else(|| unknown_dataset(name))?),
+            Some(name) => Some(Catalog::new(db.clone()).by_name(name).await?.ok_or_else(|| unknown_dataset(name))?),
             None => None,
         };
         let target = target.as_deref().unwrap_or(dataset);
@@ -201,7 +202,7 @@ pub async fn fail(
     };
     imports::set_error(&mut transaction, import_id, error).await?;
     keep_progress(&mut transaction, import_id).await?;
-    let dataset = catalog::pinned(db, &import.pinned()).await?;
+    let dataset = Catalog::new(db.clone()).of_import(&import.pinned()).await?;
     close(&mut transaction, &import, dataset.as_deref(), State::Failed).await?;
     commit(transaction, "failing an import").await?;
     tracing::info!(code = error.code, "import failed");

@@ -16,13 +16,14 @@ use super::{
     unreadable::{self, FIELD_COUNT, INVALID_UTF8, MALFORMED_QUOTES, RECORD_TOO_LONG, UNCLOSED_QUOTE},
 };
 use crate::{
+    catalog::Catalog,
     datasets::{
         Column, Dataset, Fault, Load, Value,
         declared::point,
         plan::{self, LoadMode},
     },
     db::{
-        Db, DbError, Failure, catalog, chunks, commit,
+        Db, DbError, Failure, chunks, commit,
         copy::CopyBuffer,
         files::Layout,
         imports::Dialect,
@@ -425,7 +426,7 @@ pub async fn prepare(
     }
     let chunks::Assignment { dataset, load, dialect, dry_run, source, created_at, columns, layout, .. } =
         assignment;
-    let dataset = catalog::pinned(db, &dataset).await?.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
+    let dataset = Catalog::new(db.clone()).of_import(&dataset).await?.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
     let columns = columns.unwrap_or_default();
     let format = Format::new(dataset, &dialect, &columns, layout, created_at, &source);
     let format =

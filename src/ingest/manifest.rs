@@ -1,15 +1,21 @@
 //! Beside each upload lies what is needed to import it once more, should the database be lost: a manifest. It is written before the
 //! import's row is committed, and removed when the import is cancelled or undone.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     archive::{Archive, ArchiveError},
+    catalog::Catalog,
+    datasets::{Dataset, Ident, descriptor},
     db::{
-        Db, catalog,
-        imports::{Dialect, Import, Mode, NewImport},
+        Db, DbError,
+        catalog::CatalogError,
+        imports::{Dialect, Import, LoadOptions, Mode, NewImport},
     },
 };
 
@@ -40,6 +46,14 @@ pub struct Manifest {
     pub bytes: i64,
     /// SHA-256 of the upload, hexadecimal.
     pub sha256: String,
+    /// How rows meet those that are stored, of a declared dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loading: Option<LoadOptions>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrects: Option<i64>,
+    /// What the dataset is declared as, in the version that the import began with; none of a built-in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declaration: Option<Value>,
     /// It was imported although the same file had been before.
     pub force: bool,
     pub created_at: DateTime<Utc>,
@@ -51,6 +65,9 @@ pub enum ManifestError {
     /// It cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Its dataset cannot be had.
+    #[error(transparent)]
+    Catalog(CatalogError),
     /// It is not what is written here.
     #[error("{object} is no manifest of this version: {reason}")]
     Foreign {
@@ -63,8 +80,10 @@ pub enum ManifestError {
 
 impl Manifest {
     /// Of a new import.
-    pub fn of(import: &Import, force: bool) -> Self {
+    pub fn of(import: &Import, dataset: &Dataset, force: bool) -> Self {
         let import = import.clone();
+        let loading = import.loading();
+        let declaration = dataset.built_in().is_none().then(|| (*dataset.descriptor).clone());
         Self {
             version: VERSION,
             id: import.id,
@@ -80,6 +99,9 @@ impl Manifest {
             source: import.source,
             bytes: import.bytes,
             sha256: hex::encode(import.sha256),
+            loading,
+            corrects: import.corrects,
+            declaration,
             force,
             created_at: import.created_at,
         }
@@ -123,10 +145,28 @@ impl Manifest {
         ManifestError::Foreign { object: Self::object(&self.source), reason }
     }
 
+    /// The dataset as the import began with it. One that the database has lost is declared again.
+    async fn declared(&self, db: &Db) -> Result<Arc<Dataset>, ManifestError> {
+        let catalog = Catalog::new(db.clone());
+        let unknown = || self.foreign(format!("there is no dataset {:?}", self.dataset));
+        let failed = |error: DbError| ManifestError::Catalog(error.into());
+        let Some(declaration) = &self.declaration else {
+            return catalog.by_name(&self.dataset).await.map_err(failed)?.ok_or_else(unknown);
+        };
+        let name = Ident::dataset(&self.dataset).ok_or_else(unknown)?;
+        let descriptor = descriptor::stored(&name, &declaration.to_string()).map_err(|faults| {
+            self.foreign(faults.first().map_or_else(String::new, |fault| fault.message.clone()))
+        })?;
+        if let Some(dataset) = catalog.declared_as(&descriptor).await.map_err(failed)? {
+            return Ok(dataset);
+        }
+        catalog.declare(&descriptor, u32::MAX).await.map_err(ManifestError::Catalog)?;
+        catalog.by_name(&self.dataset).await.map_err(failed)?.ok_or_else(unknown)
+    }
+
     /// What to import.
     pub async fn upload(&self, db: &Db) -> Result<NewImport, ManifestError> {
-        let dataset = catalog::built_in(&self.dataset)
-            .ok_or_else(|| self.foreign(format!("there is no dataset {:?}", self.dataset)))?;
+        let dataset = self.declared(db).await?;
         let media_type = ["text/csv", "application/zip", "application/json"]
             .into_iter()
             .find(|known| *known == self.media_type)
@@ -135,8 +175,8 @@ impl Manifest {
             dataset,
             mode: self.mode,
             max_rejects: self.max_rejects,
-            loading: None,
-            corrects: None,
+            loading: self.loading,
+            corrects: self.corrects,
             dry_run: self.dry_run,
             dialect: self.dialect.clone(),
             filename: self.filename.clone(),

@@ -9,9 +9,10 @@ use sqlx::PgConnection;
 use super::{IngestError, load::unknown_dataset, manifest, unpack};
 use crate::{
     archive::Archive,
+    catalog::Catalog,
     datasets::{Dataset, Load},
     db::{
-        Db, catalog, commit,
+        Db, commit,
         imports::{Import, State},
         removals::{self, Claim, Claimed},
     },
@@ -79,7 +80,7 @@ pub async fn step(db: &Db, archive: &Archive, import_id: i64) -> Result<Step, In
     };
     let Claimed { removal, dataset, state, source } = *claimed;
     if removal.kept.is_none() {
-        let pinned = catalog::pinned(db, &dataset).await?;
+        let pinned = Catalog::new(db.clone()).of_import(&dataset).await?;
         let dataset = pinned.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
         removals::remove_batch(&mut transaction, &dataset, &removal, BATCH).await?;
         commit(transaction, "removing the rows of an import").await?;
