@@ -15,13 +15,14 @@ pub mod json;
 pub mod numeric;
 pub mod plan;
 pub mod row;
+pub mod row_ids;
 mod rule;
 mod schema;
 mod value;
 
 use std::sync::{Arc, LazyLock};
 
-use declared::{Declared, Kind};
+use declared::Kind;
 
 pub use column::{Column, Fault};
 pub use declared::Declared;

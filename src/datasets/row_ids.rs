@@ -12,24 +12,29 @@ const LOWER_BITS: u32 = 62;
 
 /// Makes the ids of the rows of one import.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RowIds {
+pub struct RowIds {
     milliseconds: u64,
 }
 
 impl RowIds {
     /// Of an import that came then.
-    pub(super) fn new(created_at: DateTime<Utc>) -> Self {
+    pub fn new(created_at: DateTime<Utc>) -> Self {
         Self { milliseconds: created_at.timestamp_millis().max(0).cast_unsigned() }
     }
 
     /// The id of a row. Two rows have the same only beyond 2^34 imports of one millisecond, or 2^40 rows of one import.
-    pub(super) fn of(&self, import_id: i64, row: i64) -> Uuid {
+    pub fn of(&self, import_id: i64, row: i64) -> Uuid {
         let place = (u128::from(import_id.cast_unsigned()) << ROW_BITS)
             | (u128::from(row.cast_unsigned()) & ((1 << ROW_BITS) - 1));
         let upper = (place >> LOWER_BITS) & ((1 << UPPER_BITS) - 1);
         let lower = place & ((1 << LOWER_BITS) - 1);
         let time = u128::from(self.milliseconds) & ((1 << 48) - 1);
         Uuid::from_u128((time << 80) | (7 << 76) | (upper << 64) | (0b10 << 62) | lower)
+    }
+
+    /// The greatest id that a row of the import can have.
+    pub fn last(&self, import_id: i64) -> Uuid {
+        self.of(import_id, (1 << ROW_BITS) - 1)
     }
 }
 

@@ -251,12 +251,21 @@ const VALUE_CHARS: usize = 256;
 const MESSAGE_CHARS: usize = 1_100;
 
 /// Sets the rejected rows aside, for [`late_rejects`]; gone with the transaction.
-pub async fn collect_late_rejects(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
+pub async fn collect_late_rejects(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import_id: i64,
+) -> Result<(), DbError> {
+    // The columns of a declared dataset have other names there; its plan gives the values.
+    let value = match dataset.storage {
+        Storage::BuiltIn(_) => "coalesce(fault_value, to_jsonb(s) ->> fault_column)",
+        Storage::Declared => "fault_value",
+    };
     let statement = format!(
         "create temporary table late_rejects on commit drop as
              select row, fault_column as \"column\", fault_code as code,
                  left(fault_message, {MESSAGE_CHARS}) as message,
-                 left(coalesce(fault_value, to_jsonb(s) ->> fault_column), {VALUE_CHARS}) as value,
+                 left({value}, {VALUE_CHARS}) as value,
                  outcome is null as accepted
              from {} s where outcome = 'rejected' or outcome is null and fault_code is not null;
          create index on late_rejects (row)",

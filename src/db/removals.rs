@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::{Db, DbError, catalog::Pinned, imports::State, merge, notify, segments};
-use crate::datasets::Dataset;
+use crate::datasets::{Dataset, row_ids::RowIds};
 
 /// How far the removal of an import's rows has come.
 #[derive(Debug, Clone, FromRow)]
@@ -42,6 +42,8 @@ pub struct Claimed {
     pub state: State,
     /// The import's upload.
     pub source: String,
+    /// When that came.
+    pub created_at: DateTime<Utc>,
 }
 
 /// What a claim came to.
@@ -78,7 +80,7 @@ pub async fn claim(connection: &mut PgConnection, import_id: i64) -> Result<Clai
     let failed = || DbError::during("claiming the removal of an import");
     sqlx::raw_sql("set local lock_timeout = '1s'").execute(&mut *connection).await.map_err(failed())?;
     let claimed: Option<Claimed> = sqlx::query_as(concat!(
-        "select i.dataset, i.dataset_id, i.dataset_version, i.state, i.source, ",
+        "select i.dataset, i.dataset_id, i.dataset_version, i.state, i.source, i.created_at, ",
         columns!(),
         " from import_removals r join imports i on i.id = r.import_id
          where r.import_id = $1 and r.finished_at is null for update of r skip locked"
@@ -99,15 +101,22 @@ pub async fn claim(connection: &mut PgConnection, import_id: i64) -> Result<Clai
 pub async fn remove_batch(
     connection: &mut PgConnection,
     dataset: &Dataset,
+    created_at: DateTime<Utc>,
     removal: &Removal,
     limit: i64,
 ) -> Result<Removal, DbError> {
     let failed = || DbError::during("removing the rows of an import");
     let import_id = removal.import_id;
-    let Batch { found, removed, last_key } = sqlx::query_as(AssertSqlSafe(merge::undo(dataset)))
+    let mut undo = sqlx::query_as(AssertSqlSafe(merge::undo(dataset)))
         .bind(import_id)
         .bind(removal.last_key)
-        .bind(limit)
+        .bind(limit);
+    if dataset.built_in().is_none() {
+        // Where the rows lie that the import made: from the next one to the last one there can be.
+        let ids = RowIds::new(created_at);
+        undo = undo.bind(ids.of(import_id, removal.last_key + 1)).bind(ids.last(import_id));
+    }
+    let Batch { found, removed, last_key } = undo
         // A plan for any limit would read all of the import each time.
         .persistent(false)
         .fetch_one(&mut *connection)

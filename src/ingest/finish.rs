@@ -51,7 +51,7 @@ pub async fn finish(
     let absent = merge.absent(&mut transaction).await?;
     let counts = counts(&progress, &merged, absent);
     if merged.rejected + merged.noted > 0 {
-        let late = LateRejects { archive, files: &files, import: &import };
+        let late = LateRejects { archive, dataset: &dataset, files: &files, import: &import };
         late.store(&mut transaction, rejects_kept).await?;
     }
     if counts.rejected > rejects_kept {
@@ -290,13 +290,14 @@ fn present_columns(files: &[files::File]) -> Vec<String> {
 /// The merge knows rows; line and record are still in the file.
 struct LateRejects<'a> {
     archive: &'a Archive,
+    dataset: &'a Dataset,
     files: &'a [files::File],
     import: &'a Import,
 }
 
 impl LateRejects<'_> {
     async fn store(&self, connection: &mut PgConnection, keep: i64) -> Result<(), IngestError> {
-        merge::collect_late_rejects(connection, self.import.id).await?;
+        merge::collect_late_rejects(connection, self.dataset, self.import.id).await?;
         let (mut after, mut stored) = (0, 0);
         while stored < keep {
             let batch = merge::late_rejects(connection, after, BATCH.min(keep - stored)).await?;

@@ -11,7 +11,6 @@ pub use crate::db::chunks::Loaded;
 use super::{
     IngestError, blocking,
     records::{Lines, Record, Records},
-    row_ids::RowIds,
     symmetry::{self, SymmetryChecksum},
     unreadable::{self, FIELD_COUNT, INVALID_UTF8, MALFORMED_QUOTES, RECORD_TOO_LONG, UNCLOSED_QUOTE},
 };
@@ -21,6 +20,7 @@ use crate::{
         Column, Dataset, Fault, Load, Value,
         declared::point,
         plan::{self, LoadMode},
+        row_ids::RowIds,
     },
     db::{
         Db, DbError, Failure, chunks, commit,

@@ -79,11 +79,12 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// Of a new import.
-    pub fn of(import: &Import, dataset: &Dataset, force: bool) -> Self {
+    /// Of an import; of one whose dataset was purged meanwhile, nothing says what that was.
+    pub fn of(import: &Import, dataset: Option<&Dataset>, force: bool) -> Self {
         let import = import.clone();
         let loading = import.loading();
-        let declaration = dataset.built_in().is_none().then(|| (*dataset.descriptor).clone());
+        let declared = dataset.filter(|dataset| dataset.built_in().is_none());
+        let declaration = declared.map(|dataset| (*dataset.descriptor).clone());
         Self {
             version: VERSION,
             id: import.id,

@@ -18,7 +18,6 @@ pub mod receive;
 mod records;
 pub mod rejects_csv;
 pub mod removal;
-mod row_ids;
 mod shape;
 pub mod split;
 mod symmetry;

@@ -293,6 +293,6 @@ pub async fn register(
     if let Some(owner) = owner {
         owners::set(connection, import.id, owner.key_id).await?;
     }
-    Manifest::of(&import, &new.dataset, force).write(archive).await?;
+    Manifest::of(&import, Some(&new.dataset), force).write(archive).await?;
     Ok(Received::New(import))
 }

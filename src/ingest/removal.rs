@@ -61,7 +61,7 @@ pub(super) async fn begin(
         removals::skip_rows(connection, import.id).await?;
     } else if state != State::Undone {
         // Nobody can hold these rows, and where they are few, none is left.
-        let removal = removals::remove_batch(connection, dataset, &removal, BATCH).await?;
+        let removal = removals::remove_batch(connection, dataset, import.created_at, &removal, BATCH).await?;
         // Of an import that was cancelled the archive has something to remove too, once this is committed.
         if state == State::Failed && removal.kept.is_some() {
             removals::finish(connection, import.id).await?;
@@ -78,11 +78,11 @@ pub async fn step(db: &Db, archive: &Archive, import_id: i64) -> Result<Step, In
         Claim::Elsewhere => return Ok(Step::Elsewhere),
         Claim::Finished => return Ok(Step::Finished),
     };
-    let Claimed { removal, dataset, state, source } = *claimed;
+    let Claimed { removal, dataset, state, source, created_at } = *claimed;
     if removal.kept.is_none() {
         let pinned = Catalog::new(db.clone()).of_import(&dataset).await?;
         let dataset = pinned.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
-        removals::remove_batch(&mut transaction, &dataset, &removal, BATCH).await?;
+        removals::remove_batch(&mut transaction, &dataset, created_at, &removal, BATCH).await?;
         commit(transaction, "removing the rows of an import").await?;
         failpoint::reach(failpoint::ROWS_REMOVED);
         return Ok(Step::More);

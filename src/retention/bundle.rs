@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::RetentionError;
 use crate::{
+    catalog::Catalog,
     archive::{Archive, ArchiveError, Sealed},
     db::{
         Db,
@@ -95,8 +96,9 @@ impl Bundle {
             Err(ManifestError::Archive(error)) if error.is_missing() => false,
             Err(error) => return Err(error.into()),
         };
+        let dataset = Catalog::new(db.clone()).of_import(&import.pinned()).await?;
         let bundle = Self {
-            import: Manifest::of(import, force),
+            import: Manifest::of(import, dataset.as_deref(), force),
             state: import.state,
             rows_read: import.rows_read,
             rejected: import.rejected,

@@ -10,6 +10,7 @@ use super::{
     bundle::{self, Bundle, FOLDER, MANIFEST},
 };
 use crate::{
+    catalog::Catalog,
     archive::Listed,
     datasets::citizen::body,
     db::{
@@ -197,11 +198,11 @@ impl Retention {
         }
         let import = if new.media_type == "application/json" {
             let import = self.load_citizens(&mut transaction, new, again).await?;
-            Manifest::of(&import, true).write(&self.archive).await?;
+            Manifest::of(&import, Some(&new.dataset), true).write(&self.archive).await?;
             import
         } else {
             let import = imports::insert(&mut transaction, new, Some(again)).await?;
-            Manifest::of(&import, lost.manifest.force).write(&self.archive).await?;
+            Manifest::of(&import, Some(&new.dataset), lost.manifest.force).write(&self.archive).await?;
             import
         };
         commit(transaction, "making a lost import again").await?;
@@ -260,7 +261,8 @@ impl Retention {
         let bundle = self.copy_back(import.id, &import.source).await?;
         self.archive.verify(sealed(import)).await?;
         if !is_withdrawn(import.state) {
-            Manifest::of(import, bundle.import.force).write(&self.archive).await?;
+            let dataset = Catalog::new(self.db.clone()).of_import(&import.pinned()).await?;
+            Manifest::of(import, dataset.as_deref(), bundle.import.force).write(&self.archive).await?;
         }
         Ok(bundle)
     }

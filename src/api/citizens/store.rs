@@ -151,7 +151,7 @@ impl Context {
             if let Some(owner) = owner {
                 owners::set(&mut transaction, id, owner.key_id).await?;
             }
-            let described = Manifest::of(&made, &DATASET, true);
+            let described = Manifest::of(&made, Some(&DATASET), true);
             let described = described.write(&self.archive);
             let stored: &[Citizen] = if import.dry_run { &[] } else { citizens };
             let (described, stored) = tokio::join!(described, citizens::insert(&mut transaction, id, stored));
