@@ -46,7 +46,8 @@ impl Declared {
         let mut field = Field { json: field, faults };
         let kind = field.kind()?;
         let written = field.written(&kind, missing);
-        let mut declared = Self { kind, written, constraints: Constraints::default() };
+        let mut declared = Self { written, ..Self::new(kind) };
+        declared.nulls = missing.iter().filter(|word| declared.says_value(word)).cloned().collect();
         field.constraints(&mut declared);
         field.categories(&mut declared);
         if declared.constraints.allowed.as_ref().is_some_and(|allowed| allowed.values.is_empty()) {
@@ -55,8 +56,9 @@ impl Declared {
         (faults.len() == before).then(|| Rule::Declared(Arc::new(declared)))
     }
 
-    fn new(kind: Kind) -> Self {
-        Self { kind, written: Written::default(), constraints: Constraints::default() }
+    /// A type without constraints, written as the standard has it.
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, written: Written::default(), constraints: Constraints::default(), nulls: Box::default() }
     }
 }
 
