@@ -222,6 +222,31 @@ fn same(left: &Value<'_>, right: &Value<'_>) -> bool {
 }
 
 impl Declared {
+    /// The type without any constraint, written as JSON writes it.
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, written: Written::default(), constraints: Constraints::default(), nulls: Box::default() }
+    }
+
+    /// Table Schema's name of the type.
+    pub fn type_name(&self) -> &'static str {
+        match &self.kind {
+            Kind::String | Kind::Uuid | Kind::Email | Kind::Uri | Kind::Url => "string",
+            Kind::Any => "any",
+            Kind::Integer => "integer",
+            Kind::Number { .. } => "number",
+            Kind::Boolean => "boolean",
+            Kind::Date => "date",
+            Kind::Time => "time",
+            Kind::DateTime => "datetime",
+            Kind::Year => "year",
+            Kind::YearMonth => "yearmonth",
+            Kind::GeoPoint(_) => "geopoint",
+            Kind::List(_) => "list",
+            Kind::Object => "object",
+            Kind::Array => "array",
+        }
+    }
+
     /// PostgreSQL's type of the values.
     pub fn sql_type(&self) -> &'static str {
         match &self.kind {

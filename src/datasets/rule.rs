@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-use super::declared::Declared;
+use super::declared::{Declared, Kind};
 
 /// The field of OpenFlights' files that stands for null.
 pub(super) const NULL: &str = r"\N";
@@ -93,6 +93,15 @@ impl Rule {
     /// Whether its values are texts.
     pub(crate) fn is_text(&self) -> bool {
         self.sql_type() == "text"
+    }
+
+    /// Whether its values are numbers.
+    pub(crate) fn is_number(&self) -> bool {
+        match self {
+            Self::Integer { .. } | Self::Number { .. } => true,
+            Self::Declared(declared) => matches!(declared.kind, Kind::Integer | Kind::Number { .. }),
+            _ => false,
+        }
     }
 
     /// The rule in words.

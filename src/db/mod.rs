@@ -1,6 +1,7 @@
 //! All SQL: one file an aggregate. SQLSTATEs and constraint names become meaning here and nowhere else.
 
 pub mod airports;
+pub mod catalog;
 pub mod chunks;
 pub mod citizens;
 pub mod consumers;
@@ -22,11 +23,12 @@ pub mod pending_changes;
 pub mod rejects;
 pub mod removals;
 pub mod retention;
+pub mod rows;
 pub mod schema;
 pub mod segments;
 mod settle;
-pub mod silent;
 pub mod staging;
+pub mod stuck_sessions;
 pub mod totals;
 pub mod towns;
 
@@ -196,7 +198,7 @@ impl Db {
         let waits = Duration::from_millis(config.acquire_ms);
         // A process that is frozen in a transaction would hold up an import for as long as it stays so.
         let silent = format!("{}ms", config.silent_ms);
-        let application = options.get_application_name().unwrap_or(silent::APPLICATION).to_owned();
+        let application = options.get_application_name().unwrap_or(stuck_sessions::APPLICATION).to_owned();
         let options =
             options.application_name(&application).options([("idle_in_transaction_session_timeout", silent)]);
         let pool = PgPoolOptions::new()

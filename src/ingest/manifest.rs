@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     archive::{Archive, ArchiveError},
-    datasets,
-    db::imports::{Dialect, Import, Mode, NewImport},
+    db::{
+        Db, catalog,
+        imports::{Dialect, Import, Mode, NewImport},
+    },
 };
 
 /// Of the manifests that are written; others are not read.
@@ -110,21 +112,31 @@ impl Manifest {
         }
     }
 
+    /// The digest of the upload.
+    pub fn digest(&self) -> Result<[u8; 32], ManifestError> {
+        let mut sha256 = [0; 32];
+        hex::decode_to_slice(&self.sha256, &mut sha256).map_err(|error| self.foreign(error.to_string()))?;
+        Ok(sha256)
+    }
+
+    fn foreign(&self, reason: String) -> ManifestError {
+        ManifestError::Foreign { object: Self::object(&self.source), reason }
+    }
+
     /// What to import.
-    pub fn upload(&self) -> Result<NewImport, ManifestError> {
-        let foreign = |reason: String| ManifestError::Foreign { object: Self::object(&self.source), reason };
-        let dataset = datasets::by_name(&self.dataset)
-            .ok_or_else(|| foreign(format!("there is no dataset {:?}", self.dataset)))?;
+    pub async fn upload(&self, db: &Db) -> Result<NewImport, ManifestError> {
+        let dataset = catalog::built_in(&self.dataset)
+            .ok_or_else(|| self.foreign(format!("there is no dataset {:?}", self.dataset)))?;
         let media_type = ["text/csv", "application/zip", "application/json"]
             .into_iter()
             .find(|known| *known == self.media_type)
-            .ok_or_else(|| foreign(format!("the media type {:?} is unknown", self.media_type)))?;
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(&self.sha256, &mut sha256).map_err(|error| foreign(error.to_string()))?;
+            .ok_or_else(|| self.foreign(format!("the media type {:?} is unknown", self.media_type)))?;
         Ok(NewImport {
-            dataset: dataset.name,
+            dataset,
             mode: self.mode,
             max_rejects: self.max_rejects,
+            loading: None,
+            corrects: None,
             dry_run: self.dry_run,
             dialect: self.dialect.clone(),
             filename: self.filename.clone(),
@@ -133,7 +145,7 @@ impl Manifest {
             gzipped: self.gzipped,
             source: self.source.clone(),
             bytes: self.bytes,
-            sha256,
+            sha256: self.digest()?,
         })
     }
 }

@@ -9,9 +9,9 @@ use sqlx::PgConnection;
 use super::{IngestError, load::unknown_dataset, manifest, unpack};
 use crate::{
     archive::Archive,
-    datasets::{self, Dataset, Load},
+    datasets::{Dataset, Load},
     db::{
-        Db, commit,
+        Db, catalog, commit,
         imports::{Import, State},
         removals::{self, Claim, Claimed},
     },
@@ -40,16 +40,17 @@ pub enum Step {
 pub(super) async fn begin(
     connection: &mut PgConnection,
     import: &Import,
+    dataset: Option<&Dataset>,
     state: State,
 ) -> Result<(), IngestError> {
-    let Some(dataset) = datasets::by_name(&import.dataset) else {
+    let Some(dataset) = dataset else {
         // A version that knows the dataset removes what there is.
         removals::add(connection, import.id).await?;
         return Ok(());
     };
-    let has_rows = match dataset.load {
+    let has_rows = match dataset.load() {
         Load::Staged => state == State::Undone && !import.dry_run,
-        Load::Direct { .. } => !import.dry_run,
+        Load::Direct => !import.dry_run,
     };
     if state == State::Failed && !has_rows {
         return Ok(());
@@ -78,8 +79,9 @@ pub async fn step(db: &Db, archive: &Archive, import_id: i64) -> Result<Step, In
     };
     let Claimed { removal, dataset, state, source } = *claimed;
     if removal.kept.is_none() {
-        let dataset = datasets::by_name(&dataset).ok_or_else(|| unknown_dataset(&dataset))?;
-        removals::remove_batch(&mut transaction, dataset, &removal, BATCH).await?;
+        let pinned = catalog::pinned(db, &dataset).await?;
+        let dataset = pinned.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
+        removals::remove_batch(&mut transaction, &dataset, &removal, BATCH).await?;
         commit(transaction, "removing the rows of an import").await?;
         failpoint::reach(failpoint::ROWS_REMOVED);
         return Ok(Step::More);

@@ -55,11 +55,6 @@ impl Declared {
         }
         (faults.len() == before).then(|| Rule::Declared(Arc::new(declared)))
     }
-
-    /// A type without constraints, written as the standard has it.
-    pub(super) fn new(kind: Kind) -> Self {
-        Self { kind, written: Written::default(), constraints: Constraints::default(), nulls: Box::default() }
-    }
 }
 
 impl Rule {

@@ -1,5 +1,5 @@
-//! The consumers of this process: as many as its configuration says, and those added over the API that no other process
-//! runs. What is wanted of each is in the database, so that any process may change it.
+//! The supervisor of this process starts and stops its consumers: as many as its configuration says, and those added over the API
+//! that no other process runs. What is wanted of each is in the database, so that any process may change it.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Worker,
-    loading::{self, Counted, Gauge},
+    consumer::{self, Counted, Gauge},
 };
 use crate::{
     db::{
@@ -20,7 +20,7 @@ use crate::{
         consumers::{self, Desired, Report},
         notify::Topic,
     },
-    transport::Shares,
+    transport::AssignedPartitions,
 };
 
 /// How often consumers give a sign of life, unless a lease is too short for that.
@@ -33,7 +33,7 @@ struct Member {
     stop: CancellationToken,
     paused: watch::Sender<bool>,
     gauge: Arc<Gauge>,
-    shares: Shares,
+    assigned: AssignedPartitions,
     /// Bytes loaded at moments of the last seconds.
     history: VecDeque<(Instant, i64)>,
     task: JoinHandle<()>,
@@ -45,9 +45,9 @@ impl Member {
         let (pausing, paused) = watch::channel(paused);
         let gauge = Arc::new(Gauge::default());
         let subscriber = worker.transport.subscriber(by);
-        let shares = subscriber.shares();
-        let run = loading::run(worker.clone(), subscriber, Arc::clone(&gauge), paused, stop.clone());
-        Self { stop, paused: pausing, gauge, shares, history: VecDeque::new(), task: tokio::spawn(run) }
+        let assigned = subscriber.assigned_partitions();
+        let run = consumer::run(worker.clone(), subscriber, Arc::clone(&gauge), paused, stop.clone());
+        Self { stop, paused: pausing, gauge, assigned, history: VecDeque::new(), task: tokio::spawn(run) }
     }
 
     fn report(&mut self) -> Report {
@@ -60,7 +60,7 @@ impl Member {
         let (since, before) = self.history[0];
         let elapsed = now.duration_since(since).as_secs_f64();
         let bytes_per_second = if elapsed > 0.0 { ((bytes - before) as f64 / elapsed) as i64 } else { 0 };
-        Report { import_id, chunks, bytes, bytes_per_second, partitions: self.shares.get() }
+        Report { import_id, chunks, bytes, bytes_per_second, partitions: self.assigned.get() }
     }
 
     /// Whether it was told to end.
@@ -77,7 +77,8 @@ impl Member {
     }
 }
 
-struct Crew {
+/// Starts, stops and reports the consumers of this process.
+struct Supervisor {
     worker: Worker,
     process: String,
     lease: Duration,
@@ -91,9 +92,9 @@ pub(super) async fn run(worker: Worker, process: String, stop: CancellationToken
     let mut watch = worker.changes.watch(Topic::Consumers);
     let lease = Duration::from_millis(worker.config.worker.lease_ms);
     let owed = worker.config.worker.loaders;
-    let mut crew = Crew { worker, process, lease, owed, members: BTreeMap::new() };
+    let mut supervisor = Supervisor { worker, process, lease, owed, members: BTreeMap::new() };
     while !stop.is_cancelled() {
-        if let Err(error) = crew.keep_up().await {
+        if let Err(error) = supervisor.keep_up().await {
             // Those at work go on: whether they can is not for this to say.
             tracing::warn!(error = &error as &dyn std::error::Error, "could not look after the consumers");
         }
@@ -102,10 +103,10 @@ pub(super) async fn run(worker: Worker, process: String, stop: CancellationToken
             () = watch.changed(BEAT.min(lease / 3)) => {}
         }
     }
-    crew.disband().await;
+    supervisor.disband().await;
 }
 
-impl Crew {
+impl Supervisor {
     /// Tells the database how the consumers are, and does with them what it says.
     async fn keep_up(&mut self) -> Result<(), DbError> {
         let db = self.worker.db.clone();

@@ -1,4 +1,4 @@
-//! What the long-term archive has of an import: `imports/<number>/<uuid of the upload>/` with the files `upload`, as it came,
+//! A bundle is what the long-term archive has of an import: `imports/<number>/<uuid of the upload>/` with the files `upload`, as it came,
 //! `ledger.csv.gz` and `rejects.csv.gz`, PostgreSQL's CSV with a header, and `manifest.json`, which is written last and
 //! describes the others.
 
@@ -27,9 +27,9 @@ use crate::{
     },
 };
 
-/// Where the parcels are.
+/// Where the bundles are.
 pub(super) const FOLDER: &str = "imports";
-/// Of a parcel.
+/// Of a bundle.
 pub(super) const MANIFEST: &str = "manifest.json";
 /// Longer ones are none of ours.
 const LONGEST_MANIFEST: u64 = 1 << 20;
@@ -40,7 +40,7 @@ const PACKED_BYTES: usize = 1 << 14;
 
 /// What `manifest.json` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Parcel {
+pub(super) struct Bundle {
     /// The import, as beside its upload.
     pub(super) import: Manifest,
     /// How it ended.
@@ -65,7 +65,7 @@ pub(super) struct Rows {
     sha256: String,
 }
 
-/// The folder of an import's parcel: an import whose number another one had in a database that was lost has its own.
+/// The folder of an import's bundle: an import whose number another one had in a database that was lost has its own.
 pub(super) fn folder(id: i64, source: &str) -> String {
     let name = source.rsplit('/').next().unwrap_or(source);
     format!("{FOLDER}/{id}/{name}")
@@ -79,7 +79,7 @@ fn file(table: Table) -> &'static str {
     }
 }
 
-impl Parcel {
+impl Bundle {
     /// Copies everything of an import into its folder, and the manifest after it.
     pub(super) async fn pack(
         db: &Db,
@@ -95,7 +95,7 @@ impl Parcel {
             Err(ManifestError::Archive(error)) if error.is_missing() => false,
             Err(error) => return Err(error.into()),
         };
-        let parcel = Self {
+        let bundle = Self {
             import: Manifest::of(import, force),
             state: import.state,
             rows_read: import.rows_read,
@@ -103,11 +103,11 @@ impl Parcel {
             ledger: pack_rows(db, Table::Ledger, import.id, to, &folder).await?,
             rejects: pack_rows(db, Table::Rejects, import.id, to, &folder).await?,
         };
-        to.put(&format!("{folder}/{MANIFEST}"), json(&parcel)).await?;
-        Ok(parcel)
+        to.put(&format!("{folder}/{MANIFEST}"), json(&bundle)).await?;
+        Ok(bundle)
     }
 
-    /// The parcel in a folder.
+    /// The bundle in a folder.
     pub(super) async fn read(archive: &Archive, folder: &str) -> Result<Self, ManifestError> {
         let object = format!("{folder}/{MANIFEST}");
         parse(&object, &archive.read_small(&object, LONGEST_MANIFEST).await?)
@@ -130,9 +130,9 @@ impl Parcel {
 
     /// The upload.
     pub(super) fn upload(&self) -> Result<Sealed, ManifestError> {
-        let new = self.import.upload()?;
         let object = format!("{}/upload", self.folder());
-        Ok(Sealed { object, bytes: new.bytes.unsigned_abs(), sha256: new.sha256.into() })
+        let sha256 = self.import.digest()?.into();
+        Ok(Sealed { object, bytes: self.import.bytes.unsigned_abs(), sha256 })
     }
 
     /// Puts the rows of a table back.

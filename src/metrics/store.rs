@@ -10,19 +10,19 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart, path::Path,
 };
 
-use super::Meter;
+use super::Metrics;
 
 /// The store itself does the work. What is deleted or listed is a stream, and not counted.
 #[derive(Debug)]
 pub struct MeteredStore {
     store: Arc<dyn ObjectStore>,
-    meter: Meter,
+    metrics: Metrics,
 }
 
 impl MeteredStore {
     /// Counts what the store does.
-    pub fn new(store: Arc<dyn ObjectStore>, meter: Meter) -> Self {
-        Self { store, meter }
+    pub fn new(store: Arc<dyn ObjectStore>, metrics: Metrics) -> Self {
+        Self { store, metrics }
     }
 }
 
@@ -33,13 +33,13 @@ impl fmt::Display for MeteredStore {
 }
 
 async fn counted<T>(
-    meter: &Meter,
+    metrics: &Metrics,
     operation: &'static str,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let started = Instant::now();
     let done = work.await;
-    meter.archive(operation, done.is_ok(), started.elapsed());
+    metrics.archive(operation, done.is_ok(), started.elapsed());
     done
 }
 
@@ -47,8 +47,8 @@ async fn counted<T>(
 impl ObjectStore for MeteredStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let bytes = payload.content_length() as u64;
-        let put = counted(&self.meter, "put", self.store.put_opts(location, payload, options)).await?;
-        self.meter.archive_written(bytes);
+        let put = counted(&self.metrics, "put", self.store.put_opts(location, payload, options)).await?;
+        self.metrics.archive_written(bytes);
         Ok(put)
     }
 
@@ -58,23 +58,23 @@ impl ObjectStore for MeteredStore {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let begun = self.store.put_multipart_opts(location, options);
-        let upload = counted(&self.meter, "begin", begun).await?;
-        Ok(Box::new(MeteredUpload { upload, meter: self.meter.clone() }))
+        let upload = counted(&self.metrics, "begin", begun).await?;
+        Ok(Box::new(MeteredUpload { upload, metrics: self.metrics.clone() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let head = options.head;
         let operation = if head { "head" } else { "get" };
-        let got = counted(&self.meter, operation, self.store.get_opts(location, options)).await?;
+        let got = counted(&self.metrics, operation, self.store.get_opts(location, options)).await?;
         if !head {
-            self.meter.archive_read(got.range.end - got.range.start);
+            self.metrics.archive_read(got.range.end - got.range.start);
         }
         Ok(got)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let got = counted(&self.meter, "get", self.store.get_ranges(location, ranges)).await?;
-        self.meter.archive_read(got.iter().map(|bytes| bytes.len() as u64).sum());
+        let got = counted(&self.metrics, "get", self.store.get_ranges(location, ranges)).await?;
+        self.metrics.archive_read(got.iter().map(|bytes| bytes.len() as u64).sum());
         Ok(got)
     }
 
@@ -99,11 +99,11 @@ impl ObjectStore for MeteredStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        counted(&self.meter, "copy", self.store.copy_opts(from, to, options)).await
+        counted(&self.metrics, "copy", self.store.copy_opts(from, to, options)).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        counted(&self.meter, "rename", self.store.rename_opts(from, to, options)).await
+        counted(&self.metrics, "rename", self.store.rename_opts(from, to, options)).await
     }
 }
 
@@ -111,26 +111,26 @@ impl ObjectStore for MeteredStore {
 #[derive(Debug)]
 struct MeteredUpload {
     upload: Box<dyn MultipartUpload>,
-    meter: Meter,
+    metrics: Metrics,
 }
 
 #[async_trait]
 impl MultipartUpload for MeteredUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (bytes, meter) = (data.content_length() as u64, self.meter.clone());
+        let (bytes, metrics) = (data.content_length() as u64, self.metrics.clone());
         let put = self.upload.put_part(data);
         Box::pin(async move {
-            counted(&meter, "part", put).await?;
-            meter.archive_written(bytes);
+            counted(&metrics, "part", put).await?;
+            metrics.archive_written(bytes);
             Ok(())
         })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        counted(&self.meter, "finish", self.upload.complete()).await
+        counted(&self.metrics, "finish", self.upload.complete()).await
     }
 
     async fn abort(&mut self) -> Result<()> {
-        counted(&self.meter, "abort", self.upload.abort()).await
+        counted(&self.metrics, "abort", self.upload.abort()).await
     }
 }

@@ -1,4 +1,4 @@
-//! Whether all relations of a file are listed from both sides, without bringing any two rows together.
+//! The symmetry checksum tells whether all relations of a file are listed from both sides, without bringing any two rows together.
 //!
 //! Every relation is hashed as an unordered pair, and all hashes are combined by exclusive or. A pair that is listed from both
 //! sides cancels itself out; whatever is left over is listed from one side only. Numbers are unique where this is asked, and
@@ -12,9 +12,9 @@ use siphasher::sip::SipHasher13;
 
 use crate::datasets::{Dataset, Value};
 
-/// What it takes to check the relations of an import's rows.
+/// Computes the checksum of the relations of an import's rows: 0 when they are symmetric.
 #[derive(Debug, Clone)]
-pub(super) struct Pairing {
+pub(super) struct SymmetryChecksum {
     /// Places among the dataset's columns.
     number: usize,
     list: usize,
@@ -29,10 +29,10 @@ pub(super) struct Row {
     pub(super) unpaired: u64,
 }
 
-impl Pairing {
+impl SymmetryChecksum {
     /// For rows of this dataset, of the upload that the archive calls `source`. `None`: it knows no relations.
     pub(super) fn new(dataset: &Dataset, source: &str) -> Option<Self> {
-        let relation = dataset.relation?;
+        let relation = dataset.relation()?;
         let (number, _) = dataset.column(relation.number)?;
         let (list, _) = dataset.column(relation.list)?;
         let mut key = [0; 16];
@@ -81,13 +81,13 @@ mod tests {
                 relations.extend(relations.clone().into_iter().map(|(one, other)| (other, one)));
             }
             let expected = relations.iter().all(|(one, other)| relations.contains(&(*other, *one)));
-            let pairing = Pairing::new(&DATASET, "uploads/1").expect("citizens have relations");
+            let symmetry = SymmetryChecksum::new(&DATASET, "uploads/1").expect("citizens have relations");
             let mut left = 0;
             for number in 0..6 {
                 let list = relations.iter().filter(|(one, _)| *one == number).map(|(_, other)| *other).collect();
                 let mut row = Row::default();
-                pairing.see(&mut row, pairing.number, &Value::Integer(number));
-                pairing.see(&mut row, pairing.list, &Value::Integers(list));
+                symmetry.see(&mut row, symmetry.number, &Value::Integer(number));
+                symmetry.see(&mut row, symmetry.list, &Value::Integers(list));
                 left ^= row.unpaired;
             }
             prop_assert_eq!(left == 0, expected);
@@ -96,13 +96,13 @@ mod tests {
 
     #[test]
     fn the_number_comes_before_the_list() {
-        let pairing = Pairing::new(&DATASET, "").expect("citizens have relations");
-        assert!(pairing.number < pairing.list);
+        let symmetry = SymmetryChecksum::new(&DATASET, "").expect("citizens have relations");
+        assert!(symmetry.number < symmetry.list);
     }
 
     #[test]
     fn what_a_fault_hashes_to_depends_on_the_upload() {
-        let hash = |source| Pairing::new(&DATASET, source).map(|pairing| pairing.hash(1, 2));
+        let hash = |source| SymmetryChecksum::new(&DATASET, source).map(|symmetry| symmetry.hash(1, 2));
         assert_ne!(hash("uploads/1"), hash("uploads/2"));
     }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Keeper, RetentionError, parcel::Parcel};
+use super::{Retention, RetentionError, bundle::Bundle};
 use crate::{
     db::{
         commit,
@@ -18,14 +18,14 @@ const BATCH: i64 = 100;
 
 /// What became of the imports that are old.
 #[derive(Debug, Default)]
-pub struct Retired {
+pub struct Offloaded {
     /// Those that are in the long-term archive now.
     pub moved: Vec<i64>,
     /// Those that stay, with the reason.
     pub kept: Vec<(i64, RetentionError)>,
 }
 
-impl Keeper {
+impl Retention {
     /// The imports that ended before that moment and are not in the long-term archive.
     pub async fn due(&self, before: DateTime<Utc>) -> Result<Vec<i64>, RetentionError> {
         let mut due = Vec::new();
@@ -40,16 +40,16 @@ impl Keeper {
     }
 
     /// Moves them. One that cannot be moved stays, and the others go on, unless the reason is that a store is away.
-    pub async fn retire(&self, before: DateTime<Utc>, lock: &mut Lock) -> Result<Retired, RetentionError> {
+    pub async fn offload(&self, before: DateTime<Utc>, lock: &mut Lock) -> Result<Offloaded, RetentionError> {
         self.long_term()?;
-        let mut retired = Retired::default();
+        let mut offloaded = Offloaded::default();
         for id in self.due(before).await? {
             lock.check().await?;
             let Some(import) = imports::get(&self.db, id).await? else { continue };
-            match self.retire_one(&import).await {
+            match self.offload_one(&import).await {
                 Ok(()) => {
                     tracing::info!(import = id, "moved to the long-term archive");
-                    retired.moved.push(id);
+                    offloaded.moved.push(id);
                 }
                 // A store or a database that is away is so for the others too.
                 Err(RetentionError::Archive(error)) if error.is_passing() => return Err(error.into()),
@@ -61,21 +61,21 @@ impl Keeper {
                         error = cause,
                         "an import cannot be moved to the long-term archive"
                     );
-                    retired.kept.push((id, error));
+                    offloaded.kept.push((id, error));
                 }
             }
         }
-        Ok(retired)
+        Ok(offloaded)
     }
 
-    async fn retire_one(&self, import: &Import) -> Result<(), RetentionError> {
+    async fn offload_one(&self, import: &Import) -> Result<(), RetentionError> {
         let long_term = self.long_term()?;
-        let parcel = Parcel::pack(&self.db, &self.archive, long_term, import).await?;
+        let bundle = Bundle::pack(&self.db, &self.archive, long_term, import).await?;
         failpoint::reach(failpoint::IMPORT_COPIED);
-        parcel.verify(long_term).await?;
+        bundle.verify(long_term).await?;
         failpoint::reach(failpoint::COPY_VERIFIED);
         let mut transaction = self.db.begin().await?;
-        let rows = (parcel.ledger.rows, parcel.rejects.rows);
+        let rows = (bundle.ledger.rows, bundle.rejects.rows);
         if !retention::forget(&mut transaction, import, rows).await? {
             return Err(RetentionError::Changed);
         }

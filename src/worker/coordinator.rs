@@ -1,5 +1,5 @@
-//! A driver: takes an import nobody leads, leads it to its end, takes the next. An import that must wait for what others need not is
-//! given back meanwhile.
+//! A coordinator takes an import nobody leads, leads it to its end, and takes the next. It gives back an import that must wait for
+//! what others need not.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
         leases::{self, Claimed, Reach},
         notify::Topic,
     },
-    ingest::{IngestError, drive::Driver, finish},
+    ingest::{IngestError, coordinator::Coordinator, finish},
     trace,
 };
 
-/// Why a driver lets go of an import.
+/// Why a coordinator lets go of an import.
 enum Led {
     /// It has ended, or is stopped, or is somebody else's.
     Ended,
@@ -30,7 +30,7 @@ enum Led {
 
 pub(super) async fn run(worker: Worker, owner: String, reach: Reach, stop: CancellationToken) {
     let lease = Duration::from_millis(worker.config.worker.lease_ms);
-    let driver = Driver {
+    let coordinator = Coordinator {
         db: worker.db.clone(),
         archive: worker.archive.clone(),
         transport: Arc::clone(&worker.transport),
@@ -61,7 +61,7 @@ pub(super) async fn run(worker: Worker, owner: String, reach: Reach, stop: Cance
                     tracing::warn!("lost the lease: another worker goes on");
                     Led::Ended
                 }
-                led = lead(&driver, &worker, claimed) => led,
+                led = lead(&coordinator, &worker, claimed) => led,
             };
             let_go(&worker, claimed, &owner, led, &stop).await;
         };
@@ -115,11 +115,11 @@ async fn keep_lease(worker: &Worker, id: i64, owner: &str, lease: Duration) {
 
 /// Leads the import until it has ended, is somebody else's, or must wait for what others need not. What a transport lost is published again after a while, and
 /// should nobody be there to load it, at longer and longer intervals: what waits for them does not pile up.
-async fn lead(driver: &Driver, worker: &Worker, claimed: Claimed) -> Led {
+async fn lead(coordinator: &Coordinator, worker: &Worker, claimed: Claimed) -> Led {
     let mut patience = Duration::from_millis(worker.config.worker.stalled_ms);
     let mut attempt = 0;
     loop {
-        let error = match try_to_lead(driver, worker, claimed, patience).await {
+        let error = match try_to_lead(coordinator, worker, claimed, patience).await {
             Ok(()) | Err(IngestError::Fenced) => return Led::Ended,
             Err(error @ IngestError::Stalled(_)) => {
                 tracing::warn!("{error}: what is missing is published again");
@@ -141,25 +141,26 @@ async fn lead(driver: &Driver, worker: &Worker, claimed: Claimed) -> Led {
 
 /// Leads the import, and fails it when it is at fault: an error says why neither was possible.
 async fn try_to_lead(
-    driver: &Driver,
+    coordinator: &Coordinator,
     worker: &Worker,
     claimed: Claimed,
     patience: Duration,
 ) -> Result<(), IngestError> {
-    let import = match imports::get(&driver.db, claimed.id).await? {
+    let import = match imports::get(&coordinator.db, claimed.id).await? {
         Some(import) if import.state == State::Running => import,
         _ => return Err(IngestError::Fenced),
     };
-    let driven = if claimed.deaths < worker.config.worker.attempts {
-        driver.drive(&import, patience).await
+    let led = if claimed.deaths < worker.config.worker.attempts {
+        coordinator.lead(&import, patience).await
     } else {
         Err(deadly(claimed.deaths))
     };
-    match driven {
+    match led {
         Err(error) if !error.is_passing() && !matches!(error, IngestError::Fenced) => {
-            finish::fail(&driver.db, &driver.archive, import.id, import.epoch, &explain(error)).await
+            finish::fail(&coordinator.db, &coordinator.archive, import.id, import.epoch, &explain(error))
+                .await
         }
-        driven => driven,
+        led => led,
     }
 }
 

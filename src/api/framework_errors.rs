@@ -1,4 +1,4 @@
-//! Turns what poem and poem-openapi refuse by themselves into problems.
+//! Turns the errors of poem and poem-openapi into problems.
 
 use poem::{
     error::{MethodNotAllowedError, NotFoundError, ReadBodyError, SizedLimitError},

@@ -1,4 +1,4 @@
-//! A loader: takes a chunk, checks it, stores it, acknowledges it. While one is stored, the next is taken and checked: the
+//! A consumer of chunks: takes a chunk, checks it, stores it, acknowledges it. While one is stored, the next is taken and checked: the
 //! processor works for one, the database for the other.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +9,18 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
-use super::{Worker, backoff, driving::explain};
+use super::{Worker, backoff, coordinator::explain};
 use crate::{
     failpoint,
     ingest::{
         IngestError, finish,
         load::{self, Loaded, Prepared},
     },
-    meter::{Outcome, Phase},
+    metrics::{Outcome, Phase},
     transport::{Delivery, Subscriber, TransportError},
 };
 
-/// What a loader counts.
+/// What a consumer counts.
 #[derive(Debug, Default)]
 pub(super) struct Gauge(Mutex<Counted>);
 
@@ -151,7 +151,7 @@ async fn take(worker: &Worker, received: Result<Delivery, TransportError>) -> Re
     // Not kept beyond that: while what came of them is stored, the next chunk's are there.
     let prepared = match std::mem::replace(&mut delivery.bytes, Ok(Bytes::new())) {
         Ok(bytes) => {
-            let prepared = load::prepare(&worker.db, &delivery.chunk, bytes, &worker.meter);
+            let prepared = load::prepare(&worker.db, &delivery.chunk, bytes, &worker.metrics);
             prepared.instrument(span.clone()).await
         }
         Err(error) => Err(error.into()),
@@ -181,11 +181,11 @@ async fn store(
             Some(connection) => connection,
             None => worker.db.acquire().await?,
         };
-        Ok::<_, IngestError>((connection, worker.readers.turn().await))
+        Ok::<_, IngestError>((connection, worker.throttle.permit().await))
     };
-    let (mut connection, _turn) = worker.meter.phase(Phase::Turn, begin).await?;
+    let (mut connection, _permit) = worker.metrics.phase(Phase::Turn, begin).await?;
     let kept = worker.config.ingest.rejects_kept;
-    let loaded = load::store(&mut connection, kept, &delivery.chunk, ready, &worker.meter).await?;
+    let loaded = load::store(&mut connection, kept, &delivery.chunk, ready, &worker.metrics).await?;
     *held = Some(connection).filter(|_| worker.db.has_spare());
     Ok(loaded)
 }
@@ -201,23 +201,23 @@ async fn settle(
     let error = match loaded {
         Ok(loaded) => {
             failpoint::reach(failpoint::BEFORE_ACKNOWLEDGE);
-            worker.meter.chunk(match loaded {
+            worker.metrics.chunk(match loaded {
                 Loaded::Now => Outcome::Loaded,
                 Loaded::Before => Outcome::Repeated,
                 Loaded::Fenced => Outcome::Fenced,
             });
-            return Ok(worker.meter.phase(Phase::Acknowledge, subscriber.acknowledge(delivery)).await?);
+            return Ok(worker.metrics.phase(Phase::Acknowledge, subscriber.acknowledge(delivery)).await?);
         }
         Err(error) => error,
     };
     if error.is_passing() || delivery.attempt < worker.config.worker.attempts {
         let attempt = u32::try_from(delivery.attempt).unwrap_or(1);
-        worker.meter.chunk(Outcome::Retried);
+        worker.metrics.chunk(Outcome::Retried);
         subscriber.retry(delivery, backoff(attempt)).await?;
         return Err(error);
     }
     let error = explain(error);
     finish::fail(&worker.db, &worker.archive, chunk.import_id, chunk.epoch, &error).await?;
-    worker.meter.chunk(Outcome::Failed);
-    Ok(subscriber.bury(delivery, &error.message).await?)
+    worker.metrics.chunk(Outcome::Failed);
+    Ok(subscriber.dead_letter(delivery, &error.message).await?)
 }

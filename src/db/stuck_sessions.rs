@@ -1,4 +1,4 @@
-//! Sessions of this service whose process neither reads nor writes any more: frozen, or cut off. PostgreSQL's time-out for idle
+//! Stuck sessions of this service: their process neither reads nor writes any more, frozen or cut off. PostgreSQL's time-out for idle
 //! transactions does not see them while a statement is under way, because to PostgreSQL they are busy: in the middle of a `COPY`, or with
 //! an answer that nobody takes. It waits without end, and with it everybody who wants the locks of the transaction.
 
@@ -23,17 +23,17 @@ struct Waiting {
     copied: i64,
 }
 
-/// Who waited for its client at the last look.
+/// Finds stuck sessions by what waited for its client at the last look.
 #[derive(Debug, Default)]
-pub struct Silence {
+pub struct StuckSessions {
     waiting: Vec<Waiting>,
 }
 
-impl Silence {
+impl StuckSessions {
     /// Ends the sessions of this role and database that wait for their client as they did at the last look; how many there were. A
     /// `COPY` that goes on, however slowly, is not among them, nor are answers that somebody else reads (`COPY … TO`).
     pub async fn look(&mut self, db: &Db) -> Result<i64, DbError> {
-        let failed = || DbError::during("ending silent sessions");
+        let failed = || DbError::during("ending stuck sessions");
         let waiting: Vec<Waiting> = sqlx::query_as(
             "select a.pid, a.query_start as since, coalesce(c.bytes_processed, 0) as copied
              from pg_stat_activity a left join pg_stat_progress_copy c on c.pid = a.pid
@@ -57,8 +57,8 @@ impl Silence {
         }
         sqlx::query_scalar(
             "select count(*) filter (where pg_terminate_backend(a.pid)) from pg_stat_activity a
-             join unnest($1::integer[], $2::timestamptz[]) as silent (pid, since)
-                 on silent.pid = a.pid and silent.since = a.query_start
+             join unnest($1::integer[], $2::timestamptz[]) as stuck (pid, since)
+                 on stuck.pid = a.pid and stuck.since = a.query_start
              where a.state = 'active' and a.wait_event in ('ClientRead', 'ClientWrite')",
         )
         .bind(pids)

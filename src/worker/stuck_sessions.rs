@@ -1,19 +1,19 @@
-//! Keeps processes that are frozen, or cut off, from holding up the imports of others.
+//! Ends stuck sessions, so that processes that are frozen, or cut off, do not hold up the imports of others.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use crate::db::silent::Silence;
+use crate::db::stuck_sessions::StuckSessions;
 
 pub(super) async fn run(worker: Worker, stop: CancellationToken) {
     let between_looks = Duration::from_millis(worker.config.database.silent_ms);
-    let mut silence = Silence::default();
+    let mut stuck = StuckSessions::default();
     loop {
         let round = async {
             tokio::time::sleep(between_looks).await;
-            silence.look(&worker.db).await
+            stuck.look(&worker.db).await
         };
         match stop.run_until_cancelled(round).await {
             None => return,
@@ -25,10 +25,7 @@ pub(super) async fn run(worker: Worker, stop: CancellationToken) {
                 )
             }
             Some(Err(error)) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "could not look for silent sessions"
-                );
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not look for stuck sessions");
             }
         }
     }

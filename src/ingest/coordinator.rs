@@ -1,4 +1,4 @@
-//! Leads one import from its bytes to its end: unpack, split and publish, wait until the ledger is full, finish.
+//! The coordinator of an import leads it from its bytes to its end: unpack, split and publish, wait until the ledger is full, finish.
 //!
 //! Every step may be done again from its beginning, by anyone: unpacking and splitting give the same again, what the
 //! ledger holds is not published again, and finishing is one transaction.
@@ -25,9 +25,9 @@ use super::{
 use crate::{
     archive::Archive,
     config,
-    datasets::{self, Dataset},
+    datasets::Dataset,
     db::{
-        Db,
+        Db, catalog,
         chunks::{self, Place},
         commit, files,
         files::File,
@@ -46,30 +46,31 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Notes of one import, at most: a list of imports has them all.
 const NOTES: i32 = 20;
 
-/// What leading an import takes.
+/// Leads imports.
 #[derive(Debug)]
-pub struct Driver {
+pub struct Coordinator {
     /// The database.
     pub db: Db,
     /// Where the bytes are.
     pub archive: Archive,
     /// Where chunks go.
     pub transport: Arc<dyn Transport>,
-    /// Wakes the driver when a chunk was loaded.
+    /// Wakes the coordinator when a chunk was loaded.
     pub changes: Changes,
     /// Limits and sizes.
     pub limits: config::Ingest,
 }
 
-impl Driver {
+impl Coordinator {
     /// Leads the import to its end, or says why that must wait, go elsewhere, or cannot be. Gives up, to be called again,
     /// when none of the published chunks was loaded for `patience`.
-    pub async fn drive(&self, import: &Import, patience: Duration) -> Result<(), IngestError> {
-        let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+    pub async fn lead(&self, import: &Import, patience: Duration) -> Result<(), IngestError> {
+        let dataset = catalog::pinned(&self.db, &import.pinned()).await?;
+        let dataset = &*dataset.ok_or_else(|| unknown_dataset(&import.dataset))?;
         let files = self.files(import).await?;
         self.make_staging(dataset, import).await?;
         let mut publishing = Publishing {
-            driver: self,
+            coordinator: self,
             import,
             patience,
             publisher: self.transport.publisher(import.id),
@@ -287,7 +288,7 @@ impl Driver {
 
 /// The publishing side of one import.
 struct Publishing<'a> {
-    driver: &'a Driver,
+    coordinator: &'a Coordinator,
     import: &'a Import,
     patience: Duration,
     publisher: Box<dyn Publisher>,
@@ -337,7 +338,7 @@ impl Publishing<'_> {
     }
 
     fn limit(&self) -> i64 {
-        i64::try_from(self.driver.limits.chunks_in_flight).unwrap_or(i64::MAX)
+        i64::try_from(self.coordinator.limits.chunks_in_flight).unwrap_or(i64::MAX)
     }
 
     /// Publishes what is cut, once so many chunks before it are loaded that it may be in flight.
@@ -347,7 +348,7 @@ impl Publishing<'_> {
         }
         if self.next_chunk > self.limit() {
             let Self { import, patience, next_chunk, .. } = *self;
-            self.driver.wait_until_in_flight(import, patience, next_chunk, self.limit() + 1).await?;
+            self.coordinator.wait_until_in_flight(import, patience, next_chunk, self.limit() + 1).await?;
         }
         self.publisher.publish(&self.batch).instrument(tracing::info_span!("publish")).await?;
         self.batch.clear();

@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
 use tarmac::db::{
     Db,
-    silent::{APPLICATION, STREAMED, Silence},
+    stuck_sessions::{APPLICATION, STREAMED, StuckSessions},
 };
 
 use crate::support::{App, wait::until};
@@ -31,15 +31,14 @@ async fn waits(app: &App, pid: i32, event: &str) {
 }
 
 #[tokio::test]
-async fn who_is_silent_in_the_middle_of_a_chunk_loses_the_session_and_nobody_else_does() {
+async fn a_session_that_is_stuck_in_the_middle_of_a_chunk_is_ended_and_no_other_is() {
     let app = App::with(&[("database.silent_ms", "200")]).await;
     let (mut frozen, frozen_pid) = session(&app).await;
     let (mut slow, slow_pid) = session(&app).await;
     // To drop it would end the copy.
     let _in_hand = frozen.copy_in_raw(COPY).await.expect("it begins");
     let _streamed = slow.copy_in_raw(&format!("{STREAMED} {COPY}")).await.expect("it begins");
-    until("the silent session is ended", || async { (!is_there(&app, frozen_pid).await).then_some(()) })
-        .await;
+    until("the stuck session is ended", || async { (!is_there(&app, frozen_pid).await).then_some(()) }).await;
     assert!(is_there(&app, slow_pid).await, "rows that come from elsewhere take their time");
 }
 
@@ -63,23 +62,22 @@ async fn who_does_not_take_an_answer_loses_the_session_unless_it_is_an_export() 
     for pid in [frozen_pid, reader_pid, person_pid] {
         waits(&app, pid, "ClientWrite").await;
     }
-    let mut silence = Silence::default();
-    assert_eq!(silence.look(&db).await.expect("the database answers"), 0, "nobody is silent at first sight");
-    assert_eq!(silence.look(&db).await.expect("the database answers"), 1);
-    until("the silent session is ended", || async { (!is_there(&app, frozen_pid).await).then_some(()) })
-        .await;
+    let mut stuck = StuckSessions::default();
+    assert_eq!(stuck.look(&db).await.expect("the database answers"), 0, "no session is stuck at first sight");
+    assert_eq!(stuck.look(&db).await.expect("the database answers"), 1);
+    until("the stuck session is ended", || async { (!is_there(&app, frozen_pid).await).then_some(()) }).await;
     assert!(is_there(&app, reader_pid).await, "whoever reads an export takes its time");
     assert!(is_there(&app, person_pid).await, "people are left alone");
 }
 
 #[tokio::test]
-async fn a_copy_that_goes_on_is_not_silent_however_slow_it_is() {
+async fn a_copy_that_goes_on_is_not_stuck_however_slow_it_is() {
     let app = App::without_worker(&[]).await;
     let db = Db::connect(&app.config.database).await.expect("the database answers");
     let (mut slow, pid) = session(&app).await;
     let target = "copy changed_citizens (import_id, citizen_id) from stdin";
     let mut copy = slow.copy_in_raw(target).await.expect("it begins");
-    let mut silence = Silence::default();
+    let mut stuck = StuckSessions::default();
     let copied =
         format!("select coalesce(max(bytes_processed), 0) from pg_stat_progress_copy where pid = {pid}");
     for piece in 1..=4 {
@@ -87,7 +85,7 @@ async fn a_copy_that_goes_on_is_not_silent_however_slow_it_is() {
         until("the piece is read", || async { (app.one::<i64>(&copied).await == 4 * piece).then_some(()) })
             .await;
         waits(&app, pid, "ClientRead").await;
-        assert_eq!(silence.look(&db).await.expect("the database answers"), 0);
+        assert_eq!(stuck.look(&db).await.expect("the database answers"), 0);
     }
-    assert_eq!(silence.look(&db).await.expect("the database answers"), 1, "now nothing came");
+    assert_eq!(stuck.look(&db).await.expect("the database answers"), 1, "now nothing came");
 }

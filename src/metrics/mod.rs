@@ -115,7 +115,7 @@ type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The counts. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Meter {
+pub struct Metrics {
     phases: Seconds<OfPhase>,
     chunks: Family<OfOutcome, Counter>,
     rows: Family<OfRow, Counter>,
@@ -125,7 +125,7 @@ pub struct Meter {
     lost: Lost,
 }
 
-impl Meter {
+impl Metrics {
     /// Nothing is counted yet, but for lines of the log that are lost.
     pub fn new(lost: Lost) -> Self {
         let seconds = || Histogram::new(SECONDS);
