@@ -138,29 +138,29 @@ impl Column {
             }
         }
         let value = declared.parse(text).map_err(|code| self.fault(declared, code))?;
-        // A field of which its value says the same otherwise: `-01` where `-1` is missing. Texts are what their fields are.
-        if !matches!(&value, Value::Text(Cow::Borrowed(_)))
-            && self.missing.iter().any(|missing| !missing.is_empty())
-        {
-            self.check_writable(declared, &value)?;
-        }
+        // Such as `-01` where `-1` stands for null, or what an upload with null markers of its own has.
+        self.check_null_marker(declared, &value)?;
         Ok(value)
+    }
+
+    /// Whether the field of the value stands for null: exports could not come back.
+    fn check_null_marker(&self, declared: &Declared, value: &Value<'_>) -> Result<(), Fault> {
+        let Some(null) = declared.null_of(value) else { return Ok(()) };
+        let null = if null.is_empty() { "empty" } else { null };
+        let message = format!("{} must not be {null}, which stands for null in files", self.name);
+        Err(Fault::new("not_writable", message))
     }
 
     /// Whether a file can say the value, so that exports come back.
     fn check_writable(&self, declared: &Declared, value: &Value<'_>) -> Result<(), Fault> {
+        self.check_null_marker(declared, value)?;
+        if declared.comes_back(value) {
+            return Ok(());
+        }
         let field = declared.field(value);
-        if self.missing.iter().any(|missing| declared.is_field_of(missing, &field, value)) {
-            let field = if field.is_empty() { "the empty field" } else { &field };
-            let message = format!("{} must not be {field}, which stands for null in files", self.name);
-            return Err(Fault::new("not_writable", message));
-        }
-        if !declared.comes_back(value, &field) {
-            let message =
-                format!("{} must be what a file can say: {field:?} is read as something else", self.name);
-            return Err(Fault::new("not_writable", message));
-        }
-        Ok(())
+        let message =
+            format!("{} must be what a file can say: {field:?} is read as something else", self.name);
+        Err(Fault::new("not_writable", message))
     }
 
     /// Whether null can be the value: it must not be required, and files must have a field that says it.

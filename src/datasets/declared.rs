@@ -42,6 +42,8 @@ pub struct Declared {
     pub written: Written,
     /// What else is asked of a value.
     pub constraints: Constraints,
+    /// Fields of files that stand for null and would be values otherwise: no file can say those values.
+    pub nulls: Box<[Box<str>]>,
 }
 
 /// The types of Table Schema that can be declared, with the formats that decide how values are stored.
@@ -222,7 +224,7 @@ fn same(left: &Value<'_>, right: &Value<'_>) -> bool {
 impl Declared {
     /// The type without any constraint, written as JSON writes it.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, written: Written::default(), constraints: Constraints::default() }
+        Self { kind, written: Written::default(), constraints: Constraints::default(), nulls: Box::default() }
     }
 
     /// Table Schema's name of the type.
@@ -352,11 +354,7 @@ impl Declared {
     pub(super) fn plain_words(&self) -> String {
         match &self.kind {
             Kind::List(item) => item.plain_words(),
-            kind => {
-                Self { kind: kind.clone(), written: Written::default(), constraints: Constraints::default() }
-                    .kind_words()
-                    .into_owned()
-            }
+            kind => Self::new(kind.clone()).kind_words().into_owned(),
         }
         .replace("true or True or TRUE or 1, or false or False or FALSE or 0", "true or false")
     }

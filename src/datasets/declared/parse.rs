@@ -355,20 +355,43 @@ impl Declared {
         })
     }
 
-    /// Whether a file may have `word` for the value whose field is `field`. PostgreSQL writes JSON with blanks of its own.
-    pub(in crate::datasets) fn is_field_of(&self, word: &str, field: &str, value: &Value<'_>) -> bool {
-        *word == *field
-            || matches!(value, Value::Json(_)) && super::same(value, &Value::Json(Cow::Borrowed(word)))
+    /// Whether the field would be a value.
+    pub(super) fn says_value(&self, field: &str) -> bool {
+        self.read(field).is_ok()
+    }
+
+    /// The field that a file has for the value, where it stands for null.
+    pub(in crate::datasets) fn null_of(&self, value: &Value<'_>) -> Option<&str> {
+        let nulls = || self.nulls.iter().map(|null| &**null);
+        match value {
+            _ if self.nulls.is_empty() => None,
+            Value::Text(text) => nulls().find(|null| *null == text),
+            // Of those only an empty list is the empty field.
+            Value::List(..) | Value::Integers(_) if nulls().all(str::is_empty) => {
+                let is_empty = match value {
+                    Value::List(_, items) => items.is_empty(),
+                    Value::Integers(items) => items.is_empty(),
+                    _ => false,
+                };
+                is_empty.then_some("")
+            }
+            // PostgreSQL writes it with blanks of its own.
+            Value::Json(_) => nulls().find(|null| super::same(value, &Value::Json(Cow::Borrowed(null)))),
+            _ => {
+                let field = self.field(value);
+                nulls().find(|null| *null == field)
+            }
+        }
     }
 
     /// Whether the field that a file has for the value is read as this value.
-    pub(in crate::datasets) fn comes_back(&self, value: &Value<'_>, field: &str) -> bool {
+    pub(in crate::datasets) fn comes_back(&self, value: &Value<'_>) -> bool {
         let is_certain = match &self.kind {
             Kind::List(_) => false,
             Kind::Date | Kind::Time | Kind::DateTime => self.written.pattern.is_none(),
             _ => true,
         };
-        is_certain || self.read(field).is_ok_and(|read| read == *value)
+        is_certain || self.read(&self.field(value)).is_ok_and(|read| read == *value)
     }
 
     /// The code of what is no value of the type.

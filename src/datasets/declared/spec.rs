@@ -46,7 +46,8 @@ impl Declared {
         let mut field = Field { json: field, faults };
         let kind = field.kind()?;
         let written = field.written(&kind, missing);
-        let mut declared = Self { kind, written, constraints: Constraints::default() };
+        let mut declared = Self { written, ..Self::new(kind) };
+        declared.nulls = missing.iter().filter(|word| declared.says_value(word)).cloned().collect();
         field.constraints(&mut declared);
         field.categories(&mut declared);
         if declared.constraints.allowed.as_ref().is_some_and(|allowed| allowed.values.is_empty()) {
