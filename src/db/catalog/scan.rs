@@ -126,7 +126,9 @@ fn first_fault(
         let value = |place: usize| {
             values.iter().find(|(other, _)| *other == place).map_or(&Value::Null, |(_, value)| value)
         };
-        if let Err((place, fault)) = point::check_columns(schema, value) {
+        if let Some((longitude, latitude)) = point::columns(schema)
+            && let Err((place, fault)) = point::check_columns(schema, value(longitude), value(latitude))
+        {
             return offender(place, fault.code);
         }
     }
