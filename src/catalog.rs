@@ -48,7 +48,7 @@ impl Catalog {
 
     /// A version of a declared dataset, hidden or not. `None`: there is none, or it was purged.
     pub async fn version(&self, id: i32, version: i32) -> Result<Option<Arc<Dataset>>, DbError> {
-        if let Some(dataset) = self.db.versions().get((id, version)) {
+        if let Some(dataset) = self.db.versions().get(&(id, version)) {
             return Ok(Some(dataset));
         }
         let mut connection = self.db.acquire().await?;
@@ -148,7 +148,7 @@ impl Catalog {
         id: i32,
         version: i32,
     ) -> Result<Option<Arc<Dataset>>, DbError> {
-        if let Some(dataset) = self.db.versions().get((id, version)) {
+        if let Some(dataset) = self.db.versions().get(&(id, version)) {
             return Ok(Some(dataset));
         }
         let Some((name, text)) = catalog::descriptor(&mut *connection, id, version).await? else {
@@ -156,7 +156,7 @@ impl Catalog {
         };
         let descriptor = stored(&name, &text)?;
         let dataset = Arc::new(compile(connection, &descriptor, Some(id), version).await?);
-        self.db.versions().keep((id, version), &dataset);
+        self.db.versions().insert((id, version), Arc::clone(&dataset));
         Ok(Some(dataset))
     }
 }

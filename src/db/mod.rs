@@ -35,7 +35,7 @@ pub mod towns;
 use std::{
     borrow::Cow,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -61,7 +61,7 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 pub struct Db {
     orm: DatabaseConnection,
     waiting: Arc<AtomicUsize>,
-    versions: Arc<Mutex<catalog::Versions>>,
+    versions: catalog::Versions,
 }
 
 /// A failed conversation with the database.
@@ -228,14 +228,13 @@ impl Db {
         Ok(Self {
             orm: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
             waiting: Arc::default(),
-            versions: Arc::default(),
+            versions: catalog::versions(),
         })
     }
 
     /// The versions of datasets that this process keeps.
-    pub(crate) fn versions(&self) -> MutexGuard<'_, catalog::Versions> {
-        // Whoever panicked had nothing half done that would matter here.
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn versions(&self) -> &catalog::Versions {
+        &self.versions
     }
 
     /// For entities.

@@ -26,7 +26,7 @@ use std::time::Duration;
 use sqlx::{FromRow, PgConnection, Postgres, Transaction};
 
 pub use change::{Change, Referencing, change};
-pub(crate) use kept::Versions;
+pub(crate) use kept::{Versions, versions};
 
 pub use ddl::{changes_sequence, table, unique_columns};
 pub use scan::{MAX_OFFENDERS, Offender, preview};
