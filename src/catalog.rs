@@ -77,9 +77,7 @@ impl Catalog {
         }
         let mut connection = self.db.acquire().await?;
         match catalog::find(&mut connection, name).await? {
-            Some(entry) if !entry.hidden => {
-                self.version_by(&mut connection, entry.id, entry.version).await
-            }
+            Some(entry) if !entry.hidden => self.version_by(&mut connection, entry.id, entry.version).await,
             _ => Ok(None),
         }
     }
@@ -278,9 +276,8 @@ async fn compile(
             keys.insert((name.clone(), column.name.clone()), column.key.clone());
         }
     }
-    Ok(descriptor.compile_with(id, version, |dataset, column| {
-        keys.get(&(dataset.to_owned(), column.into())).cloned()
-    }))
+    Ok(descriptor
+        .compile_with(id, version, |dataset, column| keys.get(&(dataset.to_owned(), column.into())).cloned()))
 }
 
 /// For each column of the new version the place it had, and the columns to be checked.

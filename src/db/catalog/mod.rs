@@ -28,8 +28,8 @@ pub use change::{Change, Referencing, change};
 pub use ddl::{changes_sequence, table, unique_columns};
 pub use scan::{MAX_OFFENDERS, Offender, preview};
 pub use versions::{
-    Declared, Entry, Listed, Removed, Target, declare, descriptor, find, hide, list, purge, referencing, restore,
-    rows_estimate,
+    Declared, Entry, Listed, Removed, Target, declare, descriptor, find, hide, list, purge, referencing,
+    restore, rows_estimate,
 };
 
 use super::{Db, DbError};
