@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 
 use crate::{
     datasets::{
-        BUILT_IN, Dataset, Ident,
+        BUILT_IN, Dataset, Ident, Rule,
         change::{Class, Plan, What},
         descriptor::{self, Descriptor},
     },
@@ -20,8 +20,19 @@ use crate::{
     },
 };
 
-/// How many columns the versions that are kept have together. A column takes about a kilobyte.
-const MAX_COLUMNS: usize = 16_384;
+/// What the versions that are kept weigh together. A column weighs 1, and takes about 2.5 kB with its part of the descriptor.
+const MAX_WEIGHT: usize = 8_192;
+/// What a pattern weighs beside its column: compiled it may take 256 KiB.
+const PATTERN_WEIGHT: usize = 100;
+
+fn weight(dataset: &Dataset) -> usize {
+    let has_pattern = |rule: &Rule| match rule {
+        Rule::Declared(declared) => declared.constraints.pattern.is_some(),
+        _ => false,
+    };
+    let patterns = dataset.schema.columns.iter().filter(|column| has_pattern(&column.rule)).count();
+    dataset.schema.columns.len() + patterns * PATTERN_WEIGHT
+}
 
 /// The datasets, built in and declared. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,7 +45,7 @@ pub struct Catalog {
 #[derive(Debug, Default)]
 struct Compiled {
     versions: HashMap<(i32, i32), (Arc<Dataset>, u64)>,
-    columns: usize,
+    weight: usize,
     uses: u64,
 }
 
@@ -49,14 +60,14 @@ impl Compiled {
     /// Keeps a version, and lets go of those that nobody asked for the longest.
     fn keep(&mut self, key: (i32, i32), dataset: &Arc<Dataset>) {
         self.uses += 1;
-        self.columns += dataset.schema.columns.len();
+        self.weight += weight(dataset);
         if let Some((before, _)) = self.versions.insert(key, (Arc::clone(dataset), self.uses)) {
-            self.columns -= before.schema.columns.len();
+            self.weight -= weight(&before);
         }
-        while self.columns > MAX_COLUMNS && self.versions.len() > 1 {
+        while self.weight > MAX_WEIGHT && self.versions.len() > 1 {
             let oldest = self.versions.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| *key);
             let Some((dataset, _)) = oldest.and_then(|key| self.versions.remove(&key)) else { break };
-            self.columns -= dataset.schema.columns.len();
+            self.weight -= weight(&dataset);
         }
     }
 }
