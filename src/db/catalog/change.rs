@@ -189,7 +189,11 @@ impl Change<'_> {
                 return Err(CatalogError::TypeChanged(column.key.as_str().to_owned()));
             }
             if origin.key != column.key {
-                _ = write!(statement, "alter table {table} rename column {} to _renamed_{place};", origin.key);
+                _ = write!(
+                    statement,
+                    "alter table {table} rename column {} to _renamed_{place};",
+                    origin.key
+                );
                 _ = write!(second, "alter table {table} rename column _renamed_{place} to {};", column.key);
             }
         }

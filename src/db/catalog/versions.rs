@@ -2,9 +2,7 @@
 
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
-use super::{
-    CatalogError, DECLARING, again, begin, close_gates, ddl, during, is_under_way,
-};
+use super::{CatalogError, DECLARING, again, begin, close_gates, ddl, during, is_under_way};
 use crate::{
     datasets::{BUILT_IN, Dataset, Ident},
     db::{Db, DbError, commit},
@@ -80,13 +78,11 @@ macro_rules! rows_estimate {
 
 /// The dataset of that name, hidden or not.
 pub async fn find(connection: &mut PgConnection, name: &str) -> Result<Option<Entry>, DbError> {
-    sqlx::query_as(
-        "select id, version, hidden_at is not null as hidden from dataset_catalog where name = $1",
-    )
-    .bind(name)
-    .fetch_optional(connection)
-    .await
-    .map_err(DbError::during("looking for a dataset"))
+    sqlx::query_as("select id, version, hidden_at is not null as hidden from dataset_catalog where name = $1")
+        .bind(name)
+        .fetch_optional(connection)
+        .await
+        .map_err(DbError::during("looking for a dataset"))
 }
 
 /// The name of the dataset with that number, and its descriptor in that version.
@@ -157,10 +153,7 @@ pub async fn rows_estimate(connection: &mut PgConnection, dataset: &Dataset) -> 
 }
 
 /// The datasets that refer to this one, other than itself: number, version and name.
-pub async fn referencing(
-    connection: &mut PgConnection,
-    id: i32,
-) -> Result<Vec<(i32, i32, String)>, DbError> {
+pub async fn referencing(connection: &mut PgConnection, id: i32) -> Result<Vec<(i32, i32, String)>, DbError> {
     sqlx::query_as(
         "select c.id, c.version, c.name from dataset_references r join dataset_catalog c on c.id = r.dataset_id
          where r.target_id = $1 order by c.name collate \"C\"",
@@ -381,10 +374,7 @@ async fn purge_once(db: &Db, name: &str, version: i32) -> Result<Removed, Catalo
 }
 
 /// Where the sequence of the dataset's changes is.
-pub(super) async fn changes(
-    connection: &mut PgConnection,
-    name: &Ident,
-) -> Result<i64, CatalogError> {
+pub(super) async fn changes(connection: &mut PgConnection, name: &Ident) -> Result<i64, CatalogError> {
     let statement = format!("select last_value from {}", ddl::changes_sequence(name));
     sqlx::query_scalar(AssertSqlSafe(statement))
         .persistent(false)
