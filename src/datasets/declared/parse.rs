@@ -14,12 +14,14 @@ use crate::datasets::{
 
 impl Declared {
     /// Reads a field, which has no blanks around it where they are not part of the value, and is none that stands for null.
+    #[inline]
     pub(in crate::datasets) fn parse<'a>(&self, field: &'a str) -> Result<Value<'a>, Broken> {
         let value = self.read(field).map_err(|code| nul_or(field, code))?;
         self.check(&value)?;
         Ok(value)
     }
 
+    #[inline]
     fn read<'a>(&self, field: &'a str) -> Result<Value<'a>, Broken> {
         let written = &self.written;
         match &self.kind {
@@ -115,6 +117,7 @@ impl Declared {
     }
 
     /// Holds every constraint.
+    #[inline]
     fn check(&self, value: &Value<'_>) -> Result<(), Broken> {
         let constraints = &self.constraints;
         match value {
@@ -144,7 +147,12 @@ impl Declared {
             _ => {}
         }
         for (limit, end) in &constraints.limits {
-            if value.compare(end).is_none_or(|order| !limit.admits(order)) {
+            let order = match (value, end) {
+                // What most limits are of.
+                (Value::Integer(own), Value::Integer(end)) => Some(own.cmp(end)),
+                _ => value.compare(end),
+            };
+            if order.is_none_or(|order| !limit.admits(order)) {
                 return Err("out_of_range");
             }
         }
