@@ -201,6 +201,13 @@ impl Allowed {
         Self { values: values.into(), order: order.into() }
     }
 
+    fn contains_text(&self, text: &str) -> bool {
+        if !self.order.is_empty() {
+            return self.contains(&Value::Text(Cow::Borrowed(text)));
+        }
+        self.values.iter().any(|value| matches!(value, Value::Text(allowed) if **allowed == *text))
+    }
+
     fn contains(&self, value: &Value<'_>) -> bool {
         if self.order.is_empty() {
             return self.values.iter().any(|allowed| same(allowed, value));
