@@ -14,9 +14,9 @@ use crate::{
     config::{Config, TransportKind},
     db::{Db, DbError, notify::Changes},
     log::{Lost, Shown},
-    meter::Meter,
-    readers::Readers,
-    retention::Keeper,
+    metrics::Metrics,
+    retention::Retention,
+    throttle::Throttle,
     transport::{Transport, TransportError, journal::Journal, kafka::Kafka},
     worker::Worker,
 };
@@ -64,16 +64,16 @@ struct Parts {
     long_term: Option<Archive>,
     changes: Changes,
     transport: Arc<dyn Transport>,
-    meter: Meter,
-    readers: Readers,
+    metrics: Metrics,
+    throttle: Throttle,
 }
 
 impl Parts {
     async fn build(config: Config, lost: Lost, stop: &CancellationToken) -> Result<Self, AppError> {
-        let meter = Meter::new(lost);
+        let metrics = Metrics::new(lost);
         let db = Db::connect(&config.database).await?;
         let (archive, long_term) = archives(&config)?;
-        let archive = archive.metered(&meter);
+        let archive = archive.metered(&metrics);
         let changes = Changes::listen(db.pool().clone(), stop.clone());
         let transport: Arc<dyn Transport> = match config.transport.kind {
             TransportKind::Journal => {
@@ -86,13 +86,13 @@ impl Parts {
             }
         };
         tokio::spawn(say_whether_chunks_travel(Arc::clone(&transport)));
-        let (config, readers) = (Arc::new(config), Readers::default());
-        Ok(Self { config, db, archive, long_term, changes, transport, meter, readers })
+        let (config, throttle) = (Arc::new(config), Throttle::default());
+        Ok(Self { config, db, archive, long_term, changes, transport, metrics, throttle })
     }
 
     fn start_worker(&self, stop: &CancellationToken) -> TaskTracker {
-        let Self { config, db, archive, long_term, changes, transport, meter, readers } = self.clone();
-        Worker { db, archive, long_term, transport, changes, config, meter, readers }.start(stop)
+        let Self { config, db, archive, long_term, changes, transport, metrics, throttle } = self.clone();
+        Worker { db, archive, long_term, transport, changes, config, metrics, throttle }.start(stop)
     }
 
     fn context(
@@ -102,7 +102,7 @@ impl Parts {
         stop: &CancellationToken,
         address: SocketAddr,
     ) -> api::Context {
-        let Self { config, db, archive, changes, transport, meter, readers, .. } = self.clone();
+        let Self { config, db, archive, changes, transport, metrics, throttle, .. } = self.clone();
         let limiter = api::Limiter::new(&config);
         let (recent, stopping) = (shown.recent, stop.clone());
         api::Context {
@@ -114,8 +114,8 @@ impl Parts {
             changes,
             limiter,
             recent,
-            meter,
-            readers,
+            metrics,
+            throttle,
             stopping,
             address,
         }
@@ -140,11 +140,15 @@ fn archives(config: &Config) -> Result<(Archive, Option<Archive>), ArchiveError>
 }
 
 /// What moves imports away and brings them back, for the command line.
-pub async fn keeper(config: &Config, clock: Clock, stop: &CancellationToken) -> Result<Keeper, AppError> {
+pub async fn retention(
+    config: &Config,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> Result<Retention, AppError> {
     let db = Db::connect(&config.database).await?;
     let (archive, long_term) = archives(config)?;
     let changes = Changes::listen(db.pool().clone(), stop.clone());
-    Ok(Keeper { db, archive, long_term, changes, clock })
+    Ok(Retention { db, archive, long_term, changes, clock })
 }
 
 /// At the start, for the log: work waits for a transport that is away, and uploads are accepted all the same.

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 pub use self::writer::Writer;
 use crate::{
     config::{self, Place},
-    meter::{Meter, store::MeteredStore},
+    metrics::{Metrics, store::MeteredStore},
 };
 
 /// What a store that does not answer is given before its caller is told: a client waits for it.
@@ -134,8 +134,8 @@ impl Archive {
     }
 
     /// The same with every operation counted.
-    pub fn metered(self, meter: &Meter) -> Self {
-        Self { store: Arc::new(MeteredStore::new(self.store, meter.clone())), ..self }
+    pub fn metered(self, metrics: &Metrics) -> Self {
+        Self { store: Arc::new(MeteredStore::new(self.store, metrics.clone())), ..self }
     }
 
     /// Writes a small object in one go.

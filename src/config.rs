@@ -254,7 +254,7 @@ pub struct Worker {
     pub address: Option<SocketAddr>,
     /// Chunks stored at the same time by this process, each by a consumer of its own. Each may have two connections to the database.
     pub loaders: usize,
-    /// Imports driven at the same time by this process, and half as many small ones; 0 where the archive cannot be seen.
+    /// Imports led at the same time by this process, and half as many small ones; 0 where the archive cannot be seen.
     pub imports: usize,
     /// How long an import or a chunk stays with a worker that no longer answers, milliseconds.
     pub lease_ms: u64,

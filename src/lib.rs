@@ -9,9 +9,9 @@
 //! - [`transport`], [`archive`]: how chunks travel, where bytes are kept
 //! - [`db`]: all SQL
 //! - [`datasets`]: what can be imported
-//! - [`config`], [`clock`], [`log`], [`meter`], [`readers`], [`places`], [`text`], [`trace`], [`failpoint`]: what can be set; what time
-//!   it is; what is told, counted and traced; who reads meanwhile; how much of it is one client's; what is repeated of a text; where
-//!   a test may end the process
+//! - [`config`], [`clock`], [`log`], [`metrics`], [`throttle`], [`places`], [`text`], [`trace`], [`failpoint`]: what can be set; what time
+//!   it is; what is told, counted and traced; when fewer chunks are stored at once; how much of it is one client's; what is
+//!   repeated of a text; where a test may end the process
 //!
 //! `docs/ARCHITECTURE.md` walks one upload through them.
 
@@ -19,6 +19,7 @@ pub mod api;
 pub mod app;
 pub mod archive;
 pub mod auth;
+pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -27,11 +28,11 @@ pub mod db;
 pub mod failpoint;
 pub mod ingest;
 pub mod log;
-pub mod meter;
+pub mod metrics;
 pub mod places;
-pub mod readers;
 pub mod retention;
 pub mod text;
+pub mod throttle;
 pub mod trace;
 pub mod transport;
 pub mod worker;

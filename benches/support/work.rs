@@ -1,6 +1,6 @@
 //! The parts of an import that only take CPU time, over a file in memory.
 
-use std::{collections::HashMap, error::Error, process::Command};
+use std::{collections::HashMap, error::Error, process::Command, sync::Arc};
 
 use bytes::Bytes;
 use tarmac::{
@@ -21,7 +21,7 @@ const READ_BYTES: usize = 1 << 16;
 
 /// A file of one dataset, without header.
 pub(crate) struct Work {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) bytes: Bytes,
     limits: Limits,
     format: Format,
@@ -31,7 +31,7 @@ impl Work {
     /// The world's airports, several times: 10 MB.
     pub(crate) fn airports() -> Outcome<Self> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/airports/airports.dat");
-        Self::new(&datasets::airport::DATASET, std::fs::read(path)?.repeat(9))
+        Self::new(Arc::clone(&datasets::airport::DATASET), std::fs::read(path)?.repeat(9))
     }
 
     /// 100,000 citizens: 10 MB.
@@ -39,20 +39,22 @@ impl Work {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
         let output = command.args(["fixtures", "citizens", "--rows", "100000"]).output()?;
         let header = output.stdout.iter().position(|byte| *byte == b'\n').ok_or("no header")?;
-        Self::new(&datasets::citizen::DATASET, output.stdout[header + 1..].to_vec())
+        Self::new(Arc::clone(&datasets::citizen::DATASET), output.stdout[header + 1..].to_vec())
     }
 
-    fn new(dataset: &'static Dataset, bytes: Vec<u8>) -> Outcome<Self> {
-        let dialect = Dialect { header: Some(false), ..Dialect::standard(dataset.null) };
-        let columns: Vec<_> = dataset.columns.iter().map(|column| column.name.to_owned()).collect();
+    fn new(dataset: Arc<Dataset>, bytes: Vec<u8>) -> Outcome<Self> {
+        let dialect = Dialect { header: Some(false), ..Dialect::standard(dataset.null()) };
+        let columns: Vec<_> =
+            dataset.schema.columns.iter().map(|column| column.key.as_str().to_owned()).collect();
         // Far enough ahead that all who are born are so before it, and always the same.
         let today = chrono::NaiveDate::from_ymd_opt(2100, 1, 1).ok_or("no day")?;
+        let name = dataset.name.as_str().to_owned();
         let format = Format::new(dataset, &dialect, &columns, Layout::default(), today, "bench");
         let database = HashMap::from([("database.url".to_owned(), "postgres://unused".to_owned())]);
         let Ingest { chunk_rows, chunk_bytes, record_bytes, .. } =
             Config::from_parts(None, database, &[])?.ingest;
         let limits = Limits { chunk_rows, chunk_bytes, record_bytes };
-        Ok(Self { name: dataset.name, bytes: bytes.into(), limits, format })
+        Ok(Self { name, bytes: bytes.into(), limits, format })
     }
 
     /// Cuts the file into chunks.

@@ -1,6 +1,8 @@
 //! Any chunk of any dataset is checked without panic, and every record is a row or a reject.
 #![no_main]
 
+use std::sync::Arc;
+
 use arbitrary::Arbitrary;
 use chrono::NaiveDate;
 use libfuzzer_sys::fuzz_target;
@@ -26,13 +28,13 @@ struct Input<'a> {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let dataset = datasets::ALL[usize::from(input.dataset)];
+    let dataset = Arc::clone(&datasets::BUILT_IN[usize::from(input.dataset)]);
     let columns: Vec<String> = if input.columns.is_empty() {
-        dataset.columns.iter().map(|column| column.name.to_owned()).collect()
+        dataset.schema.columns.iter().map(|column| column.key.as_str().to_owned()).collect()
     } else {
-        let names =
-            input.columns.iter().map(|&at| dataset.columns[usize::from(at) % dataset.columns.len()].name);
-        names.map(ToOwned::to_owned).collect()
+        let known = &dataset.schema.columns;
+        let keys = input.columns.iter().map(|&at| known[usize::from(at) % known.len()].key.as_str());
+        keys.map(ToOwned::to_owned).collect()
     };
     let dialect = Dialect {
         delimiter: input.delimiter & 0x7f,

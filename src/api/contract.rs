@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config,
-    datasets::{Column, Dataset, Kind, airport},
+    datasets::{Column, Dataset, Rule, airport},
 };
 
 #[derive(ApiResponse)]
@@ -97,16 +97,16 @@ impl ImportContract {
     /// Beside the media types of a file, `others` are read.
     pub(super) fn of(dataset: &Dataset, others: &[&str], limits: &config::Ingest) -> Self {
         Self {
-            dataset: dataset.name.to_owned(),
-            columns: dataset.columns.iter().map(ColumnContract::of).collect(),
-            row_id: dataset.row_id.map(ColumnContract::of),
+            dataset: dataset.name.as_str().to_owned(),
+            columns: dataset.schema.columns.iter().map(ColumnContract::of).collect(),
+            row_id: dataset.row_id().map(ColumnContract::of),
             media_types: others.iter().chain(&MEDIA_TYPES).map(|&media_type| media_type.to_owned()).collect(),
             content_codings: CODINGS.split(", ").map(ToOwned::to_owned).collect(),
             dialect: DialectContract {
                 delimiter: ",".to_owned(),
                 quote: "\"".to_owned(),
                 escape: None,
-                null: dataset.null.to_owned(),
+                null: dataset.null().to_owned(),
                 header: HEADER.to_owned(),
                 encoding: "UTF-8".to_owned(),
             },
@@ -125,19 +125,20 @@ impl ImportContract {
 
 impl ColumnContract {
     fn of(column: &Column) -> Self {
-        let r#type = match column.kind {
-            Kind::Text { .. } | Kind::Verbatim { .. } | Kind::Code { .. } | Kind::OneOf(_) => "text",
-            Kind::Integer { .. } => "integer",
-            Kind::Number { .. } => "number",
-            Kind::PastDate => "date",
-            Kind::Integers { .. } => "list of integers",
+        let r#type = match &column.rule {
+            Rule::Text { .. } | Rule::Verbatim { .. } | Rule::Code { .. } | Rule::OneOf(_) => "text",
+            Rule::Integer { .. } => "integer",
+            Rule::Number { .. } => "number",
+            Rule::PastDate { .. } => "date",
+            Rule::Integers { .. } => "list of integers",
+            Rule::Declared(declared) => declared.type_name(),
         };
         Self {
-            name: column.name.to_owned(),
+            name: column.name.to_string(),
             r#type: r#type.to_owned(),
             required: column.required,
             rule: column.rule(),
-            description: column.description.to_owned(),
+            description: column.description.as_deref().unwrap_or_default().to_owned(),
         }
     }
 }

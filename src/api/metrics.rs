@@ -133,7 +133,7 @@ impl Metrics {
             Unit::Seconds,
             seconds,
         );
-        self.context.meter.register(&mut registry);
+        self.context.metrics.register(&mut registry);
         self.register_process(&mut registry);
         let up = Gauge::<i64, AtomicI64>::default();
         registry.register("database_up", "Whether the database answers", up.clone());

@@ -12,11 +12,11 @@ use tracing::Instrument;
 use super::{
     cors::Cors,
     expected::Expected,
-    field_lines, foreign, host,
+    field_lines, framework_errors, host,
     metrics::Requests,
     problem::{Internal, Kind, Problem},
 };
-use crate::{config::Config, readers::Readers, trace};
+use crate::{config::Config, throttle::Throttle, trace};
 
 /// A browser that has seen TLS here asks for nothing else for a year.
 const HSTS: &str = "max-age=31536000";
@@ -37,7 +37,7 @@ pub(super) struct Envelope {
     /// Where requests are counted.
     pub(super) requests: Requests,
     /// Told of those that read.
-    pub(super) readers: Readers,
+    pub(super) throttle: Throttle,
 }
 
 impl<E: Endpoint<Output = Response>> Middleware<E> for Envelope {
@@ -49,7 +49,7 @@ impl<E: Endpoint<Output = Response>> Middleware<E> for Envelope {
             allow: self.allow.clone(),
             cors: self.cors.clone(),
             requests: self.requests.clone(),
-            readers: self.readers.clone(),
+            throttle: self.throttle.clone(),
             inner,
         }
     }
@@ -61,7 +61,7 @@ pub(super) struct Enveloped<E> {
     allow: HashMap<String, String>,
     cors: Cors,
     requests: Requests,
-    readers: Readers,
+    throttle: Throttle,
     inner: E,
 }
 
@@ -82,7 +82,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Enveloped<E> {
         request.set_data(Arc::clone(&self.config));
         let method = request.method().clone();
         if matches!(method, Method::GET | Method::HEAD) {
-            self.readers.ask();
+            self.throttle.note_request();
         }
         let asked = self.cors.asked(request.method(), request.headers());
         let answer = async {
@@ -135,7 +135,7 @@ impl<E: Endpoint<Output = Response>> Enveloped<E> {
             Ok(Err(error)) => {
                 let route = error.data::<PathPattern>().map(|pattern| Arc::clone(&pattern.0));
                 // What is wrong with the parameters of an operation has been said there.
-                let mut problem = foreign::problem(error, &Expected::default());
+                let mut problem = framework_errors::problem(error, &Expected::default());
                 self.add_allow(&mut problem, route.as_deref());
                 log_fault(&problem);
                 (problem.render(Some(id)), route)
@@ -211,7 +211,7 @@ mod tests {
             allow: HashMap::new(),
             cors: Cors::new(""),
             requests: Requests::new(),
-            readers: Readers::default(),
+            throttle: Throttle::default(),
         };
         let endpoint = make_sync(|_| -> Response { panic!("a secret") }).with(envelope);
         let request = Request::builder().header(header::HOST, "localhost").finish();

@@ -23,7 +23,7 @@ pub mod document;
 mod expected;
 mod features;
 mod field_lines;
-mod foreign;
+mod framework_errors;
 mod health;
 mod host;
 mod idempotency;
@@ -66,8 +66,8 @@ use crate::{
     config::Config,
     db::{Db, notify::Changes},
     log::recent::Recent,
-    meter::Meter,
-    readers::Readers,
+    metrics::Metrics,
+    throttle::Throttle,
     transport::Transport,
 };
 
@@ -91,9 +91,9 @@ pub struct Context {
     /// The last lines of the log.
     pub recent: Recent,
     /// What this process counts.
-    pub meter: Meter,
+    pub metrics: Metrics,
     /// Told of whoever reads.
-    pub readers: Readers,
+    pub throttle: Throttle,
     /// Cancelled when the service is to end, and answers that would go on for ever with it.
     pub stopping: CancellationToken,
     /// Where the service listens.
@@ -200,6 +200,6 @@ fn endpoint_of<T: OpenApi>(
         allow,
         cors,
         requests,
-        readers: context.readers,
+        throttle: context.throttle,
     })
 }

@@ -21,7 +21,7 @@ use super::{
     access::{self, Caller, Gate},
     digest,
     expected::Expected,
-    foreign, idempotency,
+    framework_errors, idempotency,
     limits::{Identity, Limiter, Share},
     negotiate,
     problem::{self, Invalid, Kind, NotAcceptable, Problem, TooSlow, Unavailable, Violation},
@@ -365,7 +365,7 @@ impl Guarded {
             if let Some(refusal) = digest.refusal() {
                 return refusal.into();
             }
-            let mut problem = foreign::problem(error, &self.rules.expected);
+            let mut problem = framework_errors::problem(error, &self.rules.expected);
             if problem.kind == Kind::UnsupportedMediaType
                 && !problem.has_header(&header::ACCEPT_ENCODING)
                 && let Some((name, types)) = &self.rules.takes

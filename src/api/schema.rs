@@ -3,43 +3,45 @@
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use serde_json::Value as Json;
 
-use crate::datasets::{Column, Kind};
+use crate::datasets::{Column, Rule};
 
 /// The schema of a column's values.
-pub(crate) fn of_column(column: &Column, example: Option<&Json>) -> MetaSchema {
-    let mut schema = match column.kind {
-        Kind::Text { max_chars } => {
-            MetaSchema { min_length: Some(1), max_length: Some(max_chars), ..MetaSchema::new("string") }
-        }
-        Kind::Code { min_chars, max_chars } => MetaSchema {
-            min_length: Some(min_chars),
-            max_length: Some(max_chars),
+pub(crate) fn of_column(column: &'static Column, example: Option<&Json>) -> MetaSchema {
+    let mut schema = match &column.rule {
+        &Rule::Text { max_chars } => MetaSchema {
+            min_length: Some(1),
+            max_length: Some(max_chars as usize),
+            ..MetaSchema::new("string")
+        },
+        &Rule::Code { min_chars, max_chars } => MetaSchema {
+            min_length: Some(min_chars as usize),
+            max_length: Some(max_chars as usize),
             // As released: a narrower one would break clients, and answers may have codes of before the rule was. Descriptions say it.
             pattern: Some("^[!-~]+$".to_owned()),
             ..MetaSchema::new("string")
         },
         #[expect(clippy::cast_precision_loss, reason = "a document's bounds are floating-point numbers")]
-        Kind::Integer { min, max } => MetaSchema {
+        &Rule::Integer { min, max } => MetaSchema {
             minimum: Some(min as f64),
             maximum: (max < i64::MAX).then_some(max as f64),
             ..MetaSchema::new_with_format("integer", "int64")
         },
-        Kind::Number { min, max } => MetaSchema {
+        &Rule::Number { min, max } => MetaSchema {
             minimum: Some(min),
             maximum: Some(max),
             ..MetaSchema::new_with_format("number", "double")
         },
-        Kind::Verbatim { max_chars, alphanumeric } => MetaSchema {
+        &Rule::Verbatim { max_chars, alphanumeric } => MetaSchema {
             min_length: Some(1),
-            max_length: Some(max_chars),
+            max_length: Some(max_chars as usize),
             pattern: alphanumeric.then(|| r"[\p{L}\p{N}]".to_owned()),
             ..MetaSchema::new("string")
         },
-        Kind::PastDate => {
+        Rule::PastDate { .. } => {
             MetaSchema { pattern: Some(r"^\d{2}\.\d{2}\.\d{4}$".to_owned()), ..MetaSchema::new("string") }
         }
         #[expect(clippy::cast_precision_loss, reason = "a document's bounds are floating-point numbers")]
-        Kind::Integers { min, max } => {
+        &Rule::Integers { min, max } => {
             let item = MetaSchema {
                 minimum: Some(min as f64),
                 maximum: (max < i64::MAX).then_some(max as f64),
@@ -51,14 +53,16 @@ pub(crate) fn of_column(column: &Column, example: Option<&Json>) -> MetaSchema {
                 ..MetaSchema::new("array")
             }
         }
-        Kind::OneOf(words) => {
+        // Those have a document of their own.
+        Rule::Declared(_) => MetaSchema::ANY,
+        Rule::OneOf(words) => {
             let null = (!column.required).then_some(Json::Null);
-            let words = words.iter().map(|word| Json::from(*word));
+            let words = words.iter().map(|word| Json::from(&**word));
             MetaSchema { enum_items: words.chain(null).collect(), ..MetaSchema::new("string") }
         }
     };
     schema.nullable = !column.required;
-    schema.description = Some(column.description);
+    schema.description = column.description.as_deref();
     schema.example = example.cloned();
     schema
 }

@@ -1,5 +1,7 @@
 //! `/upload`: airports from a file.
 
+use std::sync::Arc;
+
 use poem_openapi::{
     OpenApi,
     param::{Header, Query},
@@ -85,7 +87,7 @@ impl Upload {
             prefer,
             traceparent,
         };
-        self.context.upload(&DATASET, parameters, key, body).await
+        self.context.upload(Arc::clone(&DATASET), parameters, key, body).await
     }
 
     /// The import contract for airports

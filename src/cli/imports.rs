@@ -17,7 +17,7 @@ use super::{
     server::{Import, Outcome, RequestError, Server, ServerArguments, State, read, send},
     table::{table, timestamp},
 };
-use crate::datasets;
+use crate::datasets::Ident;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -77,7 +77,7 @@ enum Command {
     List {
         /// Only those of this dataset.
         #[arg(long, value_name = "NAME", value_parser = dataset_name)]
-        dataset: Option<&'static str>,
+        dataset: Option<String>,
         /// Only those in this state.
         #[arg(long)]
         state: Option<State>,
@@ -110,9 +110,10 @@ enum Command {
     },
 }
 
-fn dataset_name(name: &str) -> Result<&'static str, String> {
-    let names = || datasets::ALL.iter().map(|dataset| dataset.name).collect::<Vec<_>>().join(" or ");
-    datasets::by_name(name).map(|dataset| dataset.name).ok_or_else(|| format!("must be {}", names()))
+/// A name that a dataset can have; the server knows whether one has it.
+pub(super) fn dataset_name(name: &str) -> Result<String, String> {
+    let message = "must be a name of small letters, digits and single underscores, and begin with a letter";
+    Ident::new(name).map(|name| name.as_str().to_owned()).ok_or_else(|| message.to_owned())
 }
 
 /// What is shown of an import beyond its counts.
@@ -138,7 +139,7 @@ struct Undone {
 pub(super) async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
     let imports = Imports { server: Server::new(&arguments.server)?, json: arguments.json };
     let outcome = match arguments.command {
-        Command::List { dataset, state, limit } => imports.list(dataset, state, limit).await?,
+        Command::List { dataset, state, limit } => imports.list(dataset.as_deref(), state, limit).await?,
         Command::Show { ids } => imports.each(&ids, async |id| imports.show(id).await).await?,
         Command::Cancel { ids } => imports.each(&ids, async |id| imports.cancel(id).await).await?,
         Command::Undo { ids } => imports.each(&ids, async |id| imports.undo(id).await).await?,

@@ -14,7 +14,7 @@ use crate::{
         retention::Lock,
     },
     retention::{
-        Keeper,
+        Retention,
         replay::{Loss, Losses, Lost, Replayed},
     },
 };
@@ -48,10 +48,10 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let config = load_config(file, &[])?;
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    let keeper = app::keeper(&config, Clock::System, &stop).await?;
-    migrate::require_schema(&keeper.db).await?;
+    let retention = app::retention(&config, Clock::System, &stop).await?;
+    migrate::require_schema(&retention.db).await?;
     if arguments.dry_run {
-        let Losses { lost, broken } = keeper.lost().await?;
+        let Losses { lost, broken } = retention.lost().await?;
         for Lost { manifest, loss } in &lost {
             let name = manifest.filename.as_deref().unwrap_or("no name");
             let (id, dataset, bytes) = (manifest.id, &manifest.dataset, manifest.bytes);
@@ -74,19 +74,23 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
             ended??;
             return Err("the worker ended early".into());
         }
-        replayed = replay(&keeper, &config, &arguments) => replayed,
+        replayed = replay(&retention, &config, &arguments) => replayed,
     };
     stop.cancel();
     working.await??;
     replayed
 }
 
-async fn replay(keeper: &Keeper, config: &Config, arguments: &Arguments) -> Result<ExitCode, CommandError> {
-    let mut lock = Lock::take(&keeper.db).await?;
+async fn replay(
+    retention: &Retention,
+    config: &Config,
+    arguments: &Arguments,
+) -> Result<ExitCode, CommandError> {
+    let mut lock = Lock::take(&retention.db).await?;
     let mut failed = 0;
     if !arguments.missing {
         for &id in &arguments.imports {
-            match keeper.replay(id, &mut lock).await {
+            match retention.replay(id, &mut lock).await {
                 Ok(replayed) => print(&format!("import {id}: {}\n", told(id, &replayed))).map(drop)?,
                 Err(error) => {
                     failed += 1;
@@ -98,7 +102,7 @@ async fn replay(keeper: &Keeper, config: &Config, arguments: &Arguments) -> Resu
             complain(&format!("what is back stays for {} days", config.retention.days));
         }
     } else {
-        let Losses { lost, broken } = keeper.lost().await?;
+        let Losses { lost, broken } = retention.lost().await?;
         for error in &broken {
             failed += 1;
             complain(&explain(error));
@@ -106,7 +110,7 @@ async fn replay(keeper: &Keeper, config: &Config, arguments: &Arguments) -> Resu
         // One after the other, in the order in which they came: a later row replaces an earlier one.
         for lost in &lost {
             let id = lost.manifest.id;
-            match keeper.load(lost, &mut lock).await {
+            match retention.load(lost, &mut lock).await {
                 Ok(replayed) => print(&format!("import {id}: {}\n", told(id, &replayed))).map(drop)?,
                 Err(error) => {
                     failed += 1;

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use tokio_util::sync::CancellationToken;
 
 use super::{CommandError, complain, explain, load_config, migrate, print};
-use crate::{app, clock::Clock, db::retention::Lock, retention::retire::Retired};
+use crate::{app, clock::Clock, db::retention::Lock, retention::offload::Offloaded};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -33,22 +33,22 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     let days = arguments.older_than.unwrap_or(config.retention.days);
     let stop = CancellationToken::new();
     let _stop = stop.clone().drop_guard();
-    let keeper = app::keeper(&config, Clock::System, &stop).await?;
-    migrate::require_schema(&keeper.db).await?;
-    let now = keeper.clock.now();
+    let retention = app::retention(&config, Clock::System, &stop).await?;
+    migrate::require_schema(&retention.db).await?;
+    let now = retention.clock.now();
     let before = now - chrono::TimeDelta::days(days.into());
     if arguments.dry_run {
-        for id in keeper.due(before).await? {
+        for id in retention.due(before).await? {
             print(&format!("import {id}: would be moved\n"))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut lock = Lock::take(&keeper.db).await?;
-    let Retired { moved, kept } = if keeper.long_term.is_some() {
-        keeper.retire(before, &mut lock).await?
+    let mut lock = Lock::take(&retention.db).await?;
+    let Offloaded { moved, kept } = if retention.long_term.is_some() {
+        retention.offload(before, &mut lock).await?
     } else {
         complain("there is no long-term archive, so nothing is moved: set long_term.url");
-        Retired::default()
+        Offloaded::default()
     };
     for id in &moved {
         print(&format!("import {id}: moved\n"))?;
@@ -56,7 +56,7 @@ pub(super) async fn run(arguments: Arguments, file: Option<&Path>) -> Result<Exi
     for (id, error) in &kept {
         complain(&format!("import {id}: stays: {}", explain(error)));
     }
-    let swept = keeper.sweep(now, &mut lock).await?;
+    let swept = retention.sweep(now, &mut lock).await?;
     print(&format!(
         "moved {} imports; removed {} kept answers, {} links, {} objects\n",
         moved.len(),

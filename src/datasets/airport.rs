@@ -6,21 +6,28 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::{BuiltIn, Column, Dataset, Ident, Load, Rule, Schema, Step, Storage, rule::NULL};
-
-const TEXT: Rule = Rule::Text { max_chars: 256 };
+use super::{
+    BuiltIn, Column, Dataset, FileDialect, Ident, Load, Rule, Step, Storage,
+    descriptor::{Declaration, built_in},
+    rule::NULL,
+};
 
 /// The airports dataset.
 pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
+    let Declaration { title, description, schema, descriptor } =
+        built_in(include_str!("builtin/airports.json"));
     Arc::new(Dataset {
         id: None,
         name: Ident::own("airports"),
         version: 1,
-        title: Some("Airports".into()),
-        description: None,
+        title,
+        description,
         private: false,
-        schema: Schema { columns: columns(), ..Schema::default() },
+        dialect: FileDialect::default(),
+        schema,
+        descriptor,
         storage: Storage::BuiltIn(BuiltIn {
+            table: "airports",
             row_id: Some(row_id()),
             null: NULL,
             load: Load::Staged,
@@ -40,69 +47,13 @@ fn row_id() -> Column {
     Column::new("_id", Rule::Integer { min: 1, max: i64::MAX }, false, description)
 }
 
-fn columns() -> Vec<Column> {
-    let dst = "Daylight saving rule: Europe, US/Canada (A), South America, Australia (O), New Zealand (Z), None, Unknown";
-    vec![
-        Column::new(
-            "id",
-            Rule::Integer { min: 1, max: i64::MAX },
-            false,
-            "OpenFlights' identifier of the airport",
-        ),
-        Column::new("name", TEXT, true, "Name of the airport"),
-        Column::new("city", TEXT, false, "Main city served"),
-        Column::new("country", TEXT, true, "Country or territory"),
-        Column::new(
-            "iata",
-            Rule::Code { min_chars: 3, max_chars: 3 },
-            false,
-            "IATA code, of capital letters and digits",
-        ),
-        Column::new(
-            "icao",
-            Rule::Code { min_chars: 3, max_chars: 4 },
-            false,
-            "ICAO code, of capital letters and digits",
-        ),
-        Column::new(
-            "latitude",
-            Rule::Number { min: -90.0, max: 90.0 },
-            true,
-            "Decimal degrees WGS 84, north positive",
-        ),
-        Column::new(
-            "longitude",
-            Rule::Number { min: -180.0, max: 180.0 },
-            true,
-            "Decimal degrees WGS 84, east positive",
-        ),
-        // The Dead Sea's shore is at -1,412 feet, the highest strip in the data below 15,000.
-        Column::new(
-            "altitude",
-            Rule::Integer { min: -2_000, max: 30_000 },
-            false,
-            "Feet above mean sea level",
-        ),
-        Column::new(
-            "timezone",
-            Rule::Number { min: -12.0, max: 14.0 },
-            false,
-            "Hours from UTC, fractions allowed",
-        ),
-        Column::new("dst", Rule::one_of(&["E", "A", "S", "O", "Z", "N", "U"]), false, dst),
-        Column::new("tz", TEXT, false, "Time zone's Olson name"),
-        Column::new("type", TEXT, false, "airport, station, port or unknown in OpenFlights' files"),
-        Column::new("source", TEXT, false, "Where the record comes from"),
-    ]
-}
-
 const MERGE: &[Step] = &[
     // Nobody may create or change an airport between the matching and the writing below: a code could change
     // hands unseen. Readers go on.
     Step::Decide("lock table airports in share row exclusive mode"),
     Step::Decide(FIND_BY_ROW_ID),
     Step::Decide(REJECT_UNKNOWN_ROW_IDS),
-    Step::DecideContested(REJECT_REPEATED_KEYS),
+    Step::ResolveDuplicates(REJECT_REPEATED_KEYS),
     Step::Decide(REJECT_REPEATED_PLACES),
     Step::Decide(MATCH),
     Step::Decide(REJECT_REPEATED_TARGETS),
@@ -117,7 +68,7 @@ const MERGE: &[Step] = &[
     Step::Write(INSERT),
 ];
 
-/// A deleted airport is out of the contest before it begins: others may have its codes, in an export of all airports too.
+/// A deleted airport does not compete for a key: others may have its codes, in an export of all airports too.
 const FIND_BY_ROW_ID: &str = r"
 update {staging} s set target = a.id, outcome = case when a.deleted_at is not null then 'deleted' end
 from airports a

@@ -3,7 +3,10 @@
 use std::fmt;
 
 /// Longest name of a column, in bytes: PostgreSQL's limit is 63, and the service's own names are made of columns' names.
-pub const MAX_BYTES: usize = 48;
+pub(super) const MAX_BYTES: usize = 48;
+
+/// Longest name of a dataset, in bytes: the names of its indexes are longer.
+const MAX_DATASET_BYTES: usize = 40;
 
 /// A name as it is written into SQL: checked when it is made, quoted when it is written. Nothing else carries a name that a user chose
 /// into a statement.
@@ -19,6 +22,11 @@ impl Ident {
             && name.len() <= MAX_BYTES
             && !name.contains("__");
         is_name.then(|| Self(name.into()))
+    }
+
+    /// A dataset's name: as [`Ident::new`] has it, but at most [`MAX_DATASET_BYTES`].
+    pub fn dataset(name: &str) -> Option<Self> {
+        if name.len() > MAX_DATASET_BYTES { None } else { Self::new(name) }
     }
 
     /// A name that the service chose, which may begin with `_`.

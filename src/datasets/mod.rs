@@ -2,21 +2,35 @@
 
 pub mod airport;
 mod alphanumeric;
+pub mod change;
 pub mod citizen;
 mod column;
 pub mod date;
 pub mod declared;
+pub mod descriptor;
+mod file_dialect;
 mod ident;
+pub mod infer;
 pub mod json;
+pub mod numeric;
+pub mod plan;
+pub mod row;
+pub mod row_ids;
 mod rule;
 mod schema;
+mod value;
 
 use std::sync::{Arc, LazyLock};
 
-pub use column::{Column, Fault, Value};
+use declared::Kind;
+
+pub use column::{Column, Fault};
+pub use declared::Declared;
+pub use file_dialect::{Encoding, FileDialect, Quote};
 pub use ident::Ident;
 pub use rule::Rule;
 pub use schema::{FieldsMatch, ForeignKey, Place, Point, Schema};
+pub use value::{Item, Value};
 
 /// The datasets that every Tarmac has.
 pub static BUILT_IN: LazyLock<[Arc<Dataset>; 2]> =
@@ -37,10 +51,111 @@ pub struct Dataset {
     pub description: Option<Box<str>>,
     /// Whether only keys that name it reach it.
     pub private: bool,
+    /// How its files are written, unless an upload says otherwise.
+    pub dialect: FileDialect,
     /// Its columns.
     pub schema: Schema,
+    /// Its declaration, a Data Resource with defaults filled in.
+    pub descriptor: Arc<serde_json::Value>,
     /// What the database does with its rows.
     pub storage: Storage,
+}
+
+/// The column in which files of declared datasets say which row a row is.
+static ROW_ID: LazyLock<Column> = LazyLock::new(|| {
+    let rule = Rule::Declared(Arc::new(Declared::new(Kind::Uuid)));
+    Column::new(
+        "_id",
+        rule,
+        false,
+        "The service's identifier of the row, as in exports; it says which row of the dataset it is",
+    )
+});
+
+impl Dataset {
+    /// What a built-in dataset has of its own.
+    pub fn built_in(&self) -> Option<&BuiltIn> {
+        match &self.storage {
+            Storage::BuiltIn(built_in) => Some(built_in),
+            Storage::Declared => None,
+        }
+    }
+
+    /// The table with its rows, as SQL writes it.
+    pub fn table(&self) -> String {
+        self.built_in()
+            .map_or_else(|| format!("datasets.{}", self.name), |built_in| built_in.table.to_owned())
+    }
+
+    /// The column of that key, with its place in the dataset's order. The [`Dataset::row_id`] comes last.
+    pub fn column(&self, key: &str) -> Option<(usize, &Column)> {
+        self.schema
+            .columns
+            .iter()
+            .chain(self.row_id())
+            .enumerate()
+            .find(|(_, column)| column.key.as_str() == key)
+    }
+
+    /// The column in which a file says which row of the dataset's table a row of it is. A file has it only where its header names it.
+    pub fn row_id(&self) -> Option<&Column> {
+        match &self.storage {
+            Storage::BuiltIn(built_in) => built_in.row_id.as_ref(),
+            Storage::Declared => Some(&ROW_ID),
+        }
+    }
+
+    /// The field that stands for null unless the client names another; of declared datasets each column has its own.
+    pub fn null(&self) -> &str {
+        self.built_in().map_or("", |built_in| built_in.null)
+    }
+
+    /// The fields of a file that stand for null in that column, when the client names `null` too.
+    pub fn missing(&self, column: &Column, null: &str) -> Arc<[Box<str>]> {
+        let own: &[Box<str>] = match &self.storage {
+            Storage::BuiltIn(_) => &[Box::from("")],
+            Storage::Declared if null.is_empty() => return Arc::clone(&column.missing),
+            Storage::Declared => &column.missing,
+        };
+        let named = (!null.is_empty()).then(|| null.into());
+        own.iter().cloned().chain(named).collect()
+    }
+
+    /// Where the rows of a chunk go. Of a declared dataset, rows that compete with no others go straight into its table.
+    pub fn load(&self) -> Load {
+        let Schema { primary_key, foreign_keys, columns, .. } = &self.schema;
+        match &self.storage {
+            Storage::BuiltIn(built_in) => built_in.load,
+            Storage::Declared
+                if primary_key.is_empty()
+                    && foreign_keys.is_empty()
+                    && !columns.iter().any(|column| column.unique) =>
+            {
+                Load::Direct
+            }
+            Storage::Declared => Load::Staged,
+        }
+    }
+
+    /// The column that lists other rows of a file.
+    pub fn relation(&self) -> Option<Relation> {
+        self.built_in().and_then(|built_in| built_in.relation)
+    }
+
+    /// The sequence that every change of the dataset's table advances, as SQL writes it. `None`: each import is a set of its own, and what
+    /// others do does not matter to it.
+    pub fn changes(&self) -> Option<String> {
+        match &self.storage {
+            Storage::BuiltIn(built_in) => built_in.changes.map(ToOwned::to_owned),
+            Storage::Declared if self.schema.primary_key.is_empty() => None,
+            Storage::Declared => Some(format!("datasets.\"{}__changes\"", self.name.as_str())),
+        }
+    }
+
+    /// What statistics read of its rows.
+    pub fn segments(&self) -> Option<&Segments> {
+        self.built_in().and_then(|built_in| built_in.segments.as_ref())
+    }
 }
 
 /// What the database does with the rows of a dataset.
@@ -55,6 +170,8 @@ pub enum Storage {
 /// How a built-in dataset is stored.
 #[derive(Debug)]
 pub struct BuiltIn {
+    /// Where its rows are.
+    pub table: &'static str,
     /// The column in which a file says which row of the dataset's table a row of it is. A file has it only where its header names it.
     pub row_id: Option<Column>,
     /// The field that stands for null unless the client names another. The empty field always does.
@@ -86,10 +203,7 @@ pub enum Load {
     /// complete. A chunk that a unique index objects to goes into the staging table, and so do all chunks of a dry run; the merge,
     /// which runs only when there is something to settle, takes from the dataset's table what competes with them. When the
     /// import ends badly, its rows are removed as an undo removes them.
-    Direct {
-        /// The dataset's table.
-        table: &'static str,
-    },
+    Direct,
 }
 
 /// A column that lists rows, and the column of the numbers it lists them by.
@@ -128,7 +242,7 @@ pub enum Step {
     Decide(&'static str),
     /// Decides outcomes of rows that compete with each other. Left out at first: where nothing else rejects a row and no unique
     /// index objects to the writing, there was nothing to decide. Otherwise all is taken back and done again with it.
-    DecideContested(&'static str),
+    ResolveDuplicates(&'static str),
     /// Changes the dataset's table; left out of a dry run.
     Write(&'static str),
 }

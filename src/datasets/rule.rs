@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::NaiveDate;
 
-use super::declared::Declared;
+use super::declared::{Declared, Kind};
 
 /// The field of OpenFlights' files that stands for null.
 pub(super) const NULL: &str = r"\N";
@@ -92,7 +92,16 @@ impl Rule {
 
     /// Whether its values are texts.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self, Rule::Text { .. } | Rule::Code { .. } | Rule::OneOf(_) | Rule::Verbatim { .. })
+        self.sql_type() == "text"
+    }
+
+    /// Whether its values are numbers.
+    pub(crate) fn is_number(&self) -> bool {
+        match self {
+            Self::Integer { .. } | Self::Number { .. } => true,
+            Self::Declared(declared) => matches!(declared.kind, Kind::Integer | Kind::Number { .. }),
+            _ => false,
+        }
     }
 
     /// The rule in words.
@@ -122,7 +131,17 @@ impl Rule {
             Rule::Integers { min, max } => {
                 format!("a list of different whole numbers, each from {min} to {max}")
             }
-            Rule::Declared(declared) => format!("{:?}", declared.kind),
+            Rule::Declared(declared) => declared.words(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_small() {
+        assert!(size_of::<Rule>() <= 32);
     }
 }

@@ -1,6 +1,9 @@
 //! What a dataset is made of: its columns, and what they say together.
 
-use super::{Column, Ident};
+use super::{
+    Column, Ident,
+    descriptor::{folded, is_folded},
+};
 
 /// The columns of a dataset with what is said of several of them.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,8 @@ pub struct ForeignKey {
     pub dataset: Option<String>,
     /// Keys of the columns there, each for the one at its place.
     pub target: Vec<Ident>,
+    /// Their names there.
+    pub names: Vec<Box<str>>,
 }
 
 /// Which columns a file may have, as Frictionless' `fieldsMatch` says it.
@@ -67,10 +72,31 @@ pub enum Place {
     },
 }
 
+impl FieldsMatch {
+    /// As Frictionless names it.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Exact, Self::Equal, Self::Subset, Self::Superset, Self::Partial]
+            .into_iter()
+            .find(|fields_match| fields_match.as_str() == name)
+    }
+
+    /// Frictionless' name of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Equal => "equal",
+            Self::Subset => "subset",
+            Self::Superset => "superset",
+            Self::Partial => "partial",
+        }
+    }
+}
+
 impl Schema {
-    /// The column of that name, key or alias, whatever its case, with its place.
+    /// The column of that name, key or alias, whatever its case and the blanks at its edges, with its place.
     pub fn named(&self, name: &str) -> Option<(usize, &Column)> {
-        let is = |other: &str| other.to_lowercase() == name.to_lowercase();
+        let name = folded(name);
+        let is = |other: &str| is_folded(other, &name);
         self.columns.iter().enumerate().find(|(_, column)| {
             is(&column.name) || is(column.key.as_str()) || column.aliases.iter().any(|alias| is(alias))
         })

@@ -7,6 +7,7 @@ use sqlx::{FromRow, PgConnection};
 
 use super::{Db, DbError, notify::Topic};
 use crate::db::{
+    catalog::Pinned,
     files::Layout,
     imports::{Dialect, Import},
 };
@@ -99,7 +100,10 @@ pub async fn enter(connection: &mut PgConnection, entry: &Entry, epoch: i32) -> 
 #[derive(Debug, Clone, FromRow)]
 pub struct Assignment {
     /// Its import's.
-    pub dataset: String,
+    #[sqlx(flatten)]
+    pub dataset: Pinned,
+    /// How its import's rows meet those that are stored.
+    pub load: Option<String>,
     /// Its import's.
     #[sqlx(json)]
     pub dialect: Dialect,
@@ -126,7 +130,7 @@ pub async fn assignment(
     chunk_no: i64,
 ) -> Result<Option<Assignment>, DbError> {
     sqlx::query_as(
-        "select i.dataset, i.dialect, i.dry_run, i.source, i.created_at, f.columns,
+        "select i.dataset, i.dataset_id, i.dataset_version, i.load, i.dialect, i.dry_run, i.source, i.created_at, f.columns,
              coalesce(f.layout, '{}') as layout,
              exists (select from import_chunks c where c.import_id = i.id and c.chunk_no = $3) as is_loaded
          from imports i left join import_files f on f.import_id = i.id and f.file_no = $2 where i.id = $1",

@@ -1,11 +1,16 @@
 //! The imports: one row each, and the only place where its state changes.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
-use super::{Db, DbError, notify};
-use crate::datasets;
+use super::{Db, DbError, catalog::Pinned, notify};
+use crate::datasets::{
+    Dataset,
+    plan::{Blanks, LoadMode, MaxDeleted},
+};
 
 /// Where an import stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
@@ -92,15 +97,30 @@ pub struct Note {
     pub message: String,
 }
 
+/// How the rows of an import meet those that are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadOptions {
+    /// New rows, known rows, absent rows.
+    pub load: LoadMode,
+    /// Null in a known row.
+    pub blanks: Blanks,
+    /// How many rows a sync may delete.
+    pub max_deleted: MaxDeleted,
+}
+
 /// What was uploaded.
 #[derive(Debug, Clone)]
 pub struct NewImport {
-    /// Name of the dataset.
-    pub dataset: &'static str,
+    /// What it is a file of.
+    pub dataset: Arc<Dataset>,
     /// What happens with rejects.
     pub mode: Mode,
     /// More rejects than this fail the import.
     pub max_rejects: Option<i64>,
+    /// How its rows meet those that are stored; of a declared dataset.
+    pub loading: Option<LoadOptions>,
+    /// The import whose rejects it brings back.
+    pub corrects: Option<i64>,
     /// Validates and decides, stores nothing.
     pub dry_run: bool,
     /// How the CSV is written.
@@ -127,9 +147,15 @@ pub struct NewImport {
 pub struct Import {
     pub id: i64,
     pub dataset: String,
+    pub dataset_id: Option<i32>,
+    pub dataset_version: Option<i32>,
     pub state: State,
     pub mode: Mode,
     pub max_rejects: Option<i64>,
+    pub load: Option<String>,
+    pub blanks: Option<String>,
+    pub max_deleted: Option<String>,
+    pub corrects: Option<i64>,
     pub dry_run: bool,
     #[sqlx(json)]
     pub dialect: Dialect,
@@ -152,6 +178,7 @@ pub struct Import {
     pub deleted: Option<i64>,
     pub rejected: Option<i64>,
     pub relations_dropped: Option<i64>,
+    pub removed: Option<i64>,
     pub error_code: Option<String>,
     pub error_message: Option<String>,
     #[sqlx(json)]
@@ -165,13 +192,32 @@ pub struct Import {
     pub loaded_bytes: Option<i64>,
 }
 
+impl Import {
+    /// How its rows meet those that are stored; `None`: it is of a built-in dataset.
+    pub fn loading(&self) -> Option<LoadOptions> {
+        let load = self.load.as_deref()?;
+        let blanks = self.blanks.as_deref() == Some(Blanks::Keep.as_str());
+        Some(LoadOptions {
+            load: LoadMode::ALL.into_iter().find(|known| known.as_str() == load)?,
+            blanks: if blanks { Blanks::Keep } else { Blanks::Overwrite },
+            max_deleted: self.max_deleted.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default(),
+        })
+    }
+
+    /// What it is a file of.
+    pub fn pinned(&self) -> Pinned {
+        let Self { dataset, dataset_id, dataset_version, .. } = self;
+        Pinned { dataset: dataset.clone(), dataset_id: *dataset_id, dataset_version: *dataset_version }
+    }
+}
+
 /// The columns of [`Import`]. An asterisk would give statements that are prepared another result, and so end them, when a later
 /// version adds a column while this one runs.
 macro_rules! columns {
     () => {
-        "id, dataset, state, mode, max_rejects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
+        "id, dataset, dataset_id, dataset_version, state, mode, max_rejects, load, blanks, max_deleted, corrects, dry_run, dialect, filename, traceparent, media_type, gzipped, source, bytes, sha256, epoch, \
          chunk_rows, chunk_bytes, record_bytes, chunks_total, rows_read, inserted, updated, unchanged, deleted, rejected, \
-         relations_dropped, error_code, error_message, notes, created_at, started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
+         relations_dropped, removed, error_code, error_message, notes, created_at, started_at, finished_at, archived_at, restored_at, loaded_chunks, loaded_bytes"
     };
 }
 pub(super) use columns;
@@ -190,6 +236,8 @@ pub struct Counts {
     pub deleted: i64,
     pub rejected: i64,
     pub relations_dropped: i64,
+    /// Rows that a sync deleted; no part of `rows_read`. `None`: the import was no sync.
+    pub removed: Option<i64>,
 }
 
 /// Why an import failed; shown to its owner.
@@ -216,11 +264,13 @@ pub async fn insert(
     new: &NewImport,
     again: Option<Again>,
 ) -> Result<Import, DbError> {
-    let import = sqlx::query_as(concat!("insert into imports (dataset, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent, id, created_at)
+    let import = sqlx::query_as(concat!("insert into imports (dataset, dataset_id, dataset_version, mode, max_rejects, dry_run, dialect, filename, media_type, gzipped, source, bytes, sha256, traceparent, load, blanks, max_deleted, corrects, id, created_at)
          overriding system value
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-             coalesce($13, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($14, now())) returning ", columns!()))
-    .bind(new.dataset)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+             coalesce($19, nextval(pg_get_serial_sequence('imports', 'id'))), coalesce($20, now())) returning ", columns!()))
+    .bind(new.dataset.name.as_str())
+    .bind(new.dataset.id)
+    .bind(new.dataset.id.map(|_| new.dataset.version))
     .bind(new.mode)
     .bind(new.max_rejects)
     .bind(new.dry_run)
@@ -232,6 +282,10 @@ pub async fn insert(
     .bind(new.bytes)
     .bind(new.sha256.as_slice())
     .bind(&new.traceparent)
+    .bind(new.loading.map(|loading| loading.load.as_str()))
+    .bind(new.loading.map(|loading| loading.blanks.as_str()))
+    .bind(new.loading.map(|loading| loading.max_deleted.to_string()))
+    .bind(new.corrects)
     .bind(again.map(|again| again.id))
     .bind(again.map(|again| again.created_at))
     .fetch_one(&mut *connection)
@@ -266,7 +320,7 @@ pub async fn insert_complete(
          )
          select ", columns!(), " from import"
     ))
-    .bind(new.dataset)
+    .bind(new.dataset.name.as_str())
     .bind(new.mode)
     .bind(sqlx::types::Json(&new.dialect))
     .bind(new.media_type)
@@ -296,7 +350,7 @@ pub async fn find_same(
         return Ok(None);
     }
     let failed = || DbError::during("looking for the same file");
-    let is_current = match datasets::by_name(new.dataset).and_then(|dataset| dataset.changes) {
+    let is_current = match new.dataset.changes() {
         None => "true".to_owned(),
         Some(sequence) => format!(
             "(state <> 'complete' or changes = (select last_value from {sequence})
@@ -317,9 +371,10 @@ pub async fn find_same(
             "select ",
             columns!(),
             " from imports
-             where sha256 = $1 and dataset = $2 and media_type <> 'application/json' and dialect - 'delimiter_stated' = $3 - 'delimiter_stated'
+             where sha256 = $1 and dataset = $2 and dataset_id is not distinct from $7 and media_type <> 'application/json' and dialect - 'delimiter_stated' = $3 - 'delimiter_stated'
                  and mode = $4
-                 and max_rejects is not distinct from $5 and not dry_run
+                 and max_rejects is not distinct from $5 and load is not distinct from $8 and blanks is not distinct from $9
+                 and max_deleted is not distinct from $10 and not dry_run
                  and state in ('received', 'running', 'paused', 'complete') and {is_current}
                  and ($6::bigint is null or key_id = $6)
              order by id limit 1"
@@ -328,11 +383,15 @@ pub async fn find_same(
     );
     sqlx::query_as(AssertSqlSafe(statement))
         .bind(new.sha256.as_slice())
-        .bind(new.dataset)
+        .bind(new.dataset.name.as_str())
         .bind(sqlx::types::Json(&new.dialect))
         .bind(new.mode)
         .bind(new.max_rejects)
         .bind(key_id)
+        .bind(new.dataset.id)
+        .bind(new.loading.map(|loading| loading.load.as_str()))
+        .bind(new.loading.map(|loading| loading.blanks.as_str()))
+        .bind(new.loading.map(|loading| loading.max_deleted.to_string()))
         .fetch_optional(connection)
         .await
         .map_err(failed())
@@ -451,7 +510,7 @@ pub async fn add_note(connection: &mut PgConnection, id: i64, note: &Note, most:
 pub async fn set_counts(connection: &mut PgConnection, id: i64, counts: &Counts) -> Result<(), DbError> {
     sqlx::query(
         "update imports set rows_read = $2, inserted = $3, updated = $4, unchanged = $5, deleted = $6, rejected = $7,
-             relations_dropped = $8
+             relations_dropped = $8, removed = $9
          where id = $1",
     )
     .bind(id)
@@ -462,6 +521,7 @@ pub async fn set_counts(connection: &mut PgConnection, id: i64, counts: &Counts)
     .bind(counts.deleted)
     .bind(counts.rejected)
     .bind(counts.relations_dropped)
+    .bind(counts.removed)
     .execute(connection)
     .await
     .map(drop)

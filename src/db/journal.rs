@@ -15,14 +15,14 @@ pub struct Entry<'a, C> {
     pub chunk_no: i64,
     /// The epoch it is published in.
     pub epoch: i32,
-    /// What a loader must know.
+    /// What a consumer must know.
     pub chunk: &'a C,
 }
 
 /// What a chunk gives way to: the first chunk of an import has its turn at once, each later one so much later. A small import
 /// so passes the large ones that were there before.
 const TURN: Duration = Duration::from_secs(3);
-/// No chunk gives way for longer than so many turns: whatever comes in meanwhile, it goes on, and before its driver takes it for lost
+/// No chunk gives way for longer than so many turns: whatever comes in meanwhile, it goes on, and before its coordinator takes it for lost
 /// (`worker.stalled_ms`).
 const TURNS: i64 = 16;
 

@@ -1,4 +1,4 @@
-//! Who drives an import: one worker at a time, for as long as it gives signs of life.
+//! Who leads an import: one worker at a time, for as long as it gives signs of life.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct Claimed {
     pub waits: i32,
 }
 
-/// Which imports a driver takes.
+/// Which imports a coordinator takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// All.
@@ -28,7 +28,7 @@ pub enum Reach {
     Small,
 }
 
-/// Takes an import nobody drives: the oldest, where one that had to wait is as old as its wait's end. Taking it from an owner before
+/// Takes an import nobody leads: the oldest, where one that had to wait is as old as its wait's end. Taking it from an owner before
 /// raises the epoch, so that whatever that one still does is refused. One without chunks will be cut as `ingest` says;
 /// one that has some stays as it is cut.
 pub async fn claim(
@@ -108,7 +108,7 @@ pub async fn renew(db: &Db, id: i64, owner: &str, lease: Duration) -> Result<boo
         .map_err(DbError::during("renewing a lease"))
 }
 
-/// Lets go of an import that needs no driver any more.
+/// Lets go of an import that needs no coordinator any more.
 pub async fn release(db: &Db, id: i64, owner: &str) -> Result<(), DbError> {
     sqlx::query("delete from import_leases where import_id = $1 and owner = $2")
         .bind(id)

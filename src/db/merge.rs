@@ -3,7 +3,26 @@
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection};
 
 use super::{DbError, Failure, staging::table};
-use crate::datasets::{Dataset, Step};
+use crate::datasets::{
+    Dataset, Step as BuiltInStep, Storage,
+    plan::{self, Loading, MaxDeleted, Step},
+};
+
+/// See [`crate::datasets::BuiltIn::undo`].
+pub(super) fn undo(dataset: &Dataset) -> String {
+    match &dataset.storage {
+        Storage::BuiltIn(built_in) => built_in.undo.to_owned(),
+        Storage::Declared => plan::undo(dataset),
+    }
+}
+
+/// See [`crate::datasets::BuiltIn::count_kept`].
+pub(super) fn count_kept(dataset: &Dataset) -> Option<String> {
+    match &dataset.storage {
+        Storage::BuiltIn(built_in) => built_in.count_kept.map(ToOwned::to_owned),
+        Storage::Declared => Some(plan::count_kept(dataset)),
+    }
+}
 
 /// Readies the transaction for a merge, and tells the planner what is in the table.
 ///
@@ -21,116 +40,152 @@ pub async fn prepare(connection: &mut PgConnection, import_id: i64) -> Result<()
         .map_err(DbError::during("preparing a merge"))
 }
 
-/// Runs the deciding steps of the merge: afterwards every row has its outcome.
-pub async fn decide(
-    connection: &mut PgConnection,
-    dataset: &Dataset,
-    import_id: i64,
-    columns: &[String],
-) -> Result<(), DbError> {
-    decide_as(connection, dataset, import_id, columns, Contest::Decided).await.map(drop)
-}
-
-/// Runs the writing steps of the merge.
-pub async fn write(
-    connection: &mut PgConnection,
-    dataset: &Dataset,
-    import_id: i64,
-    columns: &[String],
-) -> Result<(), DbError> {
-    for step in dataset.merge {
-        if let Step::Write(statement) = step {
-            run(connection, statement, import_id, columns).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Decides and writes at once, in the hope that no two of the `loaded` rows compete: that spares the most expensive decisions.
-/// `None`: they do, or some row is rejected, and nothing was done.
-pub async fn merge_uncontested(
-    connection: &mut PgConnection,
-    dataset: &Dataset,
-    import_id: i64,
-    columns: &[String],
-    loaded: i64,
-) -> Result<Option<Outcomes>, DbError> {
-    let failed = || DbError::during("merging an import");
-    let mut savepoint = connection.begin().await.map_err(failed())?;
-    let decided = decide_as(&mut savepoint, dataset, import_id, columns, Contest::Hoped).await?;
-    let outcomes = match decided {
-        0 => Outcomes { inserted: loaded, ..Outcomes::default() },
-        _ => outcomes(&mut savepoint, import_id, loaded).await?,
-    };
-    let merged = if outcomes.rejected + outcomes.noted > 0 {
-        None
-    } else if !outcomes.change_anything() {
-        Some(outcomes)
-    } else {
-        match write(&mut savepoint, dataset, import_id, columns).await {
-            Ok(()) => Some(outcomes),
-            Err(error) if error.failure() == Failure::UniqueViolation => None,
-            Err(error) => return Err(error),
-        }
-    };
-    match merged {
-        Some(_) => savepoint.commit().await,
-        None => savepoint.rollback().await,
-    }
-    .map_err(failed())?;
-    Ok(merged)
-}
-
-/// Whether rows that compete with each other are told apart, or hoped not to be there.
+/// Whether rows of one file that have a key in common are resolved, or assumed to be absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Contest {
-    Decided,
-    Hoped,
+enum Duplicates {
+    Resolved,
+    AssumedAbsent,
 }
 
-/// Says how many decisions there were; without any, every row is to be inserted.
-async fn decide_as(
-    connection: &mut PgConnection,
-    dataset: &Dataset,
+/// The merge of one import.
+#[derive(Debug)]
+pub struct Merge {
     import_id: i64,
-    columns: &[String],
-    contest: Contest,
-) -> Result<u64, DbError> {
-    let mut decisions = 0;
-    for step in dataset.merge {
-        match step {
-            Step::DecideContested(_) if contest == Contest::Hoped => {}
-            Step::Decide(statement) | Step::DecideContested(statement) => {
-                decisions += run(connection, statement, import_id, columns).await?;
+    steps: Vec<Step>,
+    /// The columns that the file has, which the statements of a built-in dataset take as a parameter.
+    columns: Option<Vec<String>>,
+}
+
+/// What a sync is about to delete.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct Absent {
+    /// Rows that the file does not name.
+    pub removed: i64,
+    /// Rows that there are.
+    pub stored: i64,
+}
+
+impl Absent {
+    /// Whether so many may go.
+    pub fn is_allowed(self, max_deleted: MaxDeleted) -> bool {
+        max_deleted.allows(self.removed, self.stored)
+    }
+}
+
+impl Merge {
+    /// Of a built-in dataset, whose merge is written by hand.
+    pub fn built_in(steps: &[BuiltInStep], import_id: i64, columns: Vec<String>) -> Self {
+        let statement = |text: &str| text.replace("{staging}", &table(import_id));
+        let owned = |step: &BuiltInStep| match step {
+            BuiltInStep::Decide(text) => Step::Decide(statement(text)),
+            BuiltInStep::ResolveDuplicates(text) => Step::ResolveDuplicates(statement(text)),
+            BuiltInStep::Write(text) => Step::Write(statement(text)),
+        };
+        Self { import_id, steps: steps.iter().map(owned).collect(), columns: Some(columns) }
+    }
+
+    /// Of a declared dataset.
+    pub fn declared(loading: Loading<'_>) -> Self {
+        Self { import_id: loading.import_id, steps: plan::plan(loading), columns: None }
+    }
+
+    /// Runs the deciding steps: afterwards every row has its outcome.
+    pub async fn decide(&self, connection: &mut PgConnection) -> Result<(), DbError> {
+        self.decide_as(connection, Duplicates::Resolved).await.map(drop)
+    }
+
+    /// What a sync is about to delete, once all is decided; `None`: the import is no sync.
+    pub async fn absent(&self, connection: &mut PgConnection) -> Result<Option<Absent>, DbError> {
+        let guard = self.steps.iter().find_map(|step| match step {
+            Step::Guard(statement) => Some(statement.clone()),
+            _ => None,
+        });
+        let Some(statement) = guard else { return Ok(None) };
+        sqlx::query_as(AssertSqlSafe(statement))
+            .persistent(false)
+            .fetch_one(connection)
+            .await
+            .map(Some)
+            .map_err(DbError::during("counting what a sync deletes"))
+    }
+
+    /// Runs the writing steps.
+    pub async fn write(&self, connection: &mut PgConnection) -> Result<(), DbError> {
+        for step in &self.steps {
+            if let Step::Write(statement) = step {
+                self.run(connection, statement).await?;
             }
-            Step::Write(_) => {}
         }
+        Ok(())
     }
-    Ok(decisions)
-}
 
-async fn run(
-    connection: &mut PgConnection,
-    statement: &str,
-    import_id: i64,
-    columns: &[String],
-) -> Result<u64, DbError> {
-    let statement = statement.replace("{staging}", &table(import_id));
-    // PostgreSQL refuses parameters whose type it cannot tell: `$1` is only bound where a statement names a parameter.
-    let parameters = [statement.contains("$1") || statement.contains("$2"), statement.contains("$2")];
-    let mut query = sqlx::query(AssertSqlSafe(statement));
-    if parameters[0] {
-        query = query.bind(import_id);
+    /// Decides and writes at once, in the hope that no two of the `loaded` rows compete: that spares the most expensive decisions.
+    /// `None`: they do, or some row is rejected, and nothing was done.
+    pub async fn run_without_duplicates(
+        &self,
+        connection: &mut PgConnection,
+        loaded: i64,
+    ) -> Result<Option<Outcomes>, DbError> {
+        let failed = || DbError::during("merging an import");
+        let mut savepoint = connection.begin().await.map_err(failed())?;
+        let decided = self.decide_as(&mut savepoint, Duplicates::AssumedAbsent).await?;
+        let outcomes = match decided {
+            0 => Outcomes { inserted: loaded, ..Outcomes::default() },
+            _ => outcomes(&mut savepoint, self.import_id, loaded).await?,
+        };
+        let merged = if outcomes.rejected + outcomes.noted > 0 {
+            None
+        } else if !outcomes.change_anything() {
+            Some(outcomes)
+        } else {
+            match self.write(&mut savepoint).await {
+                Ok(()) => Some(outcomes),
+                Err(error) if error.failure() == Failure::UniqueViolation => None,
+                Err(error) => return Err(error),
+            }
+        };
+        match merged {
+            Some(_) => savepoint.commit().await,
+            None => savepoint.rollback().await,
+        }
+        .map_err(failed())?;
+        Ok(merged)
     }
-    if parameters[1] {
-        query = query.bind(columns);
+
+    /// Says how many decisions there were; without any, every row is to be inserted.
+    async fn decide_as(&self, connection: &mut PgConnection, duplicates: Duplicates) -> Result<u64, DbError> {
+        let mut decisions = 0;
+        for step in &self.steps {
+            match step {
+                Step::ResolveDuplicates(_) if duplicates == Duplicates::AssumedAbsent => {}
+                Step::Decide(statement) | Step::ResolveDuplicates(statement) => {
+                    decisions += self.run(connection, statement).await?;
+                }
+                Step::Guard(_) | Step::Write(_) => {}
+            }
+        }
+        Ok(decisions)
     }
-    query
-        .persistent(false)
-        .execute(connection)
-        .await
-        .map(|done| done.rows_affected())
-        .map_err(DbError::during("merging an import"))
+
+    async fn run(&self, connection: &mut PgConnection, statement: &str) -> Result<u64, DbError> {
+        let mut query = sqlx::query(AssertSqlSafe(statement.to_owned()));
+        // PostgreSQL refuses parameters whose type it cannot tell: `$1` is only bound where a statement names a parameter.
+        if let Some(columns) = &self.columns {
+            let has_columns = statement.contains("$2");
+            if has_columns || statement.contains("$1") {
+                query = query.bind(self.import_id);
+            }
+            if has_columns {
+                query = query.bind(columns);
+            }
+        }
+        query
+            .persistent(false)
+            .execute(connection)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(DbError::during("merging an import"))
+    }
 }
 
 /// What a merge decided.
@@ -196,12 +251,21 @@ const VALUE_CHARS: usize = 256;
 const MESSAGE_CHARS: usize = 1_100;
 
 /// Sets the rejected rows aside, for [`late_rejects`]; gone with the transaction.
-pub async fn collect_late_rejects(connection: &mut PgConnection, import_id: i64) -> Result<(), DbError> {
+pub async fn collect_late_rejects(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import_id: i64,
+) -> Result<(), DbError> {
+    // The columns of a declared dataset have other names there; its plan gives the values.
+    let value = match dataset.storage {
+        Storage::BuiltIn(_) => "coalesce(fault_value, to_jsonb(s) ->> fault_column)",
+        Storage::Declared => "fault_value",
+    };
     let statement = format!(
         "create temporary table late_rejects on commit drop as
              select row, fault_column as \"column\", fault_code as code,
                  left(fault_message, {MESSAGE_CHARS}) as message,
-                 left(coalesce(fault_value, to_jsonb(s) ->> fault_column), {VALUE_CHARS}) as value,
+                 left({value}, {VALUE_CHARS}) as value,
                  outcome is null as accepted
              from {} s where outcome = 'rejected' or outcome is null and fault_code is not null;
          create index on late_rejects (row)",

@@ -1,6 +1,7 @@
 //! All SQL: one file an aggregate. SQLSTATEs and constraint names become meaning here and nowhere else.
 
 pub mod airports;
+pub mod catalog;
 pub mod chunks;
 pub mod citizens;
 pub mod consumers;
@@ -22,18 +23,19 @@ pub mod pending_changes;
 pub mod rejects;
 pub mod removals;
 pub mod retention;
+pub mod rows;
 pub mod schema;
 pub mod segments;
 mod settle;
-pub mod silent;
 pub mod staging;
+pub mod stuck_sessions;
 pub mod totals;
 pub mod towns;
 
 use std::{
     borrow::Cow,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -59,6 +61,7 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 pub struct Db {
     orm: DatabaseConnection,
     waiting: Arc<AtomicUsize>,
+    versions: Arc<Mutex<catalog::Versions>>,
 }
 
 /// A failed conversation with the database.
@@ -196,7 +199,7 @@ impl Db {
         let waits = Duration::from_millis(config.acquire_ms);
         // A process that is frozen in a transaction would hold up an import for as long as it stays so.
         let silent = format!("{}ms", config.silent_ms);
-        let application = options.get_application_name().unwrap_or(silent::APPLICATION).to_owned();
+        let application = options.get_application_name().unwrap_or(stuck_sessions::APPLICATION).to_owned();
         let options =
             options.application_name(&application).options([("idle_in_transaction_session_timeout", silent)]);
         let pool = PgPoolOptions::new()
@@ -222,7 +225,17 @@ impl Db {
                 ));
             }
         };
-        Ok(Self { orm: SqlxPostgresConnector::from_sqlx_postgres_pool(pool), waiting: Arc::default() })
+        Ok(Self {
+            orm: SqlxPostgresConnector::from_sqlx_postgres_pool(pool),
+            waiting: Arc::default(),
+            versions: Arc::default(),
+        })
+    }
+
+    /// The versions of datasets that this process keeps.
+    pub(crate) fn versions(&self) -> MutexGuard<'_, catalog::Versions> {
+        // Whoever panicked had nothing half done that would matter here.
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For entities.

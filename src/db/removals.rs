@@ -2,10 +2,10 @@
 //! transaction that changes its state, and hides its rows; they are removed in batches, each a transaction, by whoever gets to it.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
-use super::{Db, DbError, imports::State, notify, segments};
-use crate::datasets::Dataset;
+use super::{Db, DbError, catalog::Pinned, imports::State, merge, notify, segments};
+use crate::datasets::{Dataset, row_ids::RowIds};
 
 /// How far the removal of an import's rows has come.
 #[derive(Debug, Clone, FromRow)]
@@ -36,11 +36,14 @@ pub struct Claimed {
     #[sqlx(flatten)]
     pub removal: Removal,
     /// The import's.
-    pub dataset: String,
+    #[sqlx(flatten)]
+    pub dataset: Pinned,
     /// The import's.
     pub state: State,
     /// The import's upload.
     pub source: String,
+    /// When that came.
+    pub created_at: DateTime<Utc>,
 }
 
 /// What a claim came to.
@@ -54,7 +57,7 @@ pub enum Claim {
     Finished,
 }
 
-/// What a batch of removed rows was; see [`Dataset::undo`].
+/// What a batch of removed rows was; see [`crate::datasets::BuiltIn::undo`].
 #[derive(Debug, FromRow)]
 struct Batch {
     found: i64,
@@ -77,7 +80,7 @@ pub async fn claim(connection: &mut PgConnection, import_id: i64) -> Result<Clai
     let failed = || DbError::during("claiming the removal of an import");
     sqlx::raw_sql("set local lock_timeout = '1s'").execute(&mut *connection).await.map_err(failed())?;
     let claimed: Option<Claimed> = sqlx::query_as(concat!(
-        "select i.dataset, i.state, i.source, ",
+        "select i.dataset, i.dataset_id, i.dataset_version, i.state, i.source, i.created_at, ",
         columns!(),
         " from import_removals r join imports i on i.id = r.import_id
          where r.import_id = $1 and r.finished_at is null for update of r skip locked"
@@ -98,15 +101,22 @@ pub async fn claim(connection: &mut PgConnection, import_id: i64) -> Result<Clai
 pub async fn remove_batch(
     connection: &mut PgConnection,
     dataset: &Dataset,
+    created_at: DateTime<Utc>,
     removal: &Removal,
     limit: i64,
 ) -> Result<Removal, DbError> {
     let failed = || DbError::during("removing the rows of an import");
     let import_id = removal.import_id;
-    let Batch { found, removed, last_key } = sqlx::query_as(dataset.undo)
+    let mut undo = sqlx::query_as(AssertSqlSafe(merge::undo(dataset)))
         .bind(import_id)
         .bind(removal.last_key)
-        .bind(limit)
+        .bind(limit);
+    if dataset.built_in().is_none() {
+        // Where the rows lie that the import made: from the next one to the last one there can be.
+        let ids = RowIds::new(created_at);
+        undo = undo.bind(ids.of(import_id, removal.last_key + 1)).bind(ids.last(import_id));
+    }
+    let Batch { found, removed, last_key } = undo
         // A plan for any limit would read all of the import each time.
         .persistent(false)
         .fetch_one(&mut *connection)
@@ -114,10 +124,13 @@ pub async fn remove_batch(
         .map_err(failed())?;
     let kept = if found < limit {
         segments::remove(connection, dataset, import_id).await?;
-        let kept: i64 = match dataset.count_kept {
+        let kept: i64 = match merge::count_kept(dataset) {
             None => 0,
             Some(count) => {
-                let kept = sqlx::query_scalar(count).bind(import_id).fetch_one(&mut *connection).await;
+                let kept = sqlx::query_scalar(AssertSqlSafe(count))
+                    .bind(import_id)
+                    .fetch_one(&mut *connection)
+                    .await;
                 kept.map_err(failed())?
             }
         };
@@ -184,9 +197,10 @@ pub async fn open(db: &Db) -> Result<Vec<i64>, DbError> {
 pub async fn with_rows(connection: &mut PgConnection, dataset: &Dataset) -> Result<Option<i64>, DbError> {
     sqlx::query_scalar(
         "select r.import_id from import_removals r join imports i on i.id = r.import_id
-         where r.finished_at is null and r.kept is null and i.dataset = $1 order by r.import_id limit 1",
+         where r.finished_at is null and r.kept is null and i.dataset = $1 and i.dataset_id is not distinct from $2 order by r.import_id limit 1",
     )
-    .bind(dataset.name)
+    .bind(dataset.name.as_str())
+    .bind(dataset.id)
     .fetch_optional(connection)
     .await
     .map_err(DbError::during("looking for rows to remove"))

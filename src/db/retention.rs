@@ -9,7 +9,7 @@ use super::{
     Db, DbError,
     export::{Dates, Export},
     imports::{self, Again, Import},
-    silent::STREAMED,
+    stuck_sessions::STREAMED,
 };
 
 /// Any number that no other lock uses: those of files are the beginnings of digests.

@@ -4,6 +4,7 @@
 use super::{IngestError, finish, removal};
 use crate::{
     archive::Archive,
+    catalog::Catalog,
     db::{
         Db, commit,
         imports::{self, Import, State},
@@ -74,7 +75,8 @@ async fn take_out(
         if to == State::Cancelled {
             finish::keep_progress(&mut transaction, id).await?;
         }
-        finish::close(&mut transaction, &import, to).await?;
+        let dataset = Catalog::new(db.clone()).of_import(&import.pinned()).await?;
+        finish::close(&mut transaction, &import, dataset.as_deref(), to).await?;
         commit(transaction, "cancelling or undoing an import").await?;
     } else if import.state == to && removals::is_open(&mut transaction, id).await? {
         drop(transaction);

@@ -1,5 +1,7 @@
 //! Ends an import, well or badly, in one transaction: nobody sees a part of it.
 
+use std::sync::Arc;
+
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::{
@@ -10,14 +12,18 @@ use super::{
 };
 use crate::{
     archive::Archive,
-    datasets::{self, Dataset, Load},
+    catalog::Catalog,
+    datasets::{
+        Dataset, Load, Storage,
+        plan::{LoadMode, Loading, Reference},
+    },
     db::{
         Db, chunks, commit, files,
         imports::{self, Counts, Import, ImportError, Mode, State},
         journal, leases,
-        merge::{self, Outcomes},
+        merge::{self, Absent, Merge, Outcomes},
         rejects::{self, Reject},
-        removals, segments, staging,
+        removals, rows, segments, staging,
     },
 };
 
@@ -40,30 +46,32 @@ pub async fn finish(
         return Err(IngestError::TakenBack);
     }
     merge::prepare(&mut transaction, import_id).await?;
-    let (merged, written) = merge(&mut transaction, dataset, &import, &columns, &progress).await?;
-    let counts = counts(&progress, &merged);
+    let merge = plan(db, &dataset, &import, columns).await?;
+    let (merged, written) = decide(&mut transaction, &dataset, &import, &merge, &progress).await?;
+    let absent = merge.absent(&mut transaction).await?;
+    let counts = counts(&progress, &merged, absent);
     if merged.rejected + merged.noted > 0 {
-        let late = LateRejects { archive, files: &files, import: &import };
+        let late = LateRejects { archive, dataset: &dataset, files: &files, import: &import };
         late.store(&mut transaction, rejects_kept).await?;
     }
     if counts.rejected > rejects_kept {
         rejects::trim(&mut transaction, import_id, rejects_kept).await?;
     }
     imports::set_counts(&mut transaction, import_id, &counts).await?;
-    match verdict(&import, &counts, merged.noted) {
+    match verdict(&import, &counts, merged.noted).or_else(|| too_many(&import, absent)) {
         Some(error) => {
             imports::set_error(&mut transaction, import_id, &error).await?;
-            close(&mut transaction, &import, State::Failed).await?;
+            close(&mut transaction, &import, Some(&dataset), State::Failed).await?;
             tracing::info!(code = error.code, "import failed");
         }
         None => {
-            if !import.dry_run && !written && merged.change_anything() {
-                merge::write(&mut transaction, dataset, import_id, &columns).await?;
+            if !import.dry_run && !written && (merged.change_anything() || counts.removed > Some(0)) {
+                merge.write(&mut transaction).await?;
             }
-            if let Some(sequence) = dataset.changes.filter(|_| !import.dry_run) {
-                imports::set_changes(&mut transaction, import_id, sequence).await?;
+            if let Some(sequence) = dataset.changes().filter(|_| !import.dry_run) {
+                imports::set_changes(&mut transaction, import_id, &sequence).await?;
             }
-            close(&mut transaction, &import, State::Complete).await?;
+            close(&mut transaction, &import, Some(&dataset), State::Complete).await?;
             tracing::info!(rows = counts.rows_read, rejected = counts.rejected, "import complete");
         }
     }
@@ -78,52 +86,104 @@ async fn begin(
     archive: &Archive,
     import_id: i64,
     epoch: i32,
-) -> Result<(Transaction<'static, Postgres>, Import, &'static Dataset), IngestError> {
+) -> Result<(Transaction<'static, Postgres>, Import, Arc<Dataset>), IngestError> {
     loop {
         let mut transaction = db.begin().await?;
         let import = match imports::lock(&mut transaction, import_id).await? {
             Some(import) if import.state == State::Running && import.epoch == epoch => import,
             _ => return Err(IngestError::Fenced),
         };
-        let dataset = datasets::by_name(&import.dataset).ok_or_else(|| unknown_dataset(&import.dataset))?;
+        let dataset = Catalog::new(db.clone()).of_import(&import.pinned()).await?;
+        let dataset = dataset.ok_or_else(|| unknown_dataset(&import.dataset))?;
         // A merge would find what is hidden. What is undone from now on was there when it began.
-        if dataset.load == Load::Staged && removals::with_rows(&mut transaction, dataset).await?.is_some() {
+        let meets_others = dataset.load() == Load::Staged || is_sync(&import);
+        if meets_others && removals::with_rows(&mut transaction, &dataset).await?.is_some() {
             drop(transaction);
-            removal::remove_hidden(db, archive, dataset).await?;
+            removal::remove_hidden(db, archive, &dataset).await?;
             continue;
         }
         return Ok((transaction, import, dataset));
     }
 }
 
-/// Decides every row's outcome; the second answer is whether the dataset's table has them already.
-async fn merge(
-    connection: &mut PgConnection,
+/// How the import's rows become rows of the dataset's table.
+async fn plan(
+    db: &Db,
+    dataset: &Dataset,
+    import: &Import,
+    columns: Vec<String>,
+) -> Result<Merge, IngestError> {
+    let built_in = match &dataset.storage {
+        Storage::BuiltIn(built_in) => built_in,
+        Storage::Declared => return plan_declared(db, dataset, import, &columns).await,
+    };
+    Ok(Merge::built_in(built_in.merge, import.id, columns))
+}
+
+async fn plan_declared(
+    db: &Db,
     dataset: &Dataset,
     import: &Import,
     columns: &[String],
+) -> Result<Merge, IngestError> {
+    let mut references = Vec::new();
+    for key in &dataset.schema.foreign_keys {
+        let target = match &key.dataset {
+            Some(name) => Some(Catalog::new(db.clone()).by_name(name).await?.ok_or_else(|| unknown_dataset(name))?),
+            None => None,
+        };
+        let target = target.as_deref().unwrap_or(dataset);
+        references.push(Reference { key, rows: rows::visible(target) });
+    }
+    let present: Vec<_> =
+        columns.iter().filter_map(|key| dataset.schema.keyed(key)).map(|(place, _)| place).collect();
+    let row_id = dataset.row_id().map(|column| column.key.as_str());
+    let loading = import.loading();
+    Ok(Merge::declared(Loading {
+        dataset,
+        staging: &staging::table(import.id),
+        import_id: import.id,
+        present: &present,
+        has_row_id: columns.iter().any(|key| Some(key.as_str()) == row_id),
+        load: loading.map_or_else(|| LoadMode::default_of(dataset), |loading| loading.load),
+        blanks: loading.map(|loading| loading.blanks).unwrap_or_default(),
+        references: &references,
+    }))
+}
+
+fn is_sync(import: &Import) -> bool {
+    import.loading().is_some_and(|loading| loading.load == LoadMode::Sync)
+}
+
+/// Decides every row's outcome; the second answer is whether the dataset's table has them already.
+async fn decide(
+    connection: &mut PgConnection,
+    dataset: &Dataset,
+    import: &Import,
+    merge: &Merge,
     progress: &chunks::Progress,
 ) -> Result<(Outcomes, bool), IngestError> {
     let loaded = progress.rows_read - progress.rejected;
-    if let Load::Direct { .. } = dataset.load
+    if dataset.load() == Load::Direct
         && !import.dry_run
+        && !is_sync(import)
         && staging::is_empty(connection, import.id).await?
         && chunks::unpaired(connection, import.id).await? == 0
     {
         return Ok((Outcomes { inserted: loaded, ..Outcomes::default() }, true));
     }
     let before = Counts { rows_read: progress.rows_read, rejected: progress.rejected, ..Counts::default() };
-    if dataset.load == Load::Staged
+    if dataset.load() == Load::Staged
         && !import.dry_run
+        && !is_sync(import)
         && verdict(import, &before, 0).is_none()
-        && let Some(outcomes) =
-            merge::merge_uncontested(connection, dataset, import.id, columns, loaded).await?
+        && let Some(outcomes) = merge.run_without_duplicates(connection, loaded).await?
     {
         return Ok((outcomes, true));
     }
     // What is decided now takes rows out again that segments have.
     segments::remove(connection, dataset, import.id).await?;
-    merge::decide(connection, dataset, import.id, columns).await?;
+    merge.decide(connection).await?;
     Ok((merge::outcomes(connection, import.id, loaded).await?, false))
 }
 
@@ -142,7 +202,8 @@ pub async fn fail(
     };
     imports::set_error(&mut transaction, import_id, error).await?;
     keep_progress(&mut transaction, import_id).await?;
-    close(&mut transaction, &import, State::Failed).await?;
+    let dataset = Catalog::new(db.clone()).of_import(&import.pinned()).await?;
+    close(&mut transaction, &import, dataset.as_deref(), State::Failed).await?;
     commit(transaction, "failing an import").await?;
     tracing::info!(code = error.code, "import failed");
     unpack::remove_unpacked(archive, import_id).await;
@@ -154,10 +215,11 @@ pub async fn fail(
 pub(super) async fn close(
     connection: &mut PgConnection,
     import: &Import,
+    dataset: Option<&Dataset>,
     state: State,
 ) -> Result<Import, IngestError> {
     if state != State::Complete {
-        removal::begin(connection, import, state).await?;
+        removal::begin(connection, import, dataset, state).await?;
     }
     staging::drop_table(connection, import.id).await?;
     journal::clear(connection, import.id).await?;
@@ -178,7 +240,7 @@ pub(super) async fn keep_progress(connection: &mut PgConnection, import_id: i64)
 }
 
 /// What was rejected while loading and what the merge decided about the rest, together.
-fn counts(progress: &chunks::Progress, merged: &Outcomes) -> Counts {
+fn counts(progress: &chunks::Progress, merged: &Outcomes, absent: Option<Absent>) -> Counts {
     let Outcomes { inserted, updated, unchanged, deleted, rejected, noted: _, relations_dropped } = *merged;
     let rejected = rejected + progress.rejected;
     Counts {
@@ -189,7 +251,22 @@ fn counts(progress: &chunks::Progress, merged: &Outcomes) -> Counts {
         deleted,
         rejected,
         relations_dropped,
+        removed: absent.map(|absent| absent.removed),
     }
+}
+
+/// Whether a sync would delete more than it may.
+fn too_many(import: &Import, absent: Option<Absent>) -> Option<ImportError> {
+    let absent = absent?;
+    let max_deleted = import.loading()?.max_deleted;
+    if absent.is_allowed(max_deleted) {
+        return None;
+    }
+    let Absent { removed, stored } = absent;
+    let message = format!(
+        "{removed} of {stored} stored rows are not in the file and would be deleted, {max_deleted} may be; if they are to go, state more by max_deleted"
+    );
+    Some(ImportError { code: "too_many_deleted", message })
 }
 
 fn verdict(import: &Import, counts: &Counts, noted: i64) -> Option<ImportError> {
@@ -204,7 +281,7 @@ fn verdict(import: &Import, counts: &Counts, noted: i64) -> Option<ImportError> 
     Some(ImportError { code: "too_many_rejects", message })
 }
 
-/// The columns that the files have; [`super::drive`] sees to it that all have the same.
+/// The columns that the files have; [`super::coordinator`] sees to it that all have the same.
 fn present_columns(files: &[files::File]) -> Vec<String> {
     let columns = files.iter().find_map(|file| file.columns.clone()).unwrap_or_default();
     columns.into_iter().filter(|name| !name.is_empty()).collect()
@@ -213,13 +290,14 @@ fn present_columns(files: &[files::File]) -> Vec<String> {
 /// The merge knows rows; line and record are still in the file.
 struct LateRejects<'a> {
     archive: &'a Archive,
+    dataset: &'a Dataset,
     files: &'a [files::File],
     import: &'a Import,
 }
 
 impl LateRejects<'_> {
     async fn store(&self, connection: &mut PgConnection, keep: i64) -> Result<(), IngestError> {
-        merge::collect_late_rejects(connection, self.import.id).await?;
+        merge::collect_late_rejects(connection, self.dataset, self.import.id).await?;
         let (mut after, mut stored) = (0, 0);
         while stored < keep {
             let batch = merge::late_rejects(connection, after, BATCH.min(keep - stored)).await?;

@@ -2,7 +2,7 @@
 
 use super::{IngestError, records::Records};
 use crate::{
-    datasets::{Column, Dataset, Kind},
+    datasets::{Column, Dataset, FieldsMatch},
     db::imports::Dialect,
     text::cut,
 };
@@ -26,6 +26,8 @@ pub(super) struct Header {
     pub(super) nameless: usize,
     /// The field that has the code of an earlier reject.
     pub(super) code: Option<usize>,
+    /// The names of fields that are left out because the dataset does not have them and lets files have more.
+    pub(super) left_out: Vec<String>,
 }
 
 /// Reads the header of a file from its first record; `None` when that cannot be parsed or is not there.
@@ -36,10 +38,11 @@ pub(super) fn read(
     first: Option<&[u8]>,
 ) -> Result<Header, IngestError> {
     let without = || Header {
-        columns: dataset.columns.iter().map(|column| column.name.to_owned()).collect(),
+        columns: dataset.schema.columns.iter().map(|column| column.key.as_str().to_owned()).collect(),
         is_record: false,
         nameless: 0,
         code: None,
+        left_out: Vec::new(),
     };
     let unreadable = || {
         let message = "the first record is the header and cannot be parsed; text may follow a closing quote";
@@ -85,18 +88,17 @@ impl First {
     /// Country.
     fn is_header(&self, dataset: &Dataset) -> bool {
         let known = self.fields.iter().filter(|field| column(dataset, field).is_some()).count();
-        let enough = if self.fields.len() == 1 || dataset.columns.len() == 1 { 1 } else { 2 };
-        let is_number = |(column, field): (&Column, &String)| {
-            matches!(column.kind, Kind::Integer { .. } | Kind::Number { .. }) && field.parse::<f64>().is_ok()
-        };
-        known >= enough && !dataset.columns.iter().zip(&self.fields).any(is_number)
+        let enough = if self.fields.len() == 1 || dataset.schema.columns.len() == 1 { 1 } else { 2 };
+        let is_number =
+            |(column, field): (&Column, &String)| column.rule.is_number() && field.parse::<f64>().is_ok();
+        known >= enough && !dataset.schema.columns.iter().zip(&self.fields).any(is_number)
     }
 }
 
-/// The column of that name, whatever its case.
-fn column(dataset: &Dataset, name: &str) -> Option<&'static str> {
-    let name = name.to_lowercase();
-    dataset.columns.iter().chain(dataset.row_id).map(|column| column.name).find(|known| *known == name)
+/// The column that a header means by that name.
+fn column<'a>(dataset: &'a Dataset, name: &str) -> Option<&'a Column> {
+    let row_id = dataset.row_id().filter(|column| column.name.eq_ignore_ascii_case(name));
+    dataset.schema.named(name).map(|(_, column)| column).or(row_id)
 }
 
 /// The service's own column of that name, whatever its case.
@@ -109,44 +111,89 @@ fn trim(name: &str) -> &str {
     name.trim_matches(|char: char| char.is_whitespace() || matches!(char, '\u{feff}' | '\u{200b}'))
 }
 
+/// What a field of a file is, by its name in the header.
+#[derive(Debug, Clone, Copy)]
+enum Named<'a> {
+    Column(&'a Column),
+    /// The service's own, of rejects.
+    Reject(&'static str),
+    Unknown(&'a str),
+}
+
 fn check(dataset: &Dataset, place: &str, names: &[String]) -> Result<Header, IngestError> {
     let named = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
     let (names, nameless) = (&names[..named], names.len() - named);
     let is_rejects =
         REJECT_COLUMNS.into_iter().all(|known| names.iter().any(|name| reject_column(name) == Some(known)));
-    let own = |name: &str| reject_column(name).filter(|_| is_rejects);
-    let unknown: Vec<_> =
-        names.iter().filter(|name| column(dataset, name).is_none() && own(name).is_none()).collect();
-    if !unknown.is_empty() {
+    let fields: Vec<_> = names
+        .iter()
+        .map(|name| match (column(dataset, name), reject_column(name).filter(|_| is_rejects)) {
+            (Some(column), _) => Named::Column(column),
+            (None, Some(own)) => Named::Reject(own),
+            (None, None) => Named::Unknown(name),
+        })
+        .collect();
+    let unknown: Vec<_> = fields
+        .iter()
+        .filter_map(|field| match field {
+            Named::Unknown(name) => Some(*name),
+            _ => None,
+        })
+        .collect();
+    let fields_match = dataset.schema.fields_match;
+    if !unknown.is_empty() && !matches!(fields_match, FieldsMatch::Subset | FieldsMatch::Partial) {
         return Err(IngestError::refused("unknown_column", format!("{place}: {}", say(dataset, &unknown))));
     }
-    let known: Vec<_> = names.iter().filter_map(|name| column(dataset, name).or(own(name))).collect();
+    let known = |field: &Named<'_>| match *field {
+        Named::Column(column) => Some(&*column.name).map(ToOwned::to_owned),
+        Named::Reject(name) => Some(name.to_owned()),
+        Named::Unknown(_) => None,
+    };
+    let known: Vec<_> = fields.iter().map(known).collect();
     for (at, name) in known.iter().enumerate() {
-        if known[..at].contains(name) {
+        if let Some(name) = name.as_ref().filter(|_| known[..at].contains(name)) {
             let message = format!("{place}: the column {name} is there twice");
             return Err(IngestError::refused("repeated_column", message));
         }
     }
-    for required in dataset.columns.iter().filter(|column| column.required) {
-        if !known.contains(&required.name) {
-            let message = format!("{place}: the required column {} is not there", required.name);
+    let all = matches!(fields_match, FieldsMatch::Exact | FieldsMatch::Equal | FieldsMatch::Subset);
+    for needed in dataset.schema.columns.iter().filter(|column| column.required || all) {
+        if !known.iter().flatten().any(|name| **name == *needed.name) {
+            let required = if needed.required { "required " } else { "" };
+            let message = format!("{place}: the {required}column {} is not there", needed.name);
             return Err(IngestError::refused("missing_column", message));
         }
     }
-    let code = known.iter().position(|name| *name == CODE_COLUMN);
-    let of_dataset = |name: &str| dataset.column(name).map(|_| name.to_owned()).unwrap_or_default();
-    Ok(Header { columns: known.into_iter().map(of_dataset).collect(), is_record: true, nameless, code })
+    let keys = fields.iter().map(|field| match field {
+        Named::Column(column) => column.key.as_str().to_owned(),
+        _ => String::new(),
+    });
+    let columns: Vec<_> = keys.collect();
+    if fields_match == FieldsMatch::Exact {
+        let mut of_schema = dataset.schema.columns.iter().map(|column| column.key.as_str());
+        let own = dataset.row_id().map(|column| column.key.as_str());
+        let in_file = columns.iter().map(String::as_str).filter(|key| !key.is_empty() && Some(*key) != own);
+        if !in_file.eq(&mut of_schema) {
+            let names: Vec<_> = dataset.schema.columns.iter().map(|column| &*column.name).collect();
+            let message = format!("{place}: the columns must be in the order {}", names.join(", "));
+            return Err(IngestError::refused("column_order", message));
+        }
+    }
+    let code = fields.iter().position(|field| matches!(field, Named::Reject(CODE_COLUMN)));
+    let left_out = unknown.into_iter().map(ToOwned::to_owned).collect();
+    Ok(Header { columns, is_record: true, nameless, code, left_out })
 }
 
 /// Which names are unknown, and which are known.
-fn say(dataset: &Dataset, unknown: &[&String]) -> String {
+fn say(dataset: &Dataset, unknown: &[&str]) -> String {
     let mut said: Vec<_> = unknown.iter().take(NAMES_SAID).map(|name| format!("{:?}", cut(name))).collect();
     if unknown.len() > NAMES_SAID {
         said.push(format!("{} more", unknown.len() - NAMES_SAID));
     }
-    let known: Vec<_> = dataset.columns.iter().chain(dataset.row_id).map(|column| column.name).collect();
+    let known: Vec<_> =
+        dataset.schema.columns.iter().chain(dataset.row_id()).map(|column| &*column.name).collect();
     let verb = if unknown.len() == 1 { "is not a column" } else { "are not columns" };
-    format!("{} {verb} of {}; its columns are {}", said.join(", "), dataset.name, known.join(", "))
+    format!("{} {verb} of {}; its columns are {}", said.join(", "), dataset.name.as_str(), known.join(", "))
 }
 
 #[cfg(test)]

@@ -1,19 +1,27 @@
 //! Checks the records of a chunk and stores them: the ledger's entry, the rows and the rejects in one transaction.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use chrono::NaiveDate;
+use chrono::{DateTime, Utc};
 use sqlx::{Connection, PgConnection};
 
 pub use crate::db::chunks::Loaded;
 
 use super::{
     IngestError, blocking,
-    pairing::{self, Pairing},
     records::{Lines, Record, Records},
+    symmetry::{self, SymmetryChecksum},
     unreadable::{self, FIELD_COUNT, INVALID_UTF8, MALFORMED_QUOTES, RECORD_TOO_LONG, UNCLOSED_QUOTE},
 };
 use crate::{
-    datasets::{self, Column, Dataset, Fault, Load, Value},
+    catalog::Catalog,
+    datasets::{
+        Column, Dataset, Fault, Load, Value,
+        declared::point,
+        plan::{self, LoadMode},
+        row_ids::RowIds,
+    },
     db::{
         Db, DbError, Failure, chunks, commit,
         copy::CopyBuffer,
@@ -24,7 +32,7 @@ use crate::{
         staging,
     },
     failpoint,
-    meter::{Meter, Phase},
+    metrics::{Metrics, Phase},
     transport::{Broken, Chunk},
 };
 
@@ -34,29 +42,34 @@ const VALUE_CHARS: usize = 256;
 /// How the records of a file become rows of a dataset.
 #[derive(Debug, Clone)]
 pub struct Format {
-    dataset: &'static Dataset,
+    dataset: Arc<Dataset>,
     dialect: Dialect,
-    /// The columns of a row, each with the field that holds it.
-    columns: Vec<(&'static Column, Option<usize>)>,
-    /// The one of them that says which row of the dataset's table it is, if the file has it.
-    row_id: Option<&'static Column>,
+    /// The columns of a row, with their rules as they are for this file, each with the field that holds it. The one that says which row of
+    /// the dataset's table a row is comes last, if the file has it.
+    columns: Vec<(Column, Option<usize>)>,
+    has_row_id: bool,
+    /// What the ids of new rows are made of; none where the database makes them.
+    ids: Option<RowIds>,
+    /// Whether the keys of rejected rows are kept beside the others: a sync must not take what they name for absent.
+    keeps_refused: bool,
     /// How many fields a record has.
     width: usize,
     layout: Layout,
-    /// The day the file came: however often a chunk is checked, and whenever, the same rows are good.
-    today: NaiveDate,
-    pairing: Option<Pairing>,
+    symmetry: Option<SymmetryChecksum>,
+    /// The columns of longitude and latitude, where two make a point.
+    point: Option<(usize, usize)>,
 }
 
 /// A checked chunk.
 #[derive(Debug)]
 pub struct Checked {
     copy: CopyBuffer,
-    row_id: Option<&'static Column>,
+    /// What could be read of the keys of rejected rows, where the format keeps them.
+    refused: Option<CopyBuffer>,
     segment: Option<SegmentBuffer>,
     rejected: Vec<Rejected>,
     rows_read: i64,
-    /// What the relations of the good rows come to, see [`pairing`].
+    /// What the relations of the good rows come to, see [`symmetry`].
     unpaired: u64,
 }
 
@@ -89,34 +102,73 @@ struct Rejected {
 
 impl Format {
     /// The format of a file with these columns, as [`crate::db::files::File::columns`] keeps them, of an import of that dialect, whose
-    /// upload the archive calls `source`.
+    /// upload the archive calls `source`. It came at `created_at`: however often a chunk is checked, and whenever, the same rows are good.
     pub fn new(
-        dataset: &'static Dataset,
+        dataset: Arc<Dataset>,
         dialect: &Dialect,
         columns: &[String],
         layout: Layout,
-        today: NaiveDate,
+        created_at: DateTime<Utc>,
         source: &str,
     ) -> Self {
-        let field = |column: &Column| columns.iter().position(|name| name == column.name);
-        let row_id = dataset.row_id.filter(|column| field(column).is_some());
-        let fields = dataset.columns.iter().chain(row_id).map(|column| (column, field(column))).collect();
-        let pairing = Pairing::new(dataset, source);
+        let today = created_at.date_naive();
+        let field = |column: &Column| columns.iter().position(|key| *key == *column.key.as_str());
+        let row_id = dataset.row_id().filter(|column| field(column).is_some());
         let dialect = layout.dialect(dialect);
-        Self { dataset, dialect, columns: fields, row_id, width: columns.len(), layout, today, pairing }
+        let compiled =
+            |column: &Column| column.on(today).with_missing(dataset.missing(column, &dialect.null));
+        let fields = dataset.schema.columns.iter().chain(row_id);
+        let fields = fields.map(|column| (compiled(column), field(column))).collect();
+        let has_row_id = row_id.is_some();
+        let symmetry = SymmetryChecksum::new(&dataset, source);
+        let point = point::columns(&dataset.schema).filter(|_| dataset.built_in().is_none());
+        let ids = dataset.built_in().is_none().then(|| RowIds::new(created_at));
+        Self {
+            dataset,
+            dialect,
+            columns: fields,
+            has_row_id,
+            ids,
+            keeps_refused: false,
+            width: columns.len(),
+            layout,
+            symmetry,
+            point,
+        }
+    }
+
+    /// The same for an import that deletes what its file does not name.
+    pub fn keeping_refused(self) -> Self {
+        let keeps_refused = !self.dataset.schema.primary_key.is_empty();
+        Self { keeps_refused, ..self }
+    }
+
+    /// Whether rows go into the dataset's own table, unless something competes with them there.
+    fn is_direct(&self) -> bool {
+        self.dataset.load() == Load::Direct && !self.has_row_id
+    }
+
+    /// Begins a row of the chunk: what comes before its columns.
+    fn begin_row(&self, copy: &mut CopyBuffer, chunk: &Chunk, row: i64) {
+        copy.begin_row();
+        if self.dataset.load() == Load::Direct {
+            copy.put_i64(chunk.import_id);
+        }
+        copy.put_i64(row);
+        if let Some(ids) = &self.ids {
+            copy.put_uuid(ids.of(chunk.import_id, row));
+        }
     }
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
     pub fn check(&self, chunk: &Chunk, bytes: &[u8]) -> Checked {
-        let own = match self.dataset.load {
-            Load::Staged => 1,
-            Load::Direct { .. } => 2,
-        };
+        let own = [true, self.dataset.load() == Load::Direct, self.ids.is_some(), self.keeps_refused];
+        let own = own.into_iter().filter(|is_there| *is_there).count();
         let columns = i16::try_from(self.columns.len() + own).unwrap_or(i16::MAX);
         let mut checked = Checked {
             copy: CopyBuffer::new(columns, bytes.len() * 2),
-            row_id: self.row_id,
-            segment: SegmentBuffer::new(self.dataset),
+            refused: self.keeps_refused.then(|| CopyBuffer::new(columns, 0)),
+            segment: SegmentBuffer::new(&self.dataset),
             rejected: Vec::new(),
             rows_read: 0,
             unpaired: 0,
@@ -132,17 +184,16 @@ impl Format {
         while let Some(record) = records.next() {
             let row = chunk.first_row + checked.rows_read;
             checked.rows_read += 1;
-            checked.copy.begin_row();
-            if let Load::Direct { .. } = self.dataset.load {
-                checked.copy.put_i64(chunk.import_id);
-            }
-            checked.copy.put_i64(row);
+            self.begin_row(&mut checked.copy, chunk, row);
             if let Some(segment) = &mut checked.segment {
                 segment.begin_row();
             }
             let relations =
                 self.check_record(&record, &mut checked.copy, checked.segment.as_mut(), &mut faults);
             if faults.is_empty() {
+                if self.keeps_refused {
+                    checked.copy.put_null();
+                }
                 checked.copy.end_row();
                 if let Some(segment) = &mut checked.segment {
                     segment.end_row();
@@ -151,10 +202,30 @@ impl Format {
                 continue;
             }
             faults.clear();
+            if let Some(refused) = &mut checked.refused {
+                self.begin_row(refused, chunk, row);
+                self.put_keys(&record, refused);
+                refused.put_text(plan::REFUSED);
+                refused.end_row();
+            }
             let start = record.start;
             checked.rejected.push(Rejected { row, line: lines.at(bytes, start), start });
         }
         checked
+    }
+
+    /// Puts what can be read of the record's keys, and null for all other columns.
+    fn put_keys(&self, record: &Record<'_>, copy: &mut CopyBuffer) {
+        let columns = self.dataset.schema.columns.len();
+        for (place, (column, field)) in self.columns.iter().enumerate() {
+            let is_key = place == columns || self.dataset.schema.primary_key.contains(&place);
+            let bytes = field.filter(|_| is_key && self.fault_of_record(record).is_none());
+            let text = bytes.and_then(|field| std::str::from_utf8(record.get(field)?).ok());
+            match text.map(|text| column.parse(text)) {
+                Some(Ok(value)) => copy.put(&value),
+                _ => copy.put_null(),
+            }
+        }
     }
 
     /// The rejects of a chunk that this format has checked, in the order of the file.
@@ -181,7 +252,7 @@ impl Format {
                 .err()
                 .map(|error| chunk.byte_offset as i64 + (rejected.start + error.valid_up_to()) as i64);
             let place = (rejected.row, rejected.line, chunk.file_no, byte_offset);
-            Some(reject(place, record.raw, first, found.collect()))
+            Some(reject(place, record.raw, first, found.collect(), &self.columns))
         })
     }
 
@@ -192,14 +263,15 @@ impl Format {
         copy: &mut CopyBuffer,
         mut segment: Option<&mut SegmentBuffer>,
         faults: &mut Vec<ColumnFault>,
-    ) -> pairing::Row {
-        let mut relations = pairing::Row::default();
+    ) -> symmetry::Row {
+        let mut relations = symmetry::Row::default();
         if let Some(fault) = self.fault_of_record(record) {
             faults.push(ColumnFault { column: None, fault, value: None });
             return relations;
         }
         // All fields at once, which is cheaper; where that fails, whichever is to blame fails by itself.
         let text = simdutf8::basic::from_utf8(record.raw).ok();
+        let mut seen = (None, None);
         for (place, (column, field)) in self.columns.iter().enumerate() {
             let Some((field, bytes)) = field.and_then(|field| Some((field, record.get(field)?))) else {
                 copy.put_null();
@@ -211,23 +283,34 @@ impl Format {
             let valid = text.and_then(|text| record.get_in(text, field));
             let valid = valid.map_or_else(|| std::str::from_utf8(bytes), Ok);
             let value = match valid {
-                Ok(text) => column.parse(text, &self.dialect.null, self.today),
+                Ok(text) => column.parse(text),
                 Err(_) => Err(Fault::new(INVALID_UTF8, format!("{} is not UTF-8", column.name))),
             };
             match value {
                 Ok(value) => {
-                    if let Some(pairing) = &self.pairing {
-                        pairing.see(&mut relations, place, &value);
+                    if let Some(symmetry) = &self.symmetry {
+                        symmetry.see(&mut relations, place, &value);
                     }
                     if let Some(segment) = &mut segment {
                         segment.put(place, &value);
                     }
-                    encode(copy, &value);
+                    copy.put(&value);
+                    match self.point {
+                        Some((longitude, _)) if place == longitude => seen.0 = Some(value),
+                        Some((_, latitude)) if place == latitude => seen.1 = Some(value),
+                        _ => {}
+                    }
                 }
                 Err(fault) => {
-                    faults.push(ColumnFault { column: Some(column.name), fault, value: Some(shorten(bytes)) })
+                    faults.push(ColumnFault { column: Some(place), fault, value: Some(shorten(bytes)) })
                 }
             }
+        }
+        if let (Some(longitude), Some(latitude)) = seen
+            && let Err((place, fault)) = point::check_columns(&self.dataset.schema, &longitude, &latitude)
+        {
+            let field = self.columns.get(place).and_then(|(_, field)| record.get((*field)?));
+            faults.push(ColumnFault { column: Some(place), fault, value: field.map(shorten) });
         }
         relations
     }
@@ -254,20 +337,10 @@ impl Format {
 
 /// A fault with its place in the record.
 struct ColumnFault {
-    column: Option<&'static str>,
+    /// Its place among the columns of the format.
+    column: Option<usize>,
     fault: Fault,
     value: Option<String>,
-}
-
-fn encode(copy: &mut CopyBuffer, value: &Value<'_>) {
-    match value {
-        Value::Null => copy.put_null(),
-        Value::Text(text) => copy.put_text(text),
-        Value::Integer(number) => copy.put_i64(*number),
-        Value::Number(number) => copy.put_f64(*number),
-        Value::Date(date) => copy.put_date(*date),
-        Value::Integers(numbers) => copy.put_i64s(numbers),
-    }
 }
 
 fn reject(
@@ -275,9 +348,11 @@ fn reject(
     raw: &[u8],
     first: ColumnFault,
     more: Vec<ColumnFault>,
+    columns: &[(Column, Option<usize>)],
 ) -> Reject {
+    let name = |place: usize| columns.get(place).map(|(column, _)| column.name.to_string());
     let more = more.into_iter().map(|ColumnFault { column, fault, value }| MoreFault {
-        column: column.map(ToOwned::to_owned),
+        column: column.and_then(name),
         code: fault.code.to_owned(),
         message: fault.message,
         value,
@@ -286,7 +361,7 @@ fn reject(
         row,
         line: Some(line),
         file_no: Some(file_no),
-        column: first.column.map(ToOwned::to_owned),
+        column: first.column.and_then(name),
         code: first.fault.code.to_owned(),
         message: first.fault.message,
         value: first.value,
@@ -308,7 +383,7 @@ fn broken_record(chunk: &Chunk, bytes: &[u8], broken: Broken) -> Reject {
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r')).map_or(0, |at| at + 1);
     let fault = ColumnFault { column: None, fault, value: None };
     let place = (chunk.first_row, chunk.first_line, chunk.file_no, None);
-    reject(place, &bytes[..end], fault, Vec::new())
+    reject(place, &bytes[..end], fault, Vec::new(), &[])
 }
 
 /// What PostgreSQL's text can hold of the bytes: no NUL, no broken UTF-8, and not too much.
@@ -336,19 +411,26 @@ pub struct Ready {
 }
 
 /// Checks a chunk, unless the ledger has it or its import is gone. Changes nothing.
-pub async fn prepare(db: &Db, chunk: &Chunk, bytes: Bytes, meter: &Meter) -> Result<Prepared, IngestError> {
+pub async fn prepare(
+    db: &Db,
+    chunk: &Chunk,
+    bytes: Bytes,
+    metrics: &Metrics,
+) -> Result<Prepared, IngestError> {
     let assignment = chunks::assignment(db, chunk.import_id, chunk.file_no, chunk.chunk_no);
-    let Some(assignment) = meter.phase(Phase::Prepare, assignment).await? else {
+    let Some(assignment) = metrics.phase(Phase::Prepare, assignment).await? else {
         return Ok(Prepared::Settled(Loaded::Fenced));
     };
     if assignment.is_loaded {
         return Ok(Prepared::Settled(Loaded::Before));
     }
-    let chunks::Assignment { dataset, dialect, dry_run, source, created_at, columns, layout, .. } =
+    let chunks::Assignment { dataset, load, dialect, dry_run, source, created_at, columns, layout, .. } =
         assignment;
-    let dataset = datasets::by_name(&dataset).ok_or_else(|| unknown_dataset(&dataset))?;
+    let dataset = Catalog::new(db.clone()).of_import(&dataset).await?.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
     let columns = columns.unwrap_or_default();
-    let format = Format::new(dataset, &dialect, &columns, layout, created_at.date_naive(), &source);
+    let format = Format::new(dataset, &dialect, &columns, layout, created_at, &source);
+    let format =
+        if load.as_deref() == Some(LoadMode::Sync.as_str()) { format.keeping_refused() } else { format };
     let work = chunk.clone();
     let checked = blocking(move || {
         let checked = format.check(&work, &bytes);
@@ -356,7 +438,7 @@ pub async fn prepare(db: &Db, chunk: &Chunk, bytes: Bytes, meter: &Meter) -> Res
         let bytes = if checked.rejected.is_empty() { Bytes::new() } else { bytes };
         Ready { format, dry_run, checked, bytes }
     });
-    let ready = meter.phase(Phase::Check, checked).await?;
+    let ready = metrics.phase(Phase::Check, checked).await?;
     Ok(Prepared::Ready(Box::new(ready)))
 }
 
@@ -366,17 +448,13 @@ pub async fn store(
     rejects_kept: i64,
     chunk: &Chunk,
     mut ready: Ready,
-    meter: &Meter,
+    metrics: &Metrics,
 ) -> Result<Loaded, IngestError> {
-    let staging = staging::table(chunk.import_id);
-    let table = match ready.format.dataset.load {
-        Load::Direct { table } if !ready.dry_run => table,
-        _ => &staging,
-    };
-    match store_in(connection, table, rejects_kept, chunk, &mut ready, meter).await {
+    let is_direct = ready.format.is_direct() && !ready.dry_run;
+    match store_in(connection, is_direct, rejects_kept, chunk, &mut ready, metrics).await {
         // Some row has the key of another: the merge will settle it.
         Err(IngestError::Database(error)) if error.failure() == Failure::UniqueViolation => {
-            store_in(connection, &staging, rejects_kept, chunk, &mut ready, meter).await
+            store_in(connection, false, rejects_kept, chunk, &mut ready, metrics).await
         }
         stored => stored,
     }
@@ -387,17 +465,17 @@ pub(super) fn unknown_dataset(name: &str) -> IngestError {
     IngestError::UnknownDataset(name.to_owned())
 }
 
-/// Stores what came of a chunk, its rows in `table`.
+/// Stores what came of a chunk, its rows in the dataset's table or in the staging table.
 async fn store_in(
     connection: &mut PgConnection,
-    table: &str,
+    is_direct: bool,
     rejects_kept: i64,
     chunk: &Chunk,
     ready: &mut Ready,
-    meter: &Meter,
+    metrics: &Metrics,
 ) -> Result<Loaded, IngestError> {
     let Ready { format, checked, bytes, .. } = ready;
-    let dataset = format.dataset;
+    let dataset = &format.dataset;
     let import_id = chunk.import_id;
     let entry = chunks::Entry {
         import_id,
@@ -417,16 +495,24 @@ async fn store_in(
         let entered = chunks::enter(&mut transaction, &entry, chunk.epoch).await?;
         Ok::<_, IngestError>((transaction, entered))
     };
-    let (mut transaction, entered) = meter.phase(Phase::Begin, begun).await?;
+    let (mut transaction, entered) = metrics.phase(Phase::Begin, begun).await?;
     if entered != Loaded::Now {
         transaction.rollback().await.map_err(DbError::during("leaving a chunk alone"))?;
         return Ok(entered);
     }
     let (accepted, rejected) = (checked.copy.rows(), checked.rejected.len() as u64);
     let copied = async {
-        checked.copy.send(&mut transaction, &staging::copy_target(dataset, table, checked.row_id)).await?;
-        if let (Load::Direct { table: own }, Some(segment)) = (dataset.load, &checked.segment)
-            && table == own
+        let target = if is_direct {
+            staging::direct_copy_target(dataset)
+        } else {
+            staging::copy_target(dataset, import_id, format.has_row_id, format.keeps_refused)
+        };
+        checked.copy.send(&mut transaction, &target).await?;
+        if let Some(refused) = &mut checked.refused {
+            refused.send(&mut transaction, &target).await?;
+        }
+        if let Some(segment) = &checked.segment
+            && is_direct
         {
             segment.insert(&mut transaction, import_id, chunk.chunk_no).await?;
         }
@@ -442,10 +528,10 @@ async fn store_in(
         }
         Ok::<_, IngestError>(())
     };
-    meter.phase(Phase::Copy, copied).await?;
+    metrics.phase(Phase::Copy, copied).await?;
     failpoint::reach(failpoint::BEFORE_COMMIT);
-    meter.phase(Phase::Commit, commit(transaction, "storing a chunk")).await?;
-    meter.stored(chunk.byte_len, accepted, rejected);
+    metrics.phase(Phase::Commit, commit(transaction, "storing a chunk")).await?;
+    metrics.stored(chunk.byte_len, accepted, rejected);
     Ok(Loaded::Now)
 }
 
@@ -478,7 +564,14 @@ mod tests {
 
     fn format_of(columns: &[&str], layout: Layout) -> Format {
         let columns: Vec<_> = columns.iter().map(|&name| name.to_owned()).collect();
-        Format::new(&DATASET, &Dialect::standard(r"\N"), &columns, layout, NaiveDate::default(), "")
+        Format::new(
+            Arc::clone(&DATASET),
+            &Dialect::standard(r"\N"),
+            &columns,
+            layout,
+            DateTime::<Utc>::default(),
+            "",
+        )
     }
 
     fn rejects(format: &Format, file: &[u8]) -> Vec<Reject> {

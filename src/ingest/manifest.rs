@@ -1,14 +1,22 @@
 //! Beside each upload lies what is needed to import it once more, should the database be lost: a manifest. It is written before the
 //! import's row is committed, and removed when the import is cancelled or undone.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     archive::{Archive, ArchiveError},
-    datasets,
-    db::imports::{Dialect, Import, Mode, NewImport},
+    catalog::Catalog,
+    datasets::{Dataset, Ident, descriptor},
+    db::{
+        Db, DbError,
+        catalog::CatalogError,
+        imports::{Dialect, Import, LoadOptions, Mode, NewImport},
+    },
 };
 
 /// Of the manifests that are written; others are not read.
@@ -38,6 +46,14 @@ pub struct Manifest {
     pub bytes: i64,
     /// SHA-256 of the upload, hexadecimal.
     pub sha256: String,
+    /// How rows meet those that are stored, of a declared dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loading: Option<LoadOptions>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrects: Option<i64>,
+    /// What the dataset is declared as, in the version that the import began with; none of a built-in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declaration: Option<Value>,
     /// It was imported although the same file had been before.
     pub force: bool,
     pub created_at: DateTime<Utc>,
@@ -49,6 +65,9 @@ pub enum ManifestError {
     /// It cannot be read.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// Its dataset cannot be had.
+    #[error(transparent)]
+    Catalog(CatalogError),
     /// It is not what is written here.
     #[error("{object} is no manifest of this version: {reason}")]
     Foreign {
@@ -60,9 +79,12 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// Of a new import.
-    pub fn of(import: &Import, force: bool) -> Self {
+    /// Of an import; of one whose dataset was purged meanwhile, nothing says what that was.
+    pub fn of(import: &Import, dataset: Option<&Dataset>, force: bool) -> Self {
         let import = import.clone();
+        let loading = import.loading();
+        let declared = dataset.filter(|dataset| dataset.built_in().is_none());
+        let declaration = declared.map(|dataset| (*dataset.descriptor).clone());
         Self {
             version: VERSION,
             id: import.id,
@@ -78,6 +100,9 @@ impl Manifest {
             source: import.source,
             bytes: import.bytes,
             sha256: hex::encode(import.sha256),
+            loading,
+            corrects: import.corrects,
+            declaration,
             force,
             created_at: import.created_at,
         }
@@ -110,21 +135,49 @@ impl Manifest {
         }
     }
 
+    /// The digest of the upload.
+    pub fn digest(&self) -> Result<[u8; 32], ManifestError> {
+        let mut sha256 = [0; 32];
+        hex::decode_to_slice(&self.sha256, &mut sha256).map_err(|error| self.foreign(error.to_string()))?;
+        Ok(sha256)
+    }
+
+    fn foreign(&self, reason: String) -> ManifestError {
+        ManifestError::Foreign { object: Self::object(&self.source), reason }
+    }
+
+    /// The dataset as the import began with it. One that the database has lost is declared again.
+    async fn declared(&self, db: &Db) -> Result<Arc<Dataset>, ManifestError> {
+        let catalog = Catalog::new(db.clone());
+        let unknown = || self.foreign(format!("there is no dataset {:?}", self.dataset));
+        let failed = |error: DbError| ManifestError::Catalog(error.into());
+        let Some(declaration) = &self.declaration else {
+            return catalog.by_name(&self.dataset).await.map_err(failed)?.ok_or_else(unknown);
+        };
+        let name = Ident::dataset(&self.dataset).ok_or_else(unknown)?;
+        let descriptor = descriptor::stored(&name, &declaration.to_string()).map_err(|faults| {
+            self.foreign(faults.first().map_or_else(String::new, |fault| fault.message.clone()))
+        })?;
+        if let Some(dataset) = catalog.declared_as(&descriptor).await.map_err(failed)? {
+            return Ok(dataset);
+        }
+        catalog.declare(&descriptor, u32::MAX).await.map_err(ManifestError::Catalog)?;
+        catalog.by_name(&self.dataset).await.map_err(failed)?.ok_or_else(unknown)
+    }
+
     /// What to import.
-    pub fn upload(&self) -> Result<NewImport, ManifestError> {
-        let foreign = |reason: String| ManifestError::Foreign { object: Self::object(&self.source), reason };
-        let dataset = datasets::by_name(&self.dataset)
-            .ok_or_else(|| foreign(format!("there is no dataset {:?}", self.dataset)))?;
+    pub async fn upload(&self, db: &Db) -> Result<NewImport, ManifestError> {
+        let dataset = self.declared(db).await?;
         let media_type = ["text/csv", "application/zip", "application/json"]
             .into_iter()
             .find(|known| *known == self.media_type)
-            .ok_or_else(|| foreign(format!("the media type {:?} is unknown", self.media_type)))?;
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(&self.sha256, &mut sha256).map_err(|error| foreign(error.to_string()))?;
+            .ok_or_else(|| self.foreign(format!("the media type {:?} is unknown", self.media_type)))?;
         Ok(NewImport {
-            dataset: dataset.name,
+            dataset,
             mode: self.mode,
             max_rejects: self.max_rejects,
+            loading: self.loading,
+            corrects: self.corrects,
             dry_run: self.dry_run,
             dialect: self.dialect.clone(),
             filename: self.filename.clone(),
@@ -133,7 +186,7 @@ impl Manifest {
             gzipped: self.gzipped,
             source: self.source.clone(),
             bytes: self.bytes,
-            sha256,
+            sha256: self.digest()?,
         })
     }
 }

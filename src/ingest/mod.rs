@@ -1,5 +1,5 @@
 //! What happens to a file between its first byte and its last row: [`receive`] keeps the bytes, [`unpack`] makes them
-//! plain CSV, [`split`] cuts them, [`load`] checks and stores a chunk, [`finish`] makes the import visible. [`drive`] leads one
+//! plain CSV, [`split`] cuts them, [`load`] checks and stores a chunk, [`finish`] makes the import visible. [`coordinator`] leads one
 //! import through them; [`control`] is what a client may do to it meanwhile, and [`removal`] takes its rows out again.
 //!
 //! Nothing here knows a dataset: what is particular to one is data in [`crate::datasets`].
@@ -7,20 +7,20 @@
 mod beginning;
 mod blank;
 pub mod control;
-pub mod drive;
+pub mod coordinator;
 mod entries;
 pub mod export;
 pub mod finish;
 mod header;
 pub mod load;
 pub mod manifest;
-mod pairing;
 pub mod receive;
 mod records;
 pub mod rejects_csv;
 pub mod removal;
 mod shape;
 pub mod split;
+mod symmetry;
 pub mod unpack;
 mod unreadable;
 mod zip_directory;

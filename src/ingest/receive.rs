@@ -1,7 +1,7 @@
 //! Takes an upload: the bytes go to the archive as they come, digested on the way, and once they are durable an import
 //! row is committed. The request ends there; the work belongs to the import.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -12,9 +12,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::manifest::Manifest;
 use crate::{
     archive::{Archive, ArchiveError, Writer},
+    datasets::Dataset,
     db::{
         DbError,
-        imports::{self, Dialect, Import, Mode, NewImport},
+        imports::{self, Dialect, Import, LoadOptions, Mode, NewImport},
         owners::{self, Owner},
     },
 };
@@ -42,12 +43,16 @@ pub enum Packing {
 /// How an upload is to be imported.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Name of the dataset.
-    pub dataset: &'static str,
+    /// What it is a file of.
+    pub dataset: Arc<Dataset>,
     /// What happens with rejects.
     pub mode: Mode,
     /// More rejects than this fail the import.
     pub max_rejects: Option<i64>,
+    /// How its rows meet those that are stored; of a declared dataset.
+    pub loading: Option<LoadOptions>,
+    /// The import whose rejects it brings back.
+    pub corrects: Option<i64>,
     /// Stores nothing.
     pub dry_run: bool,
     /// How the CSV is written.
@@ -250,12 +255,25 @@ pub async fn register(
     stored: &Stored,
     options: Options,
 ) -> Result<Received, ReceiveError> {
-    let Options { dataset, mode, max_rejects, dry_run, dialect, filename, traceparent, force, owner } =
-        options;
+    let Options {
+        dataset,
+        mode,
+        max_rejects,
+        loading,
+        corrects,
+        dry_run,
+        dialect,
+        filename,
+        traceparent,
+        force,
+        owner,
+    } = options;
     let new = NewImport {
         dataset,
         mode,
         max_rejects,
+        loading,
+        corrects,
         dry_run,
         dialect,
         filename,
@@ -275,6 +293,6 @@ pub async fn register(
     if let Some(owner) = owner {
         owners::set(connection, import.id, owner.key_id).await?;
     }
-    Manifest::of(&import, force).write(archive).await?;
+    Manifest::of(&import, Some(&new.dataset), force).write(archive).await?;
     Ok(Received::New(import))
 }

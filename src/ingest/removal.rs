@@ -9,7 +9,8 @@ use sqlx::PgConnection;
 use super::{IngestError, load::unknown_dataset, manifest, unpack};
 use crate::{
     archive::Archive,
-    datasets::{self, Dataset, Load},
+    catalog::Catalog,
+    datasets::{Dataset, Load},
     db::{
         Db, commit,
         imports::{Import, State},
@@ -40,16 +41,17 @@ pub enum Step {
 pub(super) async fn begin(
     connection: &mut PgConnection,
     import: &Import,
+    dataset: Option<&Dataset>,
     state: State,
 ) -> Result<(), IngestError> {
-    let Some(dataset) = datasets::by_name(&import.dataset) else {
+    let Some(dataset) = dataset else {
         // A version that knows the dataset removes what there is.
         removals::add(connection, import.id).await?;
         return Ok(());
     };
-    let has_rows = match dataset.load {
+    let has_rows = match dataset.load() {
         Load::Staged => state == State::Undone && !import.dry_run,
-        Load::Direct { .. } => !import.dry_run,
+        Load::Direct => !import.dry_run,
     };
     if state == State::Failed && !has_rows {
         return Ok(());
@@ -59,7 +61,7 @@ pub(super) async fn begin(
         removals::skip_rows(connection, import.id).await?;
     } else if state != State::Undone {
         // Nobody can hold these rows, and where they are few, none is left.
-        let removal = removals::remove_batch(connection, dataset, &removal, BATCH).await?;
+        let removal = removals::remove_batch(connection, dataset, import.created_at, &removal, BATCH).await?;
         // Of an import that was cancelled the archive has something to remove too, once this is committed.
         if state == State::Failed && removal.kept.is_some() {
             removals::finish(connection, import.id).await?;
@@ -76,10 +78,11 @@ pub async fn step(db: &Db, archive: &Archive, import_id: i64) -> Result<Step, In
         Claim::Elsewhere => return Ok(Step::Elsewhere),
         Claim::Finished => return Ok(Step::Finished),
     };
-    let Claimed { removal, dataset, state, source } = *claimed;
+    let Claimed { removal, dataset, state, source, created_at } = *claimed;
     if removal.kept.is_none() {
-        let dataset = datasets::by_name(&dataset).ok_or_else(|| unknown_dataset(&dataset))?;
-        removals::remove_batch(&mut transaction, dataset, &removal, BATCH).await?;
+        let pinned = Catalog::new(db.clone()).of_import(&dataset).await?;
+        let dataset = pinned.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
+        removals::remove_batch(&mut transaction, &dataset, created_at, &removal, BATCH).await?;
         commit(transaction, "removing the rows of an import").await?;
         failpoint::reach(failpoint::ROWS_REMOVED);
         return Ok(Step::More);

@@ -44,7 +44,7 @@ pub(super) fn fault(
     let [width, _, ..] = widths[..] else { return None };
     let expected = match header.is_record {
         true => format!("the header has {expected}"),
-        false => format!("{} has {expected} columns", dataset.name),
+        false => format!("{} has {expected} columns", dataset.name.as_str()),
     };
     if widths.iter().any(|other| *other != width) {
         // Rows with faults of their own, or a text that is no table.

@@ -1,13 +1,13 @@
-//! What happens to an import after its end. When it is old, its upload, ledger and rejects move to the long-term archive ([`retire`]);
+//! What happens to an import after its end. When it is old, its upload, ledger and rejects move to the long-term archive ([`offload`]);
 //! they can be brought back, and an import that the database has lost can be made again ([`replay`]). What nobody needs any more is
 //! swept away ([`sweep`]).
 //!
 //! The rule of all of it: nothing is deleted before its copy was read back and found right. Each step may be interrupted
 //! and done again.
 
-mod parcel;
+mod bundle;
+pub mod offload;
 pub mod replay;
-pub mod retire;
 pub mod sweep;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 
 /// What retention works with.
 #[derive(Debug, Clone)]
-pub struct Keeper {
+pub struct Retention {
     /// The database.
     pub db: Db,
     /// Where uploads are.
@@ -83,7 +83,7 @@ pub enum RetentionError {
     Invalid(String, usize),
 }
 
-impl Keeper {
+impl Retention {
     fn long_term(&self) -> Result<&Archive, RetentionError> {
         self.long_term.as_ref().ok_or(RetentionError::NoLongTerm)
     }

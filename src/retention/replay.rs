@@ -6,10 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 use futures_util::StreamExt;
 
 use super::{
-    Keeper, RetentionError,
-    parcel::{self, FOLDER, MANIFEST, Parcel},
+    Retention, RetentionError,
+    bundle::{self, Bundle, FOLDER, MANIFEST},
 };
 use crate::{
+    catalog::Catalog,
     archive::Listed,
     datasets::citizen::body,
     db::{
@@ -75,7 +76,7 @@ enum Made {
     Same(i64),
 }
 
-impl Keeper {
+impl Retention {
     /// Brings one import back.
     pub async fn replay(&self, id: i64, lock: &mut Lock) -> Result<Replayed, RetentionError> {
         match imports::get(&self.db, id).await? {
@@ -134,9 +135,9 @@ impl Keeper {
                     Some(known) if known.archived || self.archive.contains(&source).await? => continue,
                     Some(_) => Loss::Upload,
                 };
-                match Parcel::read(long_term, &folder).await {
-                    Ok(parcel) if loss != Loss::Upload && is_withdrawn(parcel.state) => {}
-                    Ok(Parcel { import: manifest, .. }) => {
+                match Bundle::read(long_term, &folder).await {
+                    Ok(bundle) if loss != Loss::Upload && is_withdrawn(bundle.state) => {}
+                    Ok(Bundle { import: manifest, .. }) => {
                         let place = (manifest.created_at, manifest.id, source);
                         lost.entry(place).or_insert(Lost { manifest, loss });
                     }
@@ -151,7 +152,7 @@ impl Keeper {
     /// this waits for the end.
     pub async fn load(&self, lost: &Lost, lock: &mut Lock) -> Result<Replayed, RetentionError> {
         lock.check().await?;
-        let new = lost.manifest.upload()?;
+        let new = lost.manifest.upload(&self.db).await?;
         if lost.loss != Loss::Import {
             self.copy_back(lost.manifest.id, &new.source).await?;
         }
@@ -197,11 +198,11 @@ impl Keeper {
         }
         let import = if new.media_type == "application/json" {
             let import = self.load_citizens(&mut transaction, new, again).await?;
-            Manifest::of(&import, true).write(&self.archive).await?;
+            Manifest::of(&import, Some(&new.dataset), true).write(&self.archive).await?;
             import
         } else {
             let import = imports::insert(&mut transaction, new, Some(again)).await?;
-            Manifest::of(&import, lost.manifest.force).write(&self.archive).await?;
+            Manifest::of(&import, Some(&new.dataset), lost.manifest.force).write(&self.archive).await?;
             import
         };
         commit(transaction, "making a lost import again").await?;
@@ -238,7 +239,7 @@ impl Keeper {
 
     /// Upload, ledger and rejects as they went.
     async fn restore(&self, import: &Import, lock: &mut Lock) -> Result<(), RetentionError> {
-        let parcel = self.bring_upload(import, lock).await?;
+        let bundle = self.bring_upload(import, lock).await?;
         let long_term = self.long_term()?;
         let mut transaction = self.db.begin().await?;
         match imports::lock(&mut transaction, import.id).await? {
@@ -246,7 +247,7 @@ impl Keeper {
             _ => return Err(RetentionError::Changed),
         }
         for table in [Table::Ledger, Table::Rejects] {
-            parcel.unpack_rows(long_term, &mut transaction, table).await?;
+            bundle.unpack_rows(long_term, &mut transaction, table).await?;
         }
         retention::restored(&mut transaction, import.id).await?;
         commit(transaction, "bringing back an import").await?;
@@ -255,23 +256,24 @@ impl Keeper {
     }
 
     /// The upload of an import that is here.
-    async fn bring_upload(&self, import: &Import, lock: &mut Lock) -> Result<Parcel, RetentionError> {
+    async fn bring_upload(&self, import: &Import, lock: &mut Lock) -> Result<Bundle, RetentionError> {
         lock.check().await?;
-        let parcel = self.copy_back(import.id, &import.source).await?;
+        let bundle = self.copy_back(import.id, &import.source).await?;
         self.archive.verify(sealed(import)).await?;
         if !is_withdrawn(import.state) {
-            Manifest::of(import, parcel.import.force).write(&self.archive).await?;
+            let dataset = Catalog::new(self.db.clone()).of_import(&import.pinned()).await?;
+            Manifest::of(import, dataset.as_deref(), bundle.import.force).write(&self.archive).await?;
         }
-        Ok(parcel)
+        Ok(bundle)
     }
 
     /// Copies an upload from the long-term archive.
-    async fn copy_back(&self, id: i64, source: &str) -> Result<Parcel, RetentionError> {
+    async fn copy_back(&self, id: i64, source: &str) -> Result<Bundle, RetentionError> {
         let long_term = self.long_term()?;
-        let parcel = Parcel::read(long_term, &parcel::folder(id, source)).await?;
-        parcel::copy(long_term, parcel.upload()?, &self.archive, source).await?;
+        let bundle = Bundle::read(long_term, &bundle::folder(id, source)).await?;
+        bundle::copy(long_term, bundle.upload()?, &self.archive, source).await?;
         failpoint::reach(failpoint::UPLOAD_BACK);
-        Ok(parcel)
+        Ok(bundle)
     }
 
     /// Those of the uploads that no import has.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 
-use super::{Keeper, RetentionError};
+use super::{Retention, RetentionError};
 use crate::{
     archive::Listed,
     db::{
@@ -32,7 +32,7 @@ pub struct Swept {
     pub objects: usize,
 }
 
-impl Keeper {
+impl Retention {
     /// Sweeps. An upload with a manifest that the database does not know stays: it may be what the database has lost.
     pub async fn sweep(&self, now: DateTime<Utc>, lock: &mut Lock) -> Result<Swept, RetentionError> {
         let (answers, links) = retention::expire(&self.db).await?;

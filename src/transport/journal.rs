@@ -112,7 +112,7 @@ impl Subscriber for JournalSubscriber {
         Ok(())
     }
 
-    async fn bury(&mut self, delivery: &Delivery, _reason: &str) -> Result<(), TransportError> {
+    async fn dead_letter(&mut self, delivery: &Delivery, _reason: &str) -> Result<(), TransportError> {
         // The bytes are in the archive.
         self.acknowledge(delivery).await
     }

@@ -72,7 +72,7 @@ pub struct Delivery {
     /// What it is.
     pub chunk: Chunk,
     /// Its bytes; of a broken record the first ones. Should they be lost, that is the chunk's fault and not the transport's:
-    /// the loader decides what becomes of it.
+    /// the consumer decides what becomes of it.
     pub bytes: Result<Bytes, ArchiveError>,
     /// Which time it is delivered, from 1; a transport may begin to count anew when the chunk goes to another subscriber.
     pub attempt: i32,
@@ -102,11 +102,11 @@ pub trait Publisher: Send + Sync + std::fmt::Debug {
     async fn publish(&mut self, chunks: &[(Chunk, Bytes)]) -> Result<(), TransportError>;
 }
 
-/// What a subscriber takes chunks from at the moment, for whoever asks meanwhile. Nothing where all take from the same.
+/// The partitions that a subscriber takes chunks from at the moment, for whoever asks meanwhile. None where all take from the same.
 #[derive(Debug, Clone, Default)]
-pub struct Shares(Arc<Mutex<Vec<Partition>>>);
+pub struct AssignedPartitions(Arc<Mutex<Vec<Partition>>>);
 
-impl Shares {
+impl AssignedPartitions {
     /// As it was last known.
     pub fn get(&self) -> Vec<Partition> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -117,7 +117,7 @@ impl Shares {
     }
 }
 
-/// Who loads. Each loader has its own.
+/// Gives chunks to a consumer. Each consumer has its own.
 #[async_trait]
 pub trait Subscriber: Send + std::fmt::Debug {
     /// Waits for the next chunk. Others may be in hand; who breaks off the waiting closes the subscriber.
@@ -133,14 +133,14 @@ pub trait Subscriber: Send + std::fmt::Debug {
     async fn retry(&mut self, delivery: &Delivery, delay: Duration) -> Result<(), TransportError>;
 
     /// The chunk can never be loaded, for this reason: it is dealt with, and kept aside where the transport has a place.
-    async fn bury(&mut self, delivery: &Delivery, reason: &str) -> Result<(), TransportError>;
+    async fn dead_letter(&mut self, delivery: &Delivery, reason: &str) -> Result<(), TransportError>;
 
     /// Hands back whatever was received and not dealt with: others can have it at once. It may receive again later.
     async fn close(&mut self) -> Result<(), TransportError>;
 
-    /// What it takes chunks from, kept up to date.
-    fn shares(&self) -> Shares {
-        Shares::default()
+    /// The partitions it takes chunks from, kept up to date.
+    fn assigned_partitions(&self) -> AssignedPartitions {
+        AssignedPartitions::default()
     }
 }
 

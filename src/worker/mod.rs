@@ -1,12 +1,12 @@
-//! Who does the work: drivers lead imports, consumers store chunks. Any number of processes may run them; the database says
-//! who has what.
+//! The work: coordinators lead imports, consumers store chunks, and a supervisor starts and stops the consumers. Any number of
+//! processes may run them; the database says which process has what.
 
-mod crew;
-mod driving;
-mod loading;
+mod consumer;
+mod coordinator;
 mod removing;
 mod retaining;
-mod silence;
+mod stuck_sessions;
+mod supervisor;
 
 use std::{iter::repeat_n, sync::Arc, time::Duration};
 
@@ -16,12 +16,12 @@ use crate::{
     archive::Archive,
     config::Config,
     db::{Db, leases::Reach, notify::Changes},
-    meter::Meter,
-    readers::Readers,
+    metrics::Metrics,
+    throttle::Throttle,
     transport::Transport,
 };
 
-/// For so many drivers of all imports there is one that takes only small ones.
+/// For so many coordinators of all imports there is one that takes only small ones.
 const SMALL_SHARE: usize = 2;
 /// How long to wait at most before looking for work again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -44,28 +44,28 @@ pub struct Worker {
     /// All settings.
     pub config: Arc<Config>,
     /// Where chunks are counted.
-    pub meter: Meter,
-    /// Who reads meanwhile.
-    pub readers: Readers,
+    pub metrics: Metrics,
+    /// Lets fewer chunks be stored while somebody reads.
+    pub throttle: Throttle,
 }
 
 impl Worker {
-    /// Starts drivers and consumers, the end of sessions that fell silent, and, where imports are led, the removal of what was undone
+    /// Starts coordinators and consumers, the look for stuck sessions, and, where imports are led, the removal of what was undone
     /// and retention, for these take the archive. All end after `stop`: each lets go of what it holds, so that another can go on at once.
     pub fn start(&self, stop: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         // Unique among processes and over time: a lease of a process that is gone is nobody else's.
         let process = uuid::Uuid::now_v7();
-        tasks.spawn(crew::run(self.clone(), process.to_string(), stop.clone()));
+        tasks.spawn(supervisor::run(self.clone(), process.to_string(), stop.clone()));
         let imports = self.config.worker.imports;
         // Whatever the large ones take, small imports go on.
         let reaches =
             repeat_n(Reach::All, imports).chain(repeat_n(Reach::Small, imports.div_ceil(SMALL_SHARE)));
         for (number, reach) in reaches.enumerate() {
-            let owner = format!("{process}/driver/{number}");
-            tasks.spawn(driving::run(self.clone(), owner, reach, stop.clone()));
+            let owner = format!("{process}/coordinator/{number}");
+            tasks.spawn(coordinator::run(self.clone(), owner, reach, stop.clone()));
         }
-        tasks.spawn(silence::run(self.clone(), stop.clone()));
+        tasks.spawn(stuck_sessions::run(self.clone(), stop.clone()));
         if self.config.worker.imports > 0 {
             tasks.spawn(removing::run(self.clone(), stop.clone()));
         }

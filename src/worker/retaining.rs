@@ -9,19 +9,19 @@ use super::Worker;
 use crate::{
     clock::Clock,
     db::retention::Lock,
-    retention::{Keeper, RetentionError},
+    retention::{Retention, RetentionError},
 };
 
 pub(super) async fn run(worker: Worker, stop: CancellationToken) {
     let every = Duration::from_secs(worker.config.retention.every_seconds);
     let days = TimeDelta::days(worker.config.retention.days.into());
     let Worker { db, archive, long_term, changes, .. } = worker;
-    let keeper = Keeper { db, archive, long_term, changes, clock: Clock::System };
+    let retention = Retention { db, archive, long_term, changes, clock: Clock::System };
     loop {
         // It may be interrupted anywhere, and begins again where it was.
         let round = async {
             tokio::time::sleep(every).await;
-            retain(&keeper, days).await
+            retain(&retention, days).await
         };
         match stop.run_until_cancelled(round).await {
             None => return,
@@ -34,12 +34,12 @@ pub(super) async fn run(worker: Worker, stop: CancellationToken) {
     }
 }
 
-async fn retain(keeper: &Keeper, days: TimeDelta) -> Result<(), RetentionError> {
-    let Some(mut lock) = Lock::try_take(&keeper.db).await? else { return Ok(()) };
-    let now = keeper.clock.now();
-    if keeper.long_term.is_some() {
-        keeper.retire(now - days, &mut lock).await?;
+async fn retain(retention: &Retention, days: TimeDelta) -> Result<(), RetentionError> {
+    let Some(mut lock) = Lock::try_take(&retention.db).await? else { return Ok(()) };
+    let now = retention.clock.now();
+    if retention.long_term.is_some() {
+        retention.offload(now - days, &mut lock).await?;
     }
-    keeper.sweep(now, &mut lock).await?;
+    retention.sweep(now, &mut lock).await?;
     Ok(())
 }

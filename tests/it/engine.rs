@@ -1,4 +1,4 @@
-//! What must hold between chunks, drivers and loaders, whatever their order and however many there are.
+//! What must hold between chunks, coordinators and consumers, whatever their order and however many there are.
 
 use serde_json::{Value, json};
 use tarmac::{
@@ -101,7 +101,7 @@ async fn a_chunk_loaded_by_two_at_once_is_loaded_once() {
 }
 
 #[tokio::test]
-async fn an_import_whose_driver_fell_silent_is_taken_over_and_loses_nothing() {
+async fn an_import_whose_coordinator_fell_silent_is_taken_over_and_loses_nothing() {
     let app = App::without_worker(&[("ingest.chunk_rows", "3")]).await;
     let id = app.begin("", mixed()).await;
     let mut engine = Engine::beside(&app).await;

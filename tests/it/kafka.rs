@@ -95,7 +95,7 @@ async fn what_cannot_be_read_goes_to_the_dead_letters_and_the_rest_goes_on() {
     topics.send(&topics.chunks(), &[("schema-version", "1"), ("import", "x")], "a broken one").await;
     let app = start(&topics, &[]).await;
     assert_eq!(app.upload("", row(1)).await["state"], "complete");
-    let mut letters: Vec<_> = topics.buried(3).await;
+    let mut letters: Vec<_> = topics.dead_lettered(3).await;
     letters.sort_unstable();
     let reasons: Vec<_> = letters
         .iter()
@@ -131,7 +131,7 @@ async fn a_chunk_that_can_never_be_loaded_fails_its_import_alone_and_is_kept() {
     let ended = app.end_of(rotten).await;
     assert_eq!(failure(&ended), "internal");
     assert_eq!(app.upload("", rows(11..=16)).await["state"], "complete");
-    let (payload, headers) = topics.buried(1).await.remove(0);
+    let (payload, headers) = topics.dead_lettered(1).await.remove(0);
     assert_eq!(headers["import"], rotten.to_string());
     assert!(rows(1..=6).as_bytes().windows(payload.len()).any(|rows| rows == payload));
     assert!(headers["dead-letter-reason"].contains("could not load"), "{headers:?}");
@@ -149,8 +149,8 @@ async fn chunks_that_the_topic_lost_are_published_again() {
     let config = [&topics.settings()[..], &settings].concat();
     let app = App::without_worker(&config).await;
     let import = app.begin("", rows(1..=99)).await;
-    // A driver without loaders: everything it may have in flight is published, and nothing loaded.
-    let publishing = app.drive();
+    // A coordinator without consumers: everything it may have in flight is published, and nothing loaded.
+    let publishing = app.lead();
     until("chunks are published", || async { (topics.published().await >= 16).then_some(()) }).await;
     topics.delete(&topics.chunks()).await;
     app.work();

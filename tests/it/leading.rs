@@ -23,9 +23,9 @@ use crate::support::{
 /// Longer than a file of one row, and shorter than one of a few hundred.
 const CHUNK_BYTES: (&str, &str) = ("ingest.chunk_bytes", "4096");
 const RECORD_BYTES: (&str, &str) = ("ingest.record_bytes", "1024");
-const ONE_DRIVER: (&str, &str) = ("worker.imports", "1");
+const ONE_COORDINATOR: (&str, &str) = ("worker.imports", "1");
 
-async fn silence(app: &App) {
+async fn expire_leases(app: &App) {
     app.run("update import_leases set expires_at = now()").await;
 }
 
@@ -42,7 +42,7 @@ async fn an_import_whose_workers_keep_dying_fails_and_says_so() {
     let engine = Engine::beside(&app).await;
     for _ in 0..3 {
         engine.claim().await;
-        silence(&app).await;
+        expire_leases(&app).await;
     }
     app.work();
     let ended = app.end_of(import).await;
@@ -60,7 +60,7 @@ async fn a_chunk_that_is_loaded_or_a_worker_that_lets_go_is_no_death() {
     for _ in 0..3 {
         let leading = engine.lead().await;
         engine.step().await;
-        silence(&app).await;
+        expire_leases(&app).await;
         leading.abort();
     }
     for _ in 0..4 {
@@ -70,28 +70,29 @@ async fn a_chunk_that_is_loaded_or_a_worker_that_lets_go_is_no_death() {
     let deaths = "select deaths from import_leases";
     assert_eq!(app.one::<i32>(deaths).await, 0);
     engine.claim().await;
-    silence(&app).await;
+    expire_leases(&app).await;
     engine.claim().await;
     assert_eq!(app.one::<i32>(deaths).await, 1);
     // Nor does one count that was before somebody saw to the import.
     for what in ["pause", "resume"] {
         app.client.post(&format!("/imports/{import}/{what}")).send().await.expect(200);
     }
-    silence(&app).await;
+    expire_leases(&app).await;
     app.work();
     assert_eq!(outcome(&app.end_of(import).await), [20, 0, 0, 0, 0]);
 }
 
 #[tokio::test]
-async fn an_import_that_waits_for_room_holds_no_driver_and_is_left_alone_once_it_is_cancelled() {
+async fn an_import_that_waits_for_room_holds_no_coordinator_and_is_left_alone_once_it_is_cancelled() {
     let database = Database::create().await;
     let archive = tempfile::tempdir().expect("a temporary directory can be made");
-    let launch = Launch::new(&database.url, archive.path()).with(&[CHUNK_BYTES, RECORD_BYTES, ONE_DRIVER]);
+    let launch =
+        Launch::new(&database.url, archive.path()).with(&[CHUNK_BYTES, RECORD_BYTES, ONE_COORDINATOR]);
     let service = launch.with_files_up_to(64).start();
     let waiting = upload_packed(&service.client, gzip(rows(1..5_000))).await;
     let waits = || service.log().iter().filter(|line| line.contains("an import must wait")).count();
     until("the import has to wait", || async { (waits() >= 2).then_some(()) }).await;
-    // Of more than a chunk: no driver is kept for its like.
+    // Of more than a chunk: no coordinator is kept for its like.
     let request = service.client.post("/upload").header("Content-Type", "text/csv").body(rows(1..=300));
     let other = id(&request.send().await.expect(202).json());
     assert_eq!(outcome(&completed(&service.client, other).await), [300, 0, 0, 0, 0]);
@@ -114,12 +115,12 @@ async fn an_import_that_waits_for_room_holds_no_driver_and_is_left_alone_once_it
 }
 
 #[tokio::test]
-async fn a_small_import_does_not_wait_for_the_driver_of_a_large_one() {
+async fn a_small_import_does_not_wait_for_the_coordinator_of_a_large_one() {
     // A packed file is taken for as long as it might be.
-    let app = App::without_worker(&[("ingest.chunk_bytes", "32768"), RECORD_BYTES, ONE_DRIVER]).await;
+    let app = App::without_worker(&[("ingest.chunk_bytes", "32768"), RECORD_BYTES, ONE_COORDINATOR]).await;
     let large = app.begin("", rows(1..5_000)).await;
-    // Nobody loads: the large one keeps its driver.
-    let _driving = app.drive();
+    // Nobody loads: the large one keeps its coordinator.
+    let _leading = app.lead();
     let published = |import: i64| format!("select count(*) from journal where import_id = {import}");
     until("the large one is published", || async {
         (app.one::<i64>(&published(large)).await > 0).then_some(())
@@ -132,13 +133,13 @@ async fn a_small_import_does_not_wait_for_the_driver_of_a_large_one() {
             (app.one::<i64>(&published(import)).await == 1).then_some(())
         })
         .await;
-        // Its driver is free for the next when it has ended.
+        // Its coordinator is free for the next when it has ended.
         app.client.post(&format!("/imports/{import}/cancel")).send().await.expect(200);
     }
     assert_eq!(app.import(large).await["state"], "running");
 }
 
-/// An import as two drivers see it, of which the first has lost its lease and does not know it yet.
+/// An import as two coordinators see it, of which the first has lost its lease and does not know it yet.
 async fn two_attempts(engine: &Engine) -> [Import; 2] {
     let first = engine.claim().await;
     engine.release(first.id).await;
@@ -213,7 +214,7 @@ async fn an_import_of_an_unknown_dataset_is_left_to_a_later_version() {
     engine.step().await;
     let cancel = format!("/imports/{import}/cancel");
     app.run("update imports set dataset = 'of_later'").await;
-    silence(&app).await;
+    expire_leases(&app).await;
     let led = engine.lead().await.await.expect("no panic");
     assert!(matches!(&led, Err(error @ IngestError::UnknownDataset(_)) if error.is_passing()), "{led:?}");
     assert!(matches!(leading.await.expect("no panic"), Err(IngestError::Fenced)));

@@ -98,8 +98,13 @@ async fn every_line_says_which_request_import_and_chunk_it_is_about() {
 async fn so_does_every_line_about_a_message() {
     let topics = Topics::new();
     let service = says_whose_every_line_is(&topics.settings()).await;
-    let buried = line(&service.process.client, "?level=warn", "a message goes to the dead letters").await;
-    assert_eq!((&buried["import_id"], &buried["chunk"]), (&json!(1), &json!(0)), "{buried}");
+    let dead_lettered =
+        line(&service.process.client, "?level=warn", "a message goes to the dead letters").await;
+    assert_eq!(
+        (&dead_lettered["import_id"], &dead_lettered["chunk"]),
+        (&json!(1), &json!(0)),
+        "{dead_lettered}"
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tarmac::{
     db::{Db, imports, notify::Changes, retention::Lock},
     ingest::manifest::Manifest,
     retention::{
-        Keeper,
+        Retention,
         replay::{Loss, Lost, Replayed},
     },
 };
@@ -364,15 +364,20 @@ async fn an_upload_whose_import_has_come_meanwhile_is_neither_discarded_nor_impo
     let db = Db::connect(&app.config.database).await.expect("the database answers");
     let archive = Archive::open(&app.config.archive).expect("the archive is there");
     let changes = Changes::listen(db.pool().clone(), stop);
-    let keeper =
-        Keeper { db: db.clone(), archive: archive.clone(), long_term: None, changes, clock: Clock::System };
+    let retention = Retention {
+        db: db.clone(),
+        archive: archive.clone(),
+        long_term: None,
+        changes,
+        clock: Clock::System,
+    };
     let mut lock = Lock::take(&db).await.expect("the database answers");
     let uploads = files_below(Path::new(&app.config.archive.url));
     for number in 1..=3 {
         let import = imports::get(&db, number).await.expect("the database answers").expect("it is there");
         let manifest = Manifest::read(&archive, &import.source).await.expect("it can be read");
         let lost = Lost { manifest, loss: Loss::Import };
-        let replayed = keeper.load(&lost, &mut lock).await.expect("it can be looked for");
+        let replayed = retention.load(&lost, &mut lock).await.expect("it can be looked for");
         assert!(matches!(replayed, Replayed::Same(same) if same == number), "{replayed:?}");
     }
     assert_eq!(files_below(Path::new(&app.config.archive.url)), uploads);

@@ -212,13 +212,13 @@ async fn shares_the_chunks_among_subscribers(world: &World, transport: &dyn Tran
 }
 
 /// A chunk that can never be loaded does not come again, and others do.
-async fn buries_what_can_never_be_loaded(world: &World, transport: &dyn Transport) {
+async fn keeps_what_can_never_be_loaded_as_a_dead_letter(world: &World, transport: &dyn Transport) {
     publish(transport, &[0, 1].map(|number| world.chunk(number, world.import.epoch))).await;
     let mut first = transport.subscriber("a".to_owned());
     loop {
         let delivery = next(first.as_mut()).await;
         if delivery.chunk.chunk_no == 0 {
-            first.bury(&delivery, "it is rotten").await.expect("the transport answers");
+            first.dead_letter(&delivery, "it is rotten").await.expect("the transport answers");
             break;
         }
         first.retry(&delivery, Duration::ZERO).await.expect("the transport answers");
@@ -276,7 +276,7 @@ async fn take_over(world: &World) -> i32 {
 async fn load(world: &World, delivery: &Delivery) -> Loaded {
     let import = world.import.id;
     let columns: Vec<_> =
-        tarmac::datasets::airport::DATASET.columns.iter().map(|column| column.name).collect();
+        tarmac::datasets::airport::DATASET.schema.columns.iter().map(|column| &*column.name).collect();
     let mut connection = world.engine.db.begin().await.expect("the database answers");
     tarmac::db::staging::create(&mut connection, &tarmac::datasets::airport::DATASET, import)
         .await
@@ -318,7 +318,7 @@ macro_rules! every_transport {
             delivers_again_what_is_to_be_tried_again,
             does_not_deliver_again_what_was_acknowledged,
             shares_the_chunks_among_subscribers,
-            buries_what_can_never_be_loaded,
+            keeps_what_can_never_be_loaded_as_a_dead_letter,
             takes_a_chunk_twice_without_harm,
             delivers_what_a_later_epoch_published,
         );)+

@@ -15,21 +15,18 @@ use crate::{
         problem::Violation,
         schema,
     },
-    datasets::{
-        Column, Value,
-        airport::{ANY_DAY, DATASET},
-    },
+    datasets::{Column, Value, airport::DATASET},
     db::airports::{Airport, Fields, Listed},
 };
 
 /// The name of a column in JSON, where `id` is ours.
-pub(super) fn json_name(column: &Column) -> &'static str {
-    if column.name == "id" { "openflights_id" } else { column.name }
+pub(super) fn json_name(column: &Column) -> &str {
+    if &*column.name == "id" { "openflights_id" } else { &column.name }
 }
 
 /// The column of that name in JSON.
 pub(super) fn column(json_name: &str) -> Option<&'static Column> {
-    DATASET.columns.iter().find(|column| self::json_name(column) == json_name)
+    DATASET.schema.columns.iter().find(|column| self::json_name(column) == json_name)
 }
 
 /// The document's airport: Keflavík, as OpenFlights has it.
@@ -43,15 +40,15 @@ pub(in crate::api) fn example() -> Json {
 
 fn column_properties() -> Vec<(&'static str, MetaSchemaRef)> {
     let example = example();
-    let property = |column: &Column| {
+    let property = |column: &'static Column| {
         let name = json_name(column);
         (name, MetaSchemaRef::Inline(Box::new(schema::of_column(column, example.get(name)))))
     };
-    DATASET.columns.iter().map(property).collect()
+    DATASET.schema.columns.iter().map(property).collect()
 }
 
 fn required() -> Vec<&'static str> {
-    DATASET.columns.iter().filter(|column| column.required).map(json_name).collect()
+    DATASET.schema.columns.iter().filter(|column| column.required).map(json_name).collect()
 }
 
 /// The body of a request that creates or replaces an airport: what it does not name is null.
@@ -75,7 +72,7 @@ impl FromJson for NewAirport {
         let object = body::object(json, faults)?;
         body::refuse_unknown_fields(object, |name| column(name).is_some(), faults);
         let mut fields = Fields::default();
-        for column in DATASET.columns {
+        for column in &DATASET.schema.columns {
             let value = object.get(json_name(column)).unwrap_or(&Json::Null);
             read(column, value, faults, &mut fields);
         }
@@ -139,8 +136,8 @@ impl AirportPatch {
 }
 
 fn read(column: &Column, json: &Json, faults: &mut Vec<Violation>, fields: &mut Fields) {
-    match column.parse_json(json.into(), ANY_DAY) {
-        Ok(value) => set(fields, column.name, value),
+    match column.parse_json(json.into()) {
+        Ok(value) => set(fields, &column.name, value),
         Err(fault) => {
             faults.push(Violation::at(body::pointer("", json_name(column)), fault.code, fault.message))
         }
@@ -320,7 +317,7 @@ mod tests {
         assert_eq!(faults, []);
         assert_eq!(Json::from(fields_to_json(&fields)), example());
         let names: Vec<_> = fields_to_json(&fields).keys().cloned().collect();
-        assert_eq!(names, DATASET.columns.iter().map(json_name).collect::<Vec<_>>());
+        assert_eq!(names, DATASET.schema.columns.iter().map(json_name).collect::<Vec<_>>());
     }
 
     #[test]

@@ -10,10 +10,7 @@ use serde_json::{Value as Json, json};
 use super::fields::{AirportBody, fields_to_json};
 use crate::{
     api::{features, schema},
-    datasets::{
-        Column,
-        airport::{DATASET, ROW_ID},
-    },
+    datasets::{Column, airport::DATASET},
     db::airports::{Fields, Listed},
     ingest::export,
 };
@@ -81,11 +78,12 @@ impl ToJSON for AirportFeatures {
 /// A file that can be posted back and changes nothing then: which airport a row is, and the dataset's columns, under a header, null as the
 /// empty field.
 pub(super) fn csv(rows: Vec<Listed>) -> Result<Vec<u8>, export::ExportError> {
-    let columns = std::iter::once(&ROW_ID).chain(DATASET.columns);
-    let header = columns.map(|column| column.name.to_owned()).collect();
+    let columns = DATASET.row_id().into_iter().chain(&DATASET.schema.columns);
+    let header = columns.map(|column| column.name.to_string()).collect();
     let records = rows.iter().map(|row| {
         let values = fields_to_json(&Fields::from(&row.airport)).into_iter();
-        let fields = DATASET.columns.iter().zip(values).map(|(column, (_, value))| field(column, value));
+        let fields =
+            DATASET.schema.columns.iter().zip(values).map(|(column, (_, value))| field(column, value));
         std::iter::once(row.airport.id.to_string()).chain(fields).collect::<Vec<String>>()
     });
     export::csv(b',', b'"', std::iter::once(header).chain(records))

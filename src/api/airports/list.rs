@@ -25,10 +25,7 @@ use crate::{
         prefer::Return,
         problem::{Internal, Invalid, Violation},
     },
-    datasets::{
-        Value,
-        airport::{ANY_DAY, DATASET},
-    },
+    datasets::{Value, airport::DATASET},
     db::airports::{self, After, Bounds, Circle, Filter, Listed, SortKey},
     refusal,
 };
@@ -182,7 +179,7 @@ fn filter(
 /// What a column cannot hold, no airport has.
 fn check_text(column: &'static str, value: &str, faults: &mut Vec<Violation>) {
     let Some((_, rule)) = DATASET.column(column) else { return };
-    match rule.parse(value, "", ANY_DAY) {
+    match rule.parse(value) {
         Ok(Value::Null) => {
             faults.push(Violation::parameter(column, "length", format!("{column} must not be empty")));
         }

@@ -15,11 +15,7 @@ use crate::{
         problem::{Invalid, Violation},
         schema,
     },
-    datasets::{
-        Column, Value,
-        airport::{ANY_DAY, DATASET},
-        date,
-    },
+    datasets::{Column, Value, airport::DATASET, date},
 };
 
 /// Those of a request that are columns of the dataset.
@@ -36,12 +32,12 @@ impl<'a> FromRequest<'a> for ColumnParameters {
 impl ColumnParameters {
     /// The given ones as they would stand in a JSON body.
     pub(in crate::api) fn given(&self) -> Result<Map<String, Json>, Invalid> {
-        self.read(DATASET.columns.iter().filter(|column| self.value(column).is_some()))
+        self.read(DATASET.schema.columns.iter().filter(|column| self.value(column).is_some()))
     }
 
     /// All of them; one that is not given is null, and refused where it is required.
     pub(in crate::api) fn all(&self) -> Result<Map<String, Json>, Invalid> {
-        self.read(DATASET.columns.iter())
+        self.read(DATASET.schema.columns.iter())
     }
 
     fn value(&self, column: &Column) -> Option<&str> {
@@ -53,7 +49,8 @@ impl ColumnParameters {
         let mut faults = Vec::new();
         for column in columns {
             let name = json_name(column);
-            match column.parse(self.value(column).unwrap_or_default(), DATASET.null, ANY_DAY) {
+            let file = column.with_missing(DATASET.missing(column, DATASET.null()));
+            match file.parse(self.value(column).unwrap_or_default()) {
                 Ok(value) => drop(json.insert(name.to_owned(), to_json(value))),
                 Err(fault) => faults.push(Violation::of_parameter(name, fault)),
             }
@@ -70,6 +67,7 @@ fn to_json(value: Value<'_>) -> Json {
         Value::Number(number) => number.into(),
         Value::Date(date) => String::from_utf8_lossy(&date::format(date)).into(),
         Value::Integers(numbers) => numbers.into(),
+        other => serde_json::from_str(&other.json()).unwrap_or_default(),
     }
 }
 
@@ -84,7 +82,7 @@ impl<T: OpenApi, const WHOLE: bool> OpenApi for ColumnsAsParameters<T, WHOLE> {
         for operation in
             operations.filter(|operation| [Method::GET, Method::HEAD].contains(&operation.method))
         {
-            operation.params.extend(DATASET.columns.iter().map(|column| parameter(column, WHOLE)));
+            operation.params.extend(DATASET.schema.columns.iter().map(|column| parameter(column, WHOLE)));
         }
         apis
     }
@@ -99,7 +97,7 @@ impl<T: OpenApi, const WHOLE: bool> OpenApi for ColumnsAsParameters<T, WHOLE> {
 }
 
 /// The documentation's pages fill in examples: right for a whole airport, harmful where each one is a change.
-fn parameter(column: &Column, whole: bool) -> MetaOperationParam {
+fn parameter(column: &'static Column, whole: bool) -> MetaOperationParam {
     let example = if whole { example() } else { Json::Null };
     let name = json_name(column);
     MetaOperationParam {
@@ -109,7 +107,11 @@ fn parameter(column: &Column, whole: bool) -> MetaOperationParam {
             schema::not_null(schema::of_column(column, example.get(name))),
         ))),
         in_type: MetaParamIn::Query,
-        description: Some(format!("{}: {}", column.description, column.rule())),
+        description: Some(format!(
+            "{}: {}",
+            column.description.as_deref().unwrap_or_default(),
+            column.rule()
+        )),
         required: whole && column.required,
         deprecated: false,
         explode: true,

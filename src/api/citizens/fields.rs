@@ -22,14 +22,15 @@ pub(super) fn example() -> Json {
 
 /// All fields, and those a citizen must have.
 fn citizen_schema() -> MetaSchema {
-    let properties = DATASET.columns.iter().map(|column| (column.name, field(column, schema::not_null)));
-    let needed = DATASET.columns.iter().filter(|column| column.required).map(|column| column.name);
+    let properties =
+        DATASET.schema.columns.iter().map(|column| (&*column.name, field(column, schema::not_null)));
+    let needed = DATASET.schema.columns.iter().filter(|column| column.required).map(|column| &*column.name);
     MetaSchema { properties: properties.collect(), required: needed.collect(), ..MetaSchema::new("object") }
 }
 
-fn field(column: &Column, of: impl Fn(MetaSchema) -> MetaSchema) -> MetaSchemaRef {
+fn field(column: &'static Column, of: impl Fn(MetaSchema) -> MetaSchema) -> MetaSchemaRef {
     let example = example();
-    MetaSchemaRef::Inline(Box::new(of(schema::of_column(column, example.get(column.name)))))
+    MetaSchemaRef::Inline(Box::new(of(schema::of_column(column, example.get(&*column.name)))))
 }
 
 /// A citizen.
@@ -61,9 +62,9 @@ pub(in crate::api) struct PatchBody;
 schema::object!(PatchBody, "CitizenPatch", patch_schema);
 
 fn patch_schema() -> MetaSchema {
-    let columns = DATASET.columns.iter().filter(|column| column.name != "citizen_id");
+    let columns = DATASET.schema.columns.iter().filter(|column| &*column.name != "citizen_id");
     // Null clears an optional field.
-    let properties = columns.map(|column| (column.name, field(column, std::convert::identity)));
+    let properties = columns.map(|column| (&*column.name, field(column, std::convert::identity)));
     MetaSchema {
         min_properties: Some(1),
         properties: properties.collect(),

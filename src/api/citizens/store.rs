@@ -1,7 +1,7 @@
 //! A JSON import: validated and stored in its request, in one transaction. It ends as an import like any other, its body in the
 //! archive, its one chunk in the ledger.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use poem_openapi::{ApiResponse, Object, types::Example};
@@ -94,11 +94,13 @@ impl Context {
         let citizens = citizens.map_err(Invalid::from)?;
         let source = format!("uploads/{}", uuid::Uuid::now_v7());
         let import = NewImport {
-            dataset: DATASET.name,
+            dataset: Arc::clone(&DATASET),
             mode: Mode::Strict,
             max_rejects: None,
+            loading: None,
+            corrects: None,
             dry_run,
-            dialect: Dialect::standard(DATASET.null),
+            dialect: Dialect::standard(DATASET.null()),
             filename: None,
             traceparent: None,
             media_type: "application/json",
@@ -149,7 +151,7 @@ impl Context {
             if let Some(owner) = owner {
                 owners::set(&mut transaction, id, owner.key_id).await?;
             }
-            let described = Manifest::of(&made, true);
+            let described = Manifest::of(&made, Some(&DATASET), true);
             let described = described.write(&self.archive);
             let stored: &[Citizen] = if import.dry_run { &[] } else { citizens };
             let (described, stored) = tokio::join!(described, citizens::insert(&mut transaction, id, stored));

@@ -6,6 +6,8 @@ mod rejects;
 mod source;
 pub(super) mod view;
 
+use std::sync::Arc;
+
 use poem::http::Uri;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
@@ -277,7 +279,7 @@ impl Imports {
         };
         match body {
             CitizensBody::File(file) => {
-                Ok(self.context.upload(&citizen::DATASET, parameters, key, file).await?.other())
+                Ok(self.context.upload(Arc::clone(&citizen::DATASET), parameters, key, file).await?.other())
             }
             CitizensBody::Json(..) if parameters.describe_a_file() => {
                 let message = "of the query parameters only dry_run is for JSON; the others are for files";

@@ -1,6 +1,6 @@
 //! What every upload has in common, whatever it imports: parameters, the idempotency key, the wait.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use poem_openapi::{ApiResponse, Enum};
@@ -142,7 +142,7 @@ impl Context {
     /// Receives an upload for a dataset.
     pub(in crate::api) async fn upload(
         &self,
-        dataset: &'static Dataset,
+        dataset: Arc<Dataset>,
         parameters: UploadParameters,
         key: Idempotency,
         body: UploadBody,
@@ -150,11 +150,13 @@ impl Context {
         let wait = wait(parameters.prefer.as_deref(), self.config.server.wait_seconds);
         let mode = mode(&parameters)?;
         let options = Options {
-            dataset: dataset.name,
             mode: mode.value,
             max_rejects: parameters.max_rejects,
+            loading: None,
+            corrects: None,
             dry_run: parameters.dry_run,
-            dialect: dialect(dataset, &parameters, body.header)?,
+            dialect: dialect(&dataset, &parameters, body.header)?,
+            dataset,
             filename: parameters.filename.or(body.filename).map(|name| name.replace('\0', "\u{fffd}")),
             // Where spans are sent, what becomes of the import is a part of this request, which may be a part of something else.
             traceparent: trace::current()
@@ -369,7 +371,7 @@ fn dialect(
         }
         (stated, typed) => stated.or(typed),
     };
-    let null = parameters.null.clone().unwrap_or_else(|| dataset.null.to_owned());
+    let null = parameters.null.clone().unwrap_or_else(|| dataset.null().to_owned());
     Ok(Dialect { delimiter, delimiter_stated, quote, escape, null, header })
 }
 

@@ -11,26 +11,30 @@ use std::sync::{Arc, LazyLock};
 
 use chrono::NaiveDate;
 
-use super::{BuiltIn, Column, Dataset, Ident, Load, Relation, Rule, Schema, Segments, Step, Storage};
-
-const PLACE: Rule = Rule::Verbatim { max_chars: 256, alphanumeric: true };
-const TEXT: Rule = Rule::Verbatim { max_chars: 256, alphanumeric: false };
-const NUMBER: Rule = Rule::Integer { min: 0, max: i64::MAX };
+use super::{
+    BuiltIn, Dataset, FileDialect, Ident, Load, Relation, Segments, Step, Storage,
+    descriptor::{Declaration, built_in},
+};
 
 /// The citizens dataset.
 pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
+    let Declaration { title, description, schema, descriptor } =
+        built_in(include_str!("../builtin/citizens.json"));
     Arc::new(Dataset {
         id: None,
         name: Ident::own("citizens"),
         version: 1,
-        title: Some("Citizens".into()),
-        description: None,
+        title,
+        description,
         private: false,
-        schema: Schema { columns: columns(), ..Schema::default() },
+        dialect: FileDialect::default(),
+        schema,
+        descriptor,
         storage: Storage::BuiltIn(BuiltIn {
+            table: "citizens",
             row_id: None,
             null: "",
-            load: Load::Direct { table: "citizens" },
+            load: Load::Direct,
             relation: Some(Relation { number: "citizen_id", list: "relatives" }),
             segments: Some(Segments {
                 table: "citizen_segments",
@@ -50,23 +54,6 @@ pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
         }),
     })
 });
-
-fn columns() -> Vec<Column> {
-    let birth_date = "Date of birth, `DD.MM.YYYY`, before today in UTC";
-    let relatives = "Numbers of the relatives, citizens of the same import; whoever is listed lists back";
-    vec![
-        Column::new("citizen_id", NUMBER, true, "Number of the citizen, unique in its import"),
-        Column::new("town", PLACE, true, "Town"),
-        Column::new("street", PLACE, true, "Street"),
-        Column::new("building", PLACE, true, "Building"),
-        Column::new("apartment", NUMBER, true, "Number of the apartment"),
-        Column::new("name", TEXT, true, "Name"),
-        Column::new("birth_date", Rule::PastDate { before: NaiveDate::MAX }, true, birth_date),
-        Column::new("gender", Rule::one_of(&["male", "female"]), true, "Gender"),
-        Column::new("relatives", Rule::Integers { min: 0, max: i64::MAX }, true, relatives),
-        Column::new("channel", TEXT, false, "The advertising channel that brought the citizen"),
-    ]
-}
 
 /// A number belongs to the first row that has it; to find out which, all that have it are brought together.
 const TAKE_REPEATED: &str = r"

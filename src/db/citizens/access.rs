@@ -66,7 +66,7 @@ pub async fn snapshot(db: &Db, import_id: i64, place: Place) -> Result<Snapshot,
              array(select citizen_id from changed_citizens where import_id = {import_id} limit {MAX_CHANGED} + 1)
                  as changed
          from imports where id = {import_id} and dataset = '{}'",
-        DATASET.name
+        DATASET.name.as_str()
     );
     let (export, import): (_, Option<Import>) = Export::begin(db, &query).await?;
     let export = export.holding(place);
@@ -86,7 +86,7 @@ pub(super) async fn access(connection: &mut PgConnection, import_id: i64) -> Res
     let import: Option<(State, bool)> =
         sqlx::query_as("select state, dry_run from imports where id = $1 and dataset = $2")
             .bind(import_id)
-            .bind(DATASET.name)
+            .bind(DATASET.name.as_str())
             .fetch_optional(connection)
             .await
             .map_err(DbError::during("looking for an import of citizens"))?;

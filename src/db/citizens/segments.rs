@@ -60,7 +60,7 @@ pub(in crate::db) async fn visit<const N: usize>(
     mut visit: impl FnMut(Segment<'_, N>) -> Result<ControlFlow<()>, DbError> + Send,
 ) -> Result<bool, DbError> {
     let Some(kept_in) =
-        DATASET.segments.filter(|_| snapshot.has_segments && snapshot.changed.len() <= MAX_CHANGED)
+        DATASET.segments().filter(|_| snapshot.has_segments && snapshot.changed.len() <= MAX_CHANGED)
     else {
         return Ok(false);
     };
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn columns_are_those_of_the_dataset() {
-        let columns = DATASET.segments.expect("citizens have segments").columns;
+        let columns = DATASET.segments().expect("citizens have segments").columns;
         for (column, name) in [
             (Column::CitizenId, "citizen_id"),
             (Column::Town, "town"),

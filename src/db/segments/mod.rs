@@ -21,7 +21,7 @@ const MAX_TEXTS: usize = 2_048;
 
 /// Removes what is kept of the import's rows in segments, and which of them have changed.
 pub async fn remove(connection: &mut PgConnection, dataset: &Dataset, import_id: i64) -> Result<(), DbError> {
-    let Some(Segments { table, changed, .. }) = dataset.segments else { return Ok(()) };
+    let Some(&Segments { table, changed, .. }) = dataset.segments() else { return Ok(()) };
     for table in [table, changed] {
         sqlx::query(AssertSqlSafe(format!("delete from {table} where import_id = $1")))
             .bind(import_id)
@@ -40,7 +40,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        datasets::{ALL, Value, citizen::DATASET},
+        datasets::{BUILT_IN, Value, citizen::DATASET},
         db::days,
     };
 
@@ -83,7 +83,7 @@ mod tests {
             for (place, row) in rows.iter().enumerate() {
                 if let Some(row) = thrown_away.get(place) {
                     buffer.begin_row();
-                    for (name, value) in DATASET.segments.expect("they have").columns.iter().zip(values(row)) {
+                    for (name, value) in DATASET.segments().expect("they have").columns.iter().zip(values(row)) {
                         let (place, _) = DATASET.column(name).expect("a column");
                         buffer.put(place, &value);
                     }
@@ -124,10 +124,10 @@ mod tests {
 
     #[test]
     fn only_texts_may_be_null_in_a_segment() {
-        for dataset in ALL {
-            for name in dataset.segments.iter().flat_map(|segments| segments.columns) {
+        for dataset in BUILT_IN.iter() {
+            for name in dataset.segments().iter().flat_map(|segments| segments.columns) {
                 let (_, column) = dataset.column(name).expect("segments have columns of the dataset");
-                assert!(column.required || column.kind.is_text(), "{name}");
+                assert!(column.required || column.rule.is_text(), "{name}");
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::{
 /// A segment on its way into the database. Every row must get a value for each of its columns.
 #[derive(Debug)]
 pub struct SegmentBuffer {
-    kept_in: &'static Segments,
+    kept_in: Segments,
     columns: Vec<Packer>,
     /// For each of the dataset's columns, its place among these.
     places: Vec<Option<usize>>,
@@ -40,14 +40,14 @@ struct Texts {
 
 impl SegmentBuffer {
     /// An empty one. `None`: nothing of the dataset is kept in segments.
-    pub fn new(dataset: &'static Dataset) -> Option<Self> {
-        let kept_in = dataset.segments.as_ref()?;
+    pub fn new(dataset: &Dataset) -> Option<Self> {
+        let kept_in = *dataset.segments()?;
         let kinds =
-            kept_in.columns.iter().filter_map(|name| dataset.column(name)).map(|(_, column)| column.kind);
+            kept_in.columns.iter().filter_map(|name| dataset.column(name)).map(|(_, column)| &column.rule);
         let columns =
             kinds.map(|kind| Packer { texts: kind.is_text().then(Texts::default), ..Packer::default() });
-        let place = |column: &Column| kept_in.columns.iter().position(|name| *name == column.name);
-        let places = dataset.columns.iter().map(place).collect();
+        let place = |column: &Column| kept_in.columns.iter().position(|name| *name == column.key.as_str());
+        let places = dataset.schema.columns.iter().map(place).collect();
         Some(Self { kept_in, columns: columns.collect(), places, rows: 0 })
     }
 
@@ -137,6 +137,8 @@ impl Packer {
                     self.put_difference(*number);
                 }
             }
+            // Only built-in datasets have segments, and none of their columns is of another type.
+            _ => {}
         }
     }
 

@@ -24,13 +24,13 @@ use tracing::{Instrument, Span};
 
 use super::{
     Kafka, KafkaFailure,
-    error::{ANSWER, Voice, blocking},
-    message::Letter,
+    error::{ANSWER, ClientErrors, blocking},
+    message::RawMessage,
     progress::{Place, Progress},
 };
-use crate::transport::{Chunk, Delivery, Partition, Shares};
+use crate::transport::{AssignedPartitions, Chunk, Delivery, Partition};
 
-/// How long a received chunk waits for the loader before the partitions are paused. To pause costs what was fetched ahead.
+/// How long a received chunk waits for the worker before the partitions are paused. To pause costs what was fetched ahead.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Chunks kept to be tried again; with more, nothing new is taken.
 const HELD_MOST: usize = 16;
@@ -42,14 +42,14 @@ const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 /// the group then goes on without the member when its session ends.
 const LEAVE: Duration = Duration::from_secs(30);
 /// A dead letter that cannot be written is tried again.
-const BURY_AGAIN: Duration = Duration::from_secs(1);
+const DEAD_LETTER_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a subscriber says of a delivery.
 #[derive(Debug)]
 pub(super) enum Command {
     Done(u64),
     Again(u64, Duration),
-    Bury(u64, String),
+    DeadLetter(u64, String),
 }
 
 /// A running consumer. It ends when the commands do.
@@ -61,35 +61,39 @@ pub(super) struct Member {
 }
 
 /// Joins the group. Returns as soon as the member runs; it may have no partitions yet.
-pub(super) async fn join(kafka: &Kafka, by: &str, shares: &Shares) -> Result<Member, KafkaFailure> {
+pub(super) async fn join(
+    kafka: &Kafka,
+    by: &str,
+    assigned: &AssignedPartitions,
+) -> Result<Member, KafkaFailure> {
     kafka.topics.patiently().prepare().await?;
     let shared = Arc::new(Mutex::new(Shared::default()));
     let context = Context {
-        voice: kafka.voice.clone(),
+        client_errors: kafka.client_errors.clone(),
         topic: kafka.settings.chunks.clone(),
         shared: Arc::clone(&shared),
-        shares: shares.clone(),
+        assigned: assigned.clone(),
         by: by.to_owned(),
     };
     let consumer: StreamConsumer<Context> =
         kafka.settings.consumer().create_with_context(context).map_err(KafkaFailure::properties)?;
     consumer
         .subscribe(&[&kafka.settings.chunks])
-        .map_err(kafka.voice.explain("joining the consumer group"))?;
+        .map_err(kafka.client_errors.explain("joining the consumer group"))?;
     let (deliver, deliveries) = mpsc::channel(1);
     let (commands, commanded) = mpsc::unbounded_channel();
     let task = Task {
         topic: kafka.settings.chunks.clone(),
         dead_letters: kafka.settings.dead_letters.clone(),
         producer: kafka.dead_letters.clone(),
-        voice: kafka.voice.clone(),
+        client_errors: kafka.client_errors.clone(),
         shared,
         consumer: Arc::new(consumer),
         ready: VecDeque::new(),
         held: BTreeMap::new(),
         out: HashMap::new(),
         receipts: 0,
-        burying: JoinSet::new(),
+        writing_dead_letters: JoinSet::new(),
         committing: JoinSet::new(),
         behind_since: None,
         commit_at: None,
@@ -105,10 +109,10 @@ struct Shared {
 }
 
 struct Context {
-    voice: Voice,
+    client_errors: ClientErrors,
     topic: String,
     shared: Arc<Mutex<Shared>>,
-    shares: Shares,
+    assigned: AssignedPartitions,
     by: String,
 }
 
@@ -119,11 +123,11 @@ fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.voice.log(level, facility, message);
+        self.client_errors.log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.voice.error(error, reason);
+        self.client_errors.error(error, reason);
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -138,7 +142,7 @@ impl ClientContext for Context {
             let lag = waiting + shared.progress.pending(partition);
             Partition { topic: self.topic.clone(), partition, lag }
         });
-        self.shares.set(partitions.collect());
+        self.assigned.set(partitions.collect());
     }
 }
 
@@ -180,7 +184,7 @@ fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
 /// A message that is not dealt with.
 #[derive(Debug)]
 struct Pending {
-    letter: Arc<Letter>,
+    message: Arc<RawMessage>,
     chunk: Chunk,
     place: Place,
     attempt: i32,
@@ -189,8 +193,8 @@ struct Pending {
 struct Task {
     topic: String,
     dead_letters: String,
-    producer: FutureProducer<Voice>,
-    voice: Voice,
+    producer: FutureProducer<ClientErrors>,
+    client_errors: ClientErrors,
     shared: Arc<Mutex<Shared>>,
     consumer: Arc<StreamConsumer<Context>>,
     /// To be handed over next.
@@ -200,11 +204,11 @@ struct Task {
     /// Handed over, by receipt.
     out: HashMap<u64, Pending>,
     receipts: u64,
-    burying: JoinSet<Place>,
+    writing_dead_letters: JoinSet<Place>,
     /// The commit that is under way, and the positions it is about. It waits for its end, on a thread of its own: how an asynchronous
     /// one ended, rust-rdkafka does not tell (<https://github.com/fede1024/rust-rdkafka/issues/856>).
     committing: JoinSet<(TopicPartitionList, KafkaResult<()>)>,
-    /// Since when a chunk waits for the loader.
+    /// Since when a chunk waits for the worker.
     behind_since: Option<Instant>,
     /// When to commit offsets, if there are some to commit.
     commit_at: Option<Instant>,
@@ -239,10 +243,10 @@ impl Task {
                     self.ready.extend(self.held.pop_first().map(|(_, pending)| pending));
                 }
                 received = consumer.recv(), if has_room || paused => match received {
-                    Ok(message) => self.take(Letter::copy_of(&message)),
+                    Ok(message) => self.take(RawMessage::copy_of(&message)),
                     Err(error) if ends(&error) => {
                         // Nobody may be there to hear it.
-                        drop(deliver.send(Err(self.voice.explain("receiving chunks")(error))).await);
+                        drop(deliver.send(Err(self.client_errors.explain("receiving chunks")(error))).await);
                         break;
                     }
                     // librdkafka goes on by itself.
@@ -252,8 +256,8 @@ impl Task {
                     self.pause(true);
                     self.behind_since = Some(Instant::now());
                 }
-                Some(buried) = self.burying.join_next() => {
-                    if let Ok(place) = buried {
+                Some(written) = self.writing_dead_letters.join_next() => {
+                    if let Ok(place) = written {
                         self.done(place);
                     }
                 }
@@ -271,7 +275,7 @@ impl Task {
         }
     }
 
-    /// Notes since when the loader is behind, and fetches again when it no longer is.
+    /// Notes since when the worker is behind, and fetches again when it no longer is.
     fn keep_pace(&mut self, has_room: bool) {
         if has_room {
             self.behind_since = None;
@@ -297,22 +301,22 @@ impl Task {
         }
     }
 
-    fn take(&mut self, letter: Letter) {
-        let Some(place) = locked(&self.shared).progress.delivered(letter.partition, letter.offset) else {
+    fn take(&mut self, message: RawMessage) {
+        let Some(place) = locked(&self.shared).progress.delivered(message.partition, message.offset) else {
             return;
         };
-        let letter = Arc::new(letter);
-        match letter.read() {
-            Ok(chunk) => self.ready.push_back(Pending { letter, chunk, place, attempt: 1 }),
-            Err(reason) => self.bury(letter, place, reason, Span::none()),
+        let message = Arc::new(message);
+        match message.read() {
+            Ok(chunk) => self.ready.push_back(Pending { message, chunk, place, attempt: 1 }),
+            Err(reason) => self.dead_letter(message, place, reason, Span::none()),
         }
     }
 
     fn hand_over(&mut self) -> Option<Delivery> {
         let pending = self.ready.pop_front()?;
         self.receipts += 1;
-        let Pending { letter, chunk, attempt, .. } = &pending;
-        let bytes = Ok(letter.payload.clone());
+        let Pending { message, chunk, attempt, .. } = &pending;
+        let bytes = Ok(message.payload.clone());
         let delivery = Delivery { chunk: chunk.clone(), bytes, attempt: *attempt, receipt: self.receipts };
         self.out.insert(self.receipts, pending);
         Some(delivery)
@@ -333,9 +337,9 @@ impl Task {
                     self.held.insert((Instant::now() + delay, receipt), pending);
                 }
             }
-            Command::Bury(receipt, reason) => {
-                if let Some(Pending { letter, place, chunk, .. }) = self.out.remove(&receipt) {
-                    self.bury(letter, place, reason, chunk.span());
+            Command::DeadLetter(receipt, reason) => {
+                if let Some(Pending { message, place, chunk, .. }) = self.out.remove(&receipt) {
+                    self.dead_letter(message, place, reason, chunk.span());
                 }
             }
         }
@@ -348,31 +352,31 @@ impl Task {
     }
 
     /// Copies the message to the dead letters; only then is it dealt with here. `span` is its chunk's, if it carries one.
-    fn bury(&mut self, letter: Arc<Letter>, place: Place, reason: String, span: Span) {
+    fn dead_letter(&mut self, message: Arc<RawMessage>, place: Place, reason: String, span: Span) {
         tracing::warn!(
             parent: &span,
-            partition = letter.partition,
-            offset = letter.offset,
+            partition = message.partition,
+            offset = message.offset,
             reason,
             "a message goes to the dead letters"
         );
         let (producer, from, to) = (self.producer.clone(), self.topic.clone(), self.dead_letters.clone());
-        let bury = async move {
+        let writing = async move {
             loop {
                 let mut record = FutureRecord::<[u8], [u8]>::to(&to)
-                    .payload(&letter.payload)
-                    .headers(letter.buried(&from, &reason));
-                if let Some(key) = &letter.key {
+                    .payload(&message.payload)
+                    .headers(message.dead_letter_headers(&from, &reason));
+                if let Some(key) = &message.key {
                     record = record.key(key);
                 }
                 match producer.send(record, ANSWER).await {
                     Ok(_) => return place,
                     Err((error, _)) => tracing::warn!(%error, "a dead letter was not written"),
                 }
-                tokio::time::sleep(BURY_AGAIN).await;
+                tokio::time::sleep(DEAD_LETTER_AGAIN).await;
             }
         };
-        self.burying.spawn(bury.instrument(span));
+        self.writing_dead_letters.spawn(writing.instrument(span));
     }
 
     /// Positions of partitions that are still here, as librdkafka wants them.

@@ -75,11 +75,11 @@ pub struct Cause {
     source: KafkaError,
 }
 
-/// What one client has said about itself. Shared by the clients of a process that talk to one cluster.
+/// The last error that a client has reported by itself. Shared by the clients of a process that talk to one cluster.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Voice(Arc<Mutex<Option<(Code, String)>>>);
+pub(super) struct ClientErrors(Arc<Mutex<Option<(Code, String)>>>);
 
-impl Voice {
+impl ClientErrors {
     fn last(&self) -> MutexGuard<'_, Option<(Code, String)>> {
         // A text is whole whatever happened to its writer.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -140,7 +140,7 @@ fn code_of(error: &KafkaError) -> Option<Code> {
     }
 }
 
-impl ClientContext for Voice {
+impl ClientContext for ClientErrors {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
         // What matters of it comes as an error too, and is told where it is handled.
@@ -165,7 +165,7 @@ impl ClientContext for Voice {
     }
 }
 
-impl ProducerContext for Voice {
+impl ProducerContext for ClientErrors {
     type DeliveryOpaque = ();
 
     /// A message that was not delivered fails its transaction, which says so.
@@ -194,11 +194,12 @@ mod tests {
     use super::*;
 
     fn told(said: &[(Code, &str)]) -> String {
-        let voice = Voice::default();
+        let client_errors = ClientErrors::default();
         for (code, reason) in said {
-            voice.error(KafkaError::Global(*code), reason);
+            client_errors.error(KafkaError::Global(*code), reason);
         }
-        let failure = voice.explain("asking")(KafkaError::MetadataFetch(Code::BrokerTransportFailure));
+        let failure =
+            client_errors.explain("asking")(KafkaError::MetadataFetch(Code::BrokerTransportFailure));
         let source = std::error::Error::source(&failure).expect("there is a cause");
         format!("{failure}: {source}")
     }

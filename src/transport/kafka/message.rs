@@ -12,7 +12,7 @@ const SCHEMA_VERSION: &str = "1";
 
 /// A message as it was found on the topic, whatever it is.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct RawMessage {
     pub(super) partition: i32,
     pub(super) offset: i64,
     pub(super) key: Option<Bytes>,
@@ -20,7 +20,7 @@ pub(super) struct Letter {
     pub(super) headers: Vec<(String, Option<Bytes>)>,
 }
 
-impl Letter {
+impl RawMessage {
     pub(super) fn copy_of(message: &BorrowedMessage<'_>) -> Self {
         let headers = message.headers().into_iter().flat_map(Headers::iter);
         Self {
@@ -77,7 +77,7 @@ impl Letter {
     }
 
     /// The headers of the dead letter: those it came with, and why it is one.
-    pub(super) fn buried(&self, topic: &str, reason: &str) -> OwnedHeaders {
+    pub(super) fn dead_letter_headers(&self, topic: &str, reason: &str) -> OwnedHeaders {
         let mut headers = OwnedHeaders::new_with_capacity(self.headers.len() + 4);
         for (key, value) in &self.headers {
             headers = headers.insert(Header { key, value: value.as_deref() });

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rdkafka::producer::FutureProducer;
 
-use error::Voice;
+use error::ClientErrors;
 pub use error::{Cause, KafkaFailure};
 use publisher::KafkaPublisher;
 use settings::Settings;
@@ -34,9 +34,9 @@ use crate::config;
 #[derive(Clone)]
 pub struct Kafka {
     settings: Arc<Settings>,
-    voice: Voice,
+    client_errors: ClientErrors,
     topics: Topics,
-    dead_letters: FutureProducer<Voice>,
+    dead_letters: FutureProducer<ClientErrors>,
 }
 
 impl std::fmt::Debug for Kafka {
@@ -51,13 +51,13 @@ impl Kafka {
     pub fn new(kafka: &config::Kafka, ingest: &config::Ingest) -> Result<Self, KafkaFailure> {
         let settings = Arc::new(Settings::new(kafka, ingest));
         settings.check()?;
-        let voice = Voice::default();
-        let dead_letters: FutureProducer<Voice> = settings
+        let client_errors = ClientErrors::default();
+        let dead_letters: FutureProducer<ClientErrors> = settings
             .dead_letter_producer()
-            .create_with_context(voice.clone())
+            .create_with_context(client_errors.clone())
             .map_err(KafkaFailure::properties)?;
-        let topics = Topics::new(Arc::clone(&settings), voice.clone(), dead_letters.clone())?;
-        Ok(Self { settings, voice, topics, dead_letters })
+        let topics = Topics::new(Arc::clone(&settings), client_errors.clone(), dead_letters.clone())?;
+        Ok(Self { settings, client_errors, topics, dead_letters })
     }
 }
 

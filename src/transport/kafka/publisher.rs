@@ -11,7 +11,7 @@ use rdkafka::{
 
 use super::{
     Kafka, KafkaFailure,
-    error::{Voice, blocking},
+    error::{ClientErrors, blocking},
     message,
 };
 use crate::transport::{Chunk, Publisher, TransportError};
@@ -46,14 +46,15 @@ impl KafkaPublisher {
         let partitions = self.kafka.topics.patiently().prepare().await?;
         let settings = self.kafka.settings.chunk_producer(self.import_id);
         let topic = self.kafka.settings.chunks.clone();
-        let voice = self.kafka.voice.clone();
+        let client_errors = self.kafka.client_errors.clone();
         blocking(move || {
-            let producer = settings.create_with_context(voice.clone()).map_err(KafkaFailure::properties)?;
-            let producer = ChunkProducer { producer, voice, topic, partitions };
+            let producer =
+                settings.create_with_context(client_errors.clone()).map_err(KafkaFailure::properties)?;
+            let producer = ChunkProducer { producer, client_errors, topic, partitions };
             let begun = producer.connect().and_then(|()| producer.producer.init_transactions(PATIENCE));
             // Why it took too long is told only to who asks.
             producer.producer.poll(Duration::ZERO);
-            begun.map_err(producer.voice.explain("beginning to publish"))?;
+            begun.map_err(producer.client_errors.explain("beginning to publish"))?;
             Ok(producer)
         })
         .await
@@ -88,8 +89,8 @@ impl Publisher for KafkaPublisher {
 }
 
 struct ChunkProducer {
-    producer: BaseProducer<Voice>,
-    voice: Voice,
+    producer: BaseProducer<ClientErrors>,
+    client_errors: ClientErrors,
     topic: String,
     partitions: i32,
 }
@@ -116,7 +117,7 @@ impl ChunkProducer {
                 tracing::debug!(%error, "a transaction was not aborted");
             }
         }
-        published.map_err(self.voice.explain("publishing chunks"))
+        published.map_err(self.client_errors.explain("publishing chunks"))
     }
 
     fn transact(&self, chunks: &[(Chunk, Bytes)]) -> Result<(), KafkaError> {

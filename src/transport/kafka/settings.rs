@@ -85,7 +85,7 @@ impl Settings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
             .set("partition.assignment.strategy", "cooperative-sticky")
-            // As long as a lease: a consumer that fell silent keeps its partitions no longer than a driver its import.
+            // As long as a lease: a consumer that fell silent keeps its partitions no longer than a coordinator its import.
             .set("session.timeout.ms", "10000")
             // By its answer members hear that others came or went, which takes two rounds of it.
             .set("heartbeat.interval.ms", "1000")
@@ -93,7 +93,7 @@ impl Settings {
             .set("statistics.interval.ms", "1000")
             // Chunks take memory: while one waits here, no other is fetched.
             .set("queued.max.messages.kbytes", "1024")
-            // How often it is looked whether there is room again. By default once a second, and loaders would wait for that.
+            // How often it is looked whether there is room again. By default once a second, and the workers would wait for that.
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.max.bytes", self.message_bytes.max(4 << 20).to_string());
         overlay(client, &self.kafka.consumer)

@@ -10,20 +10,20 @@ use super::{
     Kafka, KafkaFailure,
     consumer::{self, Command, Member},
 };
-use crate::transport::{Delivery, Shares, Subscriber, TransportError};
+use crate::transport::{AssignedPartitions, Delivery, Subscriber, TransportError};
 
 /// One member. It joins when it first receives, and again after an error.
 #[derive(Debug)]
 pub(super) struct KafkaSubscriber {
     kafka: Kafka,
     by: String,
-    shares: Shares,
+    assigned: AssignedPartitions,
     member: Option<Member>,
 }
 
 impl KafkaSubscriber {
     pub(super) fn new(kafka: Kafka, by: String) -> Self {
-        Self { kafka, by, shares: Shares::default(), member: None }
+        Self { kafka, by, assigned: AssignedPartitions::default(), member: None }
     }
 
     fn tell(&self, command: Command) {
@@ -54,7 +54,7 @@ impl KafkaSubscriber {
             if let Err(error) = task.await {
                 tracing::error!(by = self.by, %error, "a consumer broke down");
             }
-            self.shares.set(Vec::new());
+            self.assigned.set(Vec::new());
         }
     }
 }
@@ -64,7 +64,7 @@ impl Subscriber for KafkaSubscriber {
     async fn receive(&mut self) -> Result<Delivery, TransportError> {
         let member = match &mut self.member {
             Some(member) => member,
-            None => self.member.insert(consumer::join(&self.kafka, &self.by, &self.shares).await?),
+            None => self.member.insert(consumer::join(&self.kafka, &self.by, &self.assigned).await?),
         };
         let received = member.deliveries.recv().await;
         self.unless_ended(received.ok_or(KafkaFailure::Stopping)).await
@@ -89,8 +89,8 @@ impl Subscriber for KafkaSubscriber {
         Ok(())
     }
 
-    async fn bury(&mut self, delivery: &Delivery, reason: &str) -> Result<(), TransportError> {
-        self.tell(Command::Bury(delivery.receipt, reason.to_owned()));
+    async fn dead_letter(&mut self, delivery: &Delivery, reason: &str) -> Result<(), TransportError> {
+        self.tell(Command::DeadLetter(delivery.receipt, reason.to_owned()));
         Ok(())
     }
 
@@ -99,7 +99,7 @@ impl Subscriber for KafkaSubscriber {
         Ok(())
     }
 
-    fn shares(&self) -> Shares {
-        self.shares.clone()
+    fn assigned_partitions(&self) -> AssignedPartitions {
+        self.assigned.clone()
     }
 }

@@ -10,7 +10,7 @@ use rdkafka::{
 
 use super::{
     KafkaFailure,
-    error::{ANSWER, Voice, blocking},
+    error::{ANSWER, ClientErrors, blocking},
     settings::Settings,
 };
 
@@ -21,21 +21,21 @@ const WORK_ANSWER: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(super) struct Topics {
     settings: Arc<Settings>,
-    voice: Voice,
-    asking: FutureProducer<Voice>,
-    administrator: Arc<AdminClient<Voice>>,
+    client_errors: ClientErrors,
+    asking: FutureProducer<ClientErrors>,
+    administrator: Arc<AdminClient<ClientErrors>>,
     patience: Duration,
 }
 
 impl Topics {
     pub(super) fn new(
         settings: Arc<Settings>,
-        voice: Voice,
-        asking: FutureProducer<Voice>,
+        client_errors: ClientErrors,
+        asking: FutureProducer<ClientErrors>,
     ) -> Result<Self, KafkaFailure> {
-        let administrator = settings.administrator().create_with_context(voice.clone());
+        let administrator = settings.administrator().create_with_context(client_errors.clone());
         let administrator = Arc::new(administrator.map_err(KafkaFailure::properties)?);
-        Ok(Self { settings, voice, asking, administrator, patience: ANSWER })
+        Ok(Self { settings, client_errors, asking, administrator, patience: ANSWER })
     }
 
     /// The same, for who can wait longer than a person who asks: a cluster that has just started may be slow.
@@ -84,13 +84,14 @@ impl Topics {
     }
 
     async fn is_listed(&self, topic: String) -> Result<bool, KafkaFailure> {
-        let (asking, voice, patience) = (self.asking.clone(), self.voice.clone(), self.patience);
+        let (asking, client_errors, patience) =
+            (self.asking.clone(), self.client_errors.clone(), self.patience);
         blocking(move || {
             let metadata = asking
                 .client()
                 .fetch_metadata(None, patience)
-                .map_err(voice.explain("reading the Kafka topics"))?;
-            voice.forget();
+                .map_err(client_errors.explain("reading the Kafka topics"))?;
+            client_errors.forget();
             Ok(metadata.topics().iter().any(|found| found.name() == topic))
         })
         .await
@@ -114,7 +115,7 @@ impl Topics {
             .administrator
             .create_topics(&topics, &self.options())
             .await
-            .map_err(self.voice.explain("making the Kafka topics"))?;
+            .map_err(self.client_errors.explain("making the Kafka topics"))?;
         let mut refusals = Vec::new();
         for topic in made {
             match topic {
@@ -127,13 +128,14 @@ impl Topics {
     }
 
     async fn shape(&self, topic: String) -> Result<Shape, KafkaFailure> {
-        let (asking, voice, patience) = (self.asking.clone(), self.voice.clone(), self.patience);
+        let (asking, client_errors, patience) =
+            (self.asking.clone(), self.client_errors.clone(), self.patience);
         blocking(move || {
             let metadata = asking
                 .client()
                 .fetch_metadata(Some(&topic), patience)
-                .map_err(voice.explain("reading the Kafka topics"))?;
-            voice.forget();
+                .map_err(client_errors.explain("reading the Kafka topics"))?;
+            client_errors.forget();
             let found =
                 metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
             let partitions = found.map(rdkafka::metadata::MetadataTopic::partitions).unwrap_or_default();
@@ -222,7 +224,7 @@ impl Topics {
             .administrator
             .describe_configs([&ResourceSpecifier::Topic(topic)], &self.options())
             .await
-            .map_err(self.voice.explain("reading the Kafka topics"))?;
+            .map_err(self.client_errors.explain("reading the Kafka topics"))?;
         Ok(described.into_iter().flatten().find(|config| !config.entries.is_empty()))
     }
 

@@ -105,6 +105,6 @@ async fn poison_is_thrown_in(mut world: World) {
         topics.send(&topics.chunks(), &headers[..known], "poison").await;
     }
     world.check(&service.client, import).await;
-    let letters = world.topics.as_ref().expect("on Kafka").buried(3).await;
+    let letters = world.topics.as_ref().expect("on Kafka").dead_lettered(3).await;
     assert!(letters.iter().all(|(payload, _)| payload == b"poison"));
 }

@@ -11,13 +11,13 @@ const SIGABRT: i32 = 6;
 
 on_every_transport!(before_the_commit, before_the_acknowledgement, of_the_publisher);
 
-/// A loader dies with everything of a chunk sent to the database, and nothing committed.
+/// A consumer dies with everything of a chunk sent to the database, and nothing committed.
 async fn before_the_commit(mut world: World) {
     let (service, import) = die_at(&mut world, "before-commit").await;
     world.check(&service.client, import).await;
 }
 
-/// A loader dies after it has committed a chunk, and before the transport hears of it: the chunk comes again.
+/// A consumer dies after it has committed a chunk, and before the transport hears of it: the chunk comes again.
 async fn before_the_acknowledgement(mut world: World) {
     let (service, import) = die_at(&mut world, "before-acknowledge").await;
     world.check(&service.client, import).await;
@@ -32,7 +32,7 @@ async fn die_at(world: &mut World, moment: &str) -> (Process, i64) {
     assert_eq!(status.signal(), Some(SIGABRT), "it died of the failpoint: {status}");
     let loaded =
         world.number(&format!("select count(*) from import_chunks where import_id = {import}")).await;
-    // Others of its loaders may have been further, or on a chunk that came twice.
+    // Others of its consumers may have been further, or on a chunk that came twice.
     let expected = if moment == "before-commit" { 0..time } else { 1..time + 3 };
     assert!(expected.contains(&loaded), "{loaded} chunks are loaded, seed {}", world.seed);
     if moment == "before-acknowledge" && world.topics.is_none() {

@@ -88,7 +88,7 @@ impl App {
     }
 
     /// Starts a worker beside the service that leads imports and loads nothing, until it is dropped.
-    pub(crate) fn drive(&self) -> DropGuard {
+    pub(crate) fn lead(&self) -> DropGuard {
         let stop = self.stop.child_token();
         let mut config = self.config.clone();
         config.worker.loaders = 0;

@@ -13,11 +13,11 @@ use tarmac::{
     },
     ingest::{
         IngestError,
-        drive::Driver,
+        coordinator::Coordinator,
         load::{self, Loaded, Prepared},
     },
     log::Lost,
-    meter::Meter,
+    metrics::Metrics,
     transport::{Delivery, Subscriber, Transport, journal::Journal},
 };
 use tokio::task::JoinHandle;
@@ -36,7 +36,7 @@ pub(crate) struct Engine {
     /// The database.
     pub(crate) db: Db,
     config: Config,
-    meter: Meter,
+    metrics: Metrics,
     archive: Archive,
     changes: Changes,
     /// The transport.
@@ -60,7 +60,7 @@ impl Engine {
         Self {
             db,
             config,
-            meter: Meter::new(Lost::default()),
+            metrics: Metrics::new(Lost::default()),
             archive,
             changes,
             journal,
@@ -85,14 +85,14 @@ impl Engine {
     /// Takes the next import and leads it to its end, in the background.
     pub(crate) async fn lead(&self) -> JoinHandle<Result<(), IngestError>> {
         let import = self.claim().await;
-        let driver = Driver {
+        let coordinator = Coordinator {
             db: self.db.clone(),
             archive: self.archive.clone(),
             transport: Arc::new(self.journal.clone()),
             changes: self.changes.clone(),
             limits: self.config.ingest.clone(),
         };
-        tokio::spawn(async move { driver.drive(&import, LEASE).await })
+        tokio::spawn(async move { coordinator.lead(&import, LEASE).await })
     }
 
     /// Lets go of the import as a worker does that stops leading it.
@@ -110,13 +110,13 @@ impl Engine {
     pub(crate) async fn load(&self, delivery: &Delivery) -> Loaded {
         let rejects_kept = self.config.ingest.rejects_kept;
         let bytes = delivery.bytes.clone().expect("the archive has them");
-        let prepared = load::prepare(&self.db, &delivery.chunk, bytes, &self.meter).await;
+        let prepared = load::prepare(&self.db, &delivery.chunk, bytes, &self.metrics).await;
         let ready = match prepared.expect("the chunk can be checked") {
             Prepared::Settled(loaded) => return loaded,
             Prepared::Ready(ready) => *ready,
         };
         let mut connection = self.db.acquire().await.expect("there is a connection");
-        let loaded = load::store(&mut connection, rejects_kept, &delivery.chunk, ready, &self.meter).await;
+        let loaded = load::store(&mut connection, rejects_kept, &delivery.chunk, ready, &self.metrics).await;
         loaded.expect("the chunk can be loaded")
     }
 

@@ -106,7 +106,7 @@ impl Topics {
     }
 
     /// The first dead letters: payload and headers of each.
-    pub(crate) async fn buried(&self, number: usize) -> Vec<(Vec<u8>, BTreeMap<String, String>)> {
+    pub(crate) async fn dead_lettered(&self, number: usize) -> Vec<(Vec<u8>, BTreeMap<String, String>)> {
         let consumer: StreamConsumer = self
             .client()
             .set("group.id", format!("{}.reader", self.application))
