@@ -12,6 +12,8 @@ mod rows;
 mod tests;
 mod values;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use self::{parameters::Parameters, values::Field};
@@ -26,18 +28,25 @@ const GEO_JSON: &str = "application/geo+json";
 
 /// A dataset with its descriptor.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Described<'a> {
-    /// The compiled version.
-    pub(crate) dataset: &'a Dataset,
-    /// The canonical descriptor it was compiled from, where constraints are as JSON writes values; null for a built-in dataset.
-    pub(crate) descriptor: &'a Value,
+struct Described<'a> {
+    dataset: &'a Dataset,
+    /// Its constraints are as JSON writes values.
+    descriptor: &'a Value,
+}
+
+impl<'a> Described<'a> {
+    fn of(dataset: &'a Dataset) -> Self {
+        Self { dataset, descriptor: &dataset.descriptor }
+    }
 }
 
 /// The document of a dataset. `base` is the service's own document. `referenced` are the datasets that its foreign keys lead to and the
 /// reader may see; one that is missing has no parameters.
-pub(crate) fn document(base: &Value, described: Described<'_>, referenced: &[Described<'_>]) -> Value {
+pub(crate) fn document(base: &Value, dataset: &Dataset, referenced: &[Arc<Dataset>]) -> Value {
+    let described = Described::of(dataset);
+    let referenced: Vec<_> = referenced.iter().map(|other| Described::of(other)).collect();
+    let referenced = referenced.as_slice();
     let fields = values::fields(&described);
-    let dataset = described.dataset;
     let mut maker = Maker { described, referenced, fields, schemas: Map::new(), filters: Parameters::new() };
     maker.filters = parameters::filters(&described, referenced);
     rows::add(dataset, &maker.fields, &mut maker.schemas);
@@ -62,46 +71,6 @@ pub(crate) fn document(base: &Value, described: Described<'_>, referenced: &[Des
     let components = reach::components(&base["components"], own, &document);
     document.insert("components".to_owned(), components);
     document.into()
-}
-
-/// The JSON Schema of a row of the dataset as it is sent, by draft 2020-12: with `null` as a type.
-pub(crate) fn row_schema(described: Described<'_>) -> Value {
-    let mut schemas = Map::new();
-    rows::add(described.dataset, &values::fields(&described), &mut schemas);
-    let mut row = schemas.remove("RowFields").unwrap_or_default();
-    standard(&mut row);
-    if let Some(row) = row.as_object_mut() {
-        row.shift_insert(0, "$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
-        let title = described.dataset.title.as_deref().unwrap_or(described.dataset.name.as_str());
-        row.insert("title".to_owned(), title.into());
-    }
-    row
-}
-
-/// Writes what OpenAPI 3.0 has of its own as JSON Schema does.
-fn standard(schema: &mut Value) {
-    let Some(members) = schema.as_object_mut() else { return };
-    if members.shift_remove("nullable") == Some(Value::Bool(true))
-        && let Some(name) = members.get_mut("type")
-    {
-        *name = json!([name.take(), "null"]);
-    }
-    for (exclusive, inclusive) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
-        if members.shift_remove(exclusive).is_some()
-            && let Some(bound) = members.shift_remove(inclusive)
-        {
-            members.insert(exclusive.to_owned(), bound);
-        }
-    }
-    if let Some(example) = members.shift_remove("example") {
-        members.insert("examples".to_owned(), json!([example]));
-    }
-    if let Some(items) = members.get_mut("items") {
-        standard(items);
-    }
-    for property in members.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
-        standard(property.1);
-    }
 }
 
 /// The path of the dataset's document that is made of one of the service's, and what follows the dataset's name in it.

@@ -2,22 +2,12 @@ use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use super::*;
 use crate::datasets::{
-    Column, FieldsMatch, ForeignKey, Ident, Place, Point, Rule, Schema, Storage,
+    Column, FieldsMatch, FileDialect, ForeignKey, Ident, Place, Point, Rule, Schema, Storage,
     declared::{Declared, GeoPoint, Kind},
 };
 
 fn declared(kind: Kind) -> Rule {
-    let written = crate::datasets::declared::Written {
-        pattern: None,
-        decimal: '.',
-        group: None,
-        bare: true,
-        true_values: Box::default(),
-        false_values: Box::default(),
-        timezone: None,
-        delimiter: ",".into(),
-    };
-    Rule::Declared(Arc::new(Declared { kind, written, constraints: Default::default() }))
+    Rule::Declared(Arc::new(Declared::new(kind)))
 }
 
 fn column(key: &str, kind: Kind, required: bool) -> Column {
@@ -43,7 +33,9 @@ fn dataset(name: &str, schema: Schema) -> Dataset {
         title: Some("Cats".into()),
         description: Some("Cats of the town.".into()),
         private: false,
+        dialect: FileDialect::default(),
         schema,
+        descriptor: Arc::new(Value::Null),
         storage: Storage::Declared,
     }
 }
@@ -77,11 +69,12 @@ fn cats() -> Dataset {
             columns: vec![6],
             dataset: Some("owners".to_owned()),
             target: vec![Ident::new("id").expect("a key")],
+            names: vec!["id".into()],
         }],
         fields_match: FieldsMatch::Superset,
         point: Some(Point { place: Place::Columns { longitude: 4, latitude: 5 }, bounds: None }),
     };
-    dataset("cats", schema)
+    Dataset { descriptor: Arc::new(descriptor()), ..dataset("cats", schema) }
 }
 
 fn descriptor() -> Value {
@@ -171,9 +164,7 @@ fn base() -> Value {
 }
 
 fn made() -> Value {
-    let (cats, descriptor, owners, none) = (cats(), descriptor(), owners(), Value::Null);
-    let owners = Described { dataset: &owners, descriptor: &none };
-    document(&base(), Described { dataset: &cats, descriptor: &descriptor }, &[owners])
+    document(&base(), &cats(), &[Arc::new(owners())])
 }
 
 fn names(document: &Value, path: &str) -> Vec<String> {
@@ -334,8 +325,7 @@ fn a_row_has_the_rules_of_its_columns() {
 
 #[test]
 fn without_a_point_there_is_nothing_of_places() {
-    let (owners, none) = (owners(), Value::Null);
-    let document = document(&base(), Described { dataset: &owners, descriptor: &none }, &[]);
+    let document = document(&base(), &owners(), &[]);
     let text = document.to_string();
     assert!(!text.contains("geo+json") && !text.contains("\"bbox\"") && !text.contains("\"near\""));
     assert!(document["components"]["schemas"]["RowFeatures"].is_null());
@@ -343,8 +333,7 @@ fn without_a_point_there_is_nothing_of_places() {
 
 #[test]
 fn what_the_base_lacks_is_no_failure() {
-    let (cats, none) = (cats(), Value::Null);
-    let cats = Described { dataset: &cats, descriptor: &none };
+    let cats = cats();
     for base in [
         Value::Null,
         json!({}),
@@ -352,7 +341,7 @@ fn what_the_base_lacks_is_no_failure() {
         json!({ "paths": { "/datasets/{name}/rows": null, "/imports/{id": {}, "/datasets/{": {} } }),
         json!({ "paths": [], "components": 7, "tags": "none" }),
     ] {
-        assert!(document(&base, cats, &[]).is_object());
+        assert!(document(&base, &cats, &[]).is_object());
     }
 }
 
@@ -365,6 +354,7 @@ fn two_hundred_and_fifty_six_columns_give_a_document_of_bounded_size_in_time() {
             columns: vec![n],
             dataset: None,
             target: vec![Ident::new("c1").expect("a key")],
+            names: vec!["c1".into()],
         })
         .collect();
     let wide = dataset("wide", Schema { columns, foreign_keys, ..Schema::default() });
@@ -373,23 +363,13 @@ fn two_hundred_and_fifty_six_columns_give_a_document_of_bounded_size_in_time() {
         json!({ "key": format!("c{n}"), "constraints": constraints })
     });
     let descriptor = json!({ "schema": { "fields": fields.collect::<Vec<_>>() } });
+    let wide = Dataset { descriptor: Arc::new(descriptor), ..wide };
     let base = base();
     let began = Instant::now();
-    let document = document(&base, Described { dataset: &wide, descriptor: &descriptor }, &[]);
+    let document = document(&base, &wide, &[]);
     let took = began.elapsed();
     let parameters = document["components"]["parameters"].as_object().expect("parameters").len();
     assert!((1_000..=parameters::FILTERS).contains(&parameters), "{parameters}");
     // Generous, for a build that is not optimised on a busy machine.
     assert!(took.as_millis() < 2_000, "{took:?}");
-}
-
-#[test]
-fn the_schema_of_a_row_is_json_schema() {
-    let (cats, descriptor) = (cats(), descriptor());
-    let schema = row_schema(Described { dataset: &cats, descriptor: &descriptor });
-    assert_eq!(schema["properties"]["weight"]["type"], json!(["number", "null"]));
-    assert_eq!(schema["properties"]["weight"]["exclusiveMinimum"], 2);
-    assert!(schema["properties"]["weight"]["minimum"].is_null());
-    assert_eq!(schema["properties"]["name"]["type"], "string");
-    assert!(!schema.to_string().contains("nullable"));
 }
