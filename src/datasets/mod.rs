@@ -4,7 +4,7 @@ pub mod airport;
 mod alphanumeric;
 pub mod change;
 pub mod citizen;
-mod codes;
+pub mod codes;
 mod column;
 pub mod date;
 pub mod declared;

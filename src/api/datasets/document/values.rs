@@ -87,7 +87,10 @@ pub(super) fn fields<'a>(described: &Described<'a>) -> Vec<Field<'a>> {
     let schema = &dataset.schema;
     let columns = schema.columns.iter().enumerate();
     let field = |(place, column): (usize, &'a Column)| {
-        let is_of = |field: &&Value| field["key"] == column.key.as_str();
+        let is_of = |field: &&Value| match field.get("key") {
+            Some(key) => key == column.key.as_str(),
+            None => field["name"] == *column.name,
+        };
         // In canonical JSON each field is at its column's place.
         let described = list.get(place).filter(is_of).or_else(|| list.iter().find(is_of));
         Field {
