@@ -2,6 +2,7 @@
 
 mod completions;
 mod config;
+mod datasets;
 mod fixtures;
 mod health;
 mod imports;
@@ -69,6 +70,8 @@ enum Command {
     Upload(upload::Arguments),
     /// List, show, cancel and undo imports at a server.
     Imports(imports::Arguments),
+    /// List, show, infer, declare and drop datasets at a server.
+    Datasets(datasets::Arguments),
     /// Generate test data.
     #[command(subcommand)]
     Fixtures(fixtures::Command),
@@ -128,6 +131,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, CommandError> {
         Command::Replay(replay) => replay::run(replay, file).await,
         Command::Upload(upload) => upload::run(upload).await,
         Command::Imports(imports) => imports::run(imports).await,
+        Command::Datasets(datasets) => datasets::run(datasets).await,
         Command::Fixtures(command) => fixtures::run(&command),
         Command::Openapi => openapi::run(),
         Command::Config(config) => config::run(&config, file),

@@ -4,6 +4,7 @@ pub mod airport;
 mod alphanumeric;
 pub mod change;
 pub mod citizen;
+pub mod codes;
 mod column;
 pub mod date;
 pub mod declared;

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use super::{Arguments, Header, Progress, source::Source, suffixed};
+use super::{Arguments, Header, Progress, path, source::Source, suffixed};
 use crate::cli::server::{Import, RequestError, Server, read, send};
 
 /// The server says every 15 seconds that it lives; after three times that, it no longer does.
@@ -26,14 +26,14 @@ const BLOCK_BYTES: usize = 256 * 1024;
 /// One server, and how files are uploaded to it.
 pub(super) struct Client {
     server: Server,
-    path: &'static str,
+    path: String,
     query: Vec<(&'static str, String)>,
 }
 
 impl Client {
     pub(super) fn new(arguments: &Arguments) -> reqwest::Result<Self> {
         let server = Server::new(&arguments.server)?;
-        Ok(Self { server, path: arguments.dataset.path(), query: query(arguments) })
+        Ok(Self { server, path: path(&arguments.dataset), query: query(arguments) })
     }
 
     pub(super) fn import_url(&self, id: i64) -> Url {
@@ -47,7 +47,7 @@ impl Client {
         shown: &str,
         progress: &Progress,
     ) -> Result<Import, RequestError> {
-        let mut url = self.server.url(self.path);
+        let mut url = self.server.url(&self.path);
         url.query_pairs_mut().extend_pairs(&self.query).append_pair("filename", &source.name);
         // One for this file in this run: whatever happens on the way, the server imports it once.
         let key = uuid::Uuid::now_v7().to_string();

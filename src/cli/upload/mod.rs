@@ -21,7 +21,9 @@ use self::{
     source::Source,
 };
 use super::{
-    CommandError, explain, print,
+    CommandError, explain,
+    imports::dataset_name,
+    print,
     server::{Import, Note, Outcome, RequestError, ServerArguments, State},
 };
 
@@ -60,9 +62,9 @@ pub(super) struct Arguments {
     /// and directories within. Standard input is kept in a temporary file until it is sent.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// What the files hold.
-    #[arg(long)]
-    dataset: DatasetName,
+    /// The dataset that the files are for, built in or declared.
+    #[arg(long, value_name = "NAME", value_parser = dataset_name)]
+    dataset: String,
     /// The file name of standard input. Its ending says what the bytes are: .zip, .gz, or else CSV.
     #[arg(long, value_name = "NAME", value_parser = file_name)]
     filename: Option<String>,
@@ -109,20 +111,13 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// A dataset that can be uploaded.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DatasetName {
-    Airports,
-    Citizens,
-}
-
-impl DatasetName {
-    /// The path it is uploaded to.
-    fn path(self) -> &'static str {
-        match self {
-            Self::Airports => "upload",
-            Self::Citizens => "imports",
-        }
+/// The path that files of a dataset are uploaded to.
+fn path(dataset: &str) -> String {
+    match dataset {
+        // The built-in ones have paths of their own, which servers of earlier versions know too.
+        "airports" => "upload".to_owned(),
+        "citizens" => "imports".to_owned(),
+        name => format!("datasets/{name}/imports"),
     }
 }
 
