@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use poem::{
-    Request, RequestBody,
+    FromRequest, Request, RequestBody,
     http::{HeaderValue, header},
 };
 use poem_openapi::{
@@ -15,16 +15,22 @@ use poem_openapi::{
 use serde_json::{Value, json};
 
 use super::{
-    problem::{Forbidden, Problem, Unauthorized},
+    problem::{Forbidden, NotFound, Problem, Unauthorized},
     site::Site,
 };
 use crate::{
-    auth::keys::{Key, Keyring, Scope, Verdict},
+    auth::{
+        keys::{Key, Keyring, Scope, Verdict},
+        scopes::{self, Access, Action, Grant},
+    },
+    catalog::Catalog,
     clock::Clock,
+    datasets::Dataset,
     db::{
         Db, DbError,
         owners::{self, Owner},
     },
+    text::cut,
 };
 
 /// What the document calls keys.
@@ -33,6 +39,12 @@ const SCHEME: &str = "key";
 const ANYONE: &str = "anyone";
 /// How operations are marked that read one import.
 const OWN: &str = "own";
+
+/// How operations are marked that are about the dataset in their path.
+const DESCRIBE: &str = "dataset:describe";
+const READ: &str = "dataset:read";
+const WRITE: &str = "dataset:write";
+const DECLARE: &str = "dataset:declare";
 
 macro_rules! declarations {
     ($($(#[$doc:meta])+ $name:ident = $mark:expr;)+) => {
@@ -73,6 +85,14 @@ declarations! {
     MayReadOwn = OWN;
     /// Declares that an operation needs a key with the scope `write`.
     MayWrite = Scope::Write.name();
+    /// Declares that an operation on a dataset needs a key that may know of it.
+    DescribesDataset = DESCRIBE;
+    /// Declares that an operation on a dataset needs a key that may read its rows.
+    ReadsDataset = READ;
+    /// Declares that an operation on a dataset needs a key that may write its rows.
+    WritesDataset = WRITE;
+    /// Declares that an operation on a dataset needs a key that may declare it.
+    DeclaresDataset = DECLARE;
     /// Declares that an operation needs a key with the scope `admin`.
     MayOperate = Scope::Admin.name();
     /// Declares that an operation needs no key.
@@ -100,10 +120,24 @@ pub(super) fn scope_of(operation: &MetaOperation) -> Option<Scope> {
     let marks: Vec<_> = operation.security.iter().flat_map(|requirement| requirement.keys()).collect();
     match marks.as_slice() {
         [mark] if **mark == ANYONE => None,
-        [mark] if **mark == OWN => Some(Scope::Read),
+        [mark] if **mark == OWN || **mark == DESCRIBE || **mark == READ => Some(Scope::Read),
+        [mark] if **mark == WRITE => Some(Scope::Write),
+        [mark] if **mark == DECLARE => Some(Scope::Schema),
         [mark] => Some(Scope::named(mark).unwrap_or(Scope::Admin)),
         _ => Some(Scope::Admin),
     }
+}
+
+/// What the operation does with the dataset in its path.
+pub(super) fn action_of(operation: &MetaOperation) -> Option<Action> {
+    let mut marks = operation.security.iter().flat_map(|requirement| requirement.keys());
+    marks.find_map(|mark| match &**mark {
+        DESCRIBE => Some(Action::Describe),
+        READ => Some(Action::Read),
+        WRITE => Some(Action::Write),
+        DECLARE => Some(Action::Declare),
+        _ => None,
+    })
 }
 
 /// Whether the operation reads one import, for which the key that uploaded it is enough.
@@ -139,11 +173,26 @@ pub(super) struct Gate {
     pub(super) db: Db,
 }
 
+/// The dataset in the path of a request, in its version of now; in the request's data. `None`: there is none that is not hidden.
+#[derive(Debug, Clone)]
+pub(super) struct Target(pub(super) Option<Arc<Dataset>>);
+
+impl<'a> FromRequest<'a> for Target {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        Ok(request.data().cloned().unwrap_or(Self(None)))
+    }
+}
+
 /// The key that a request was let through with; in the request's data.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(pub(super) Arc<Key>);
 
 impl Caller {
+    /// What it may do.
+    pub(super) fn grants(&self) -> Vec<Grant> {
+        scopes::parse_all(self.0.stored_scopes())
+    }
+
     /// The owner of what the caller uploads.
     pub(super) fn owner(&self) -> Owner {
         Owner { key_id: self.0.id, reads_all: has(&self.0, Scope::Read) }
@@ -154,6 +203,16 @@ fn has(key: &Key, scope: Scope) -> bool {
     key.scopes().any(|own| own == scope)
 }
 
+/// What is enough for a request whose key does not have the scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Otherwise {
+    Nothing,
+    /// That the import was uploaded with the key.
+    OwnImport,
+    /// [`Gate::target`] decides.
+    Dataset,
+}
+
 impl Gate {
     /// Whether the request has a key of which only the database can say whether it exists.
     pub(super) fn has_to_ask(&self, request: &Request) -> bool {
@@ -161,12 +220,12 @@ impl Gate {
         matches!(bearer(request), Ok(Some(secret)) if keyring.is_strange(secret))
     }
 
-    /// The key of a request, which needs the scope or, where it `may_be_own`, the import; `None` when no key is required.
+    /// The key of a request, which needs the scope or what is enough otherwise; `None` when no key is required.
     pub(super) async fn admit(
         &self,
         request: &Request,
         scope: Scope,
-        may_be_own: bool,
+        otherwise: Otherwise,
     ) -> Result<Option<Caller>, Problem> {
         let Some(keyring) = &self.keyring else {
             self.site.admit(request, scope == Scope::Write || !request.method().is_safe())?;
@@ -181,10 +240,48 @@ impl Gate {
             Verdict::Revoked => return Err(unauthorized("the key was revoked", INVALID_TOKEN)),
             Verdict::Expired => return Err(unauthorized("the key has expired", INVALID_TOKEN)),
         };
-        if has(&key, scope) || (may_be_own && self.is_own(request, &key).await?) {
-            Ok(Some(Caller(key)))
-        } else {
-            Err(forbidden(scope))
+        let is_enough = match otherwise {
+            Otherwise::Nothing => has(&key, scope),
+            Otherwise::OwnImport => has(&key, scope) || self.is_own(request, &key).await?,
+            Otherwise::Dataset => true,
+        };
+        if is_enough { Ok(Some(Caller(key))) } else { Err(forbidden(scope.name())) }
+    }
+
+    /// The dataset in the path of a request, if the caller may do that with it. To a key that has nothing for a dataset there is none.
+    pub(super) async fn target(
+        &self,
+        request: &Request,
+        caller: Option<&Caller>,
+        action: Action,
+    ) -> Result<Target, Problem> {
+        let name = request.raw_path_param("param0").unwrap_or_default();
+        let dataset = Catalog::new(self.db.clone()).by_name(name).await?;
+        let absent = || NotFound::new(format!("there is no dataset {:?}", cut(name)));
+        let Some(caller) = caller else {
+            return match dataset {
+                None if action != Action::Declare => Err(absent().into()),
+                dataset => Ok(Target(dataset)),
+            };
+        };
+        let grants = caller.grants();
+        let Some(dataset) = dataset else {
+            let may = action == Action::Declare && scopes::may_declare(&grants);
+            return match action {
+                Action::Declare if !may => Err(forbidden(Scope::Schema.name())),
+                Action::Declare => Ok(Target(None)),
+                _ => Err(absent().into()),
+            };
+        };
+        match scopes::access(&grants, action, name, dataset.private) {
+            Access::Yes => Ok(Target(Some(dataset))),
+            Access::Hidden => Err(absent().into()),
+            Access::Forbidden => Err(forbidden(&match action {
+                Action::Write => format!("write:{name}"),
+                Action::Declare => Scope::Schema.name().to_owned(),
+                Action::Purge => Scope::Admin.name().to_owned(),
+                Action::Describe | Action::Read => format!("read:{name}"),
+            })),
         }
     }
 
@@ -212,9 +309,9 @@ fn unauthorized(detail: &str, error: Option<&str>) -> Problem {
     challenge(Unauthorized::new(detail).into(), error)
 }
 
-fn forbidden(scope: Scope) -> Problem {
-    let error = format!("error=\"insufficient_scope\", scope=\"{}\"", scope.name());
-    let detail = format!("the key does not have the scope {}", scope.name());
+fn forbidden(scope: &str) -> Problem {
+    let error = format!("error=\"insufficient_scope\", scope=\"{scope}\"");
+    let detail = format!("the key does not have the scope {scope}");
     challenge(Forbidden::new(detail).into(), Some(&error))
 }
 

@@ -14,11 +14,11 @@ use poem::{
 };
 use poem_openapi::{
     OpenApi,
-    registry::{MetaApi, MetaOperation, MetaParamIn, MetaPath, MetaResponse, Registry},
+    registry::{MetaApi, MetaOperation, MetaParamIn, MetaPath, MetaResponse, MetaSchemaRef, Registry},
 };
 
 use super::{
-    access::{self, Caller, Gate},
+    access::{self, Caller, Gate, Otherwise},
     digest,
     expected::Expected,
     framework_errors, idempotency,
@@ -27,7 +27,10 @@ use super::{
     problem::{self, Invalid, Kind, NotAcceptable, Problem, TooSlow, Unavailable, Violation},
     traffic::Held,
 };
-use crate::{auth::keys::Scope, text::cut};
+use crate::{
+    auth::{keys::Scope, scopes::Action},
+    text::cut,
+};
 
 /// Resources, with all that their operations have in common.
 ///
@@ -161,8 +164,12 @@ struct Rules {
     of_import: bool,
     /// The scope that a key must have; nothing when none is needed.
     scope: Option<Scope>,
-    /// Whether the key that uploaded the import is enough.
-    may_be_own: bool,
+    /// What is enough for a key without the scope.
+    otherwise: Otherwise,
+    /// What is done with the dataset in the path.
+    action: Option<Action>,
+    /// Whether parameters are named by the columns of a dataset: its handler knows them.
+    has_own_query: bool,
     /// Name, and whether it may come more than once.
     query: Vec<(String, bool)>,
     /// The media types of success (a redirection is one), the preferred one first.
@@ -197,8 +204,8 @@ impl Rules {
             .filter(|parameter| parameter.in_type == MetaParamIn::Query)
             .map(|parameter| {
                 let repeats = match &parameter.schema {
-                    poem_openapi::registry::MetaSchemaRef::Inline(schema) => schema.ty == "array",
-                    poem_openapi::registry::MetaSchemaRef::Reference(_) => false,
+                    MetaSchemaRef::Inline(schema) => schema.ty == "array",
+                    MetaSchemaRef::Reference(_) => false,
                 };
                 (parameter.name.clone(), repeats)
             })
@@ -218,7 +225,14 @@ impl Rules {
         let uploads = bodies.iter().any(|body| !super::body::is_json(body));
         let streams = offers.contains(&EVENT_STREAM);
         let scope = access::scope_of(operation);
-        let may_be_own = access::is_of_own(operation);
+        let action = access::action_of(operation);
+        let otherwise = match action {
+            Some(_) => Otherwise::Dataset,
+            None if access::is_of_own(operation) => Otherwise::OwnImport,
+            None => Otherwise::Nothing,
+        };
+        let is_object = |schema: &MetaSchemaRef| matches!(schema, MetaSchemaRef::Inline(schema) if schema.ty == "object");
+        let has_own_query = operation.params.iter().any(|parameter| is_object(&parameter.schema));
         let counts = match scope {
             None => Counts::Nothing,
             Some(_) if uploads => Counts::Nothing,
@@ -226,7 +240,7 @@ impl Rules {
             Some(_) => Counts::Request,
         };
         let time = (!uploads && !streams).then_some(request_time);
-        Self { of_import, scope, may_be_own, query, offers, expected, takes, time, counts }
+        Self { of_import, scope, otherwise, action, has_own_query, query, offers, expected, takes, time, counts }
     }
 
     fn check_query(&self, request: &Request) -> Result<(), Invalid> {
@@ -239,6 +253,7 @@ impl Rules {
         let mut faults = Vec::new();
         for (name, value) in &given {
             let fault = match self.query.iter().find(|(known, _)| known == name) {
+                None if self.has_own_query && !value.contains('\0') => continue,
                 None => ("unknown_parameter", "is not a parameter of this operation"),
                 Some((_, repeats)) if !seen.insert(name) && !repeats => {
                     ("repeated_parameter", "may be given once only")
@@ -291,7 +306,7 @@ impl Guarded {
         let asks = self.rules.scope.is_some() && self.gate.has_to_ask(&request);
         let paid = asks.then(|| self.limiter.count(&address)).transpose()?;
         let admitted = match self.rules.scope {
-            Some(scope) => self.gate.admit(&request, scope, self.rules.may_be_own).await,
+            Some(scope) => self.gate.admit(&request, scope, self.rules.otherwise).await,
             None => Ok(None),
         };
         let caller = admitted.as_ref().ok().and_then(Option::as_ref);
@@ -342,6 +357,10 @@ impl Guarded {
         caller: Option<Caller>,
         share: Share,
     ) -> Result<Response, Problem> {
+        if let Some(action) = self.rules.action {
+            let target = self.gate.target(&request, caller.as_ref(), action).await?;
+            request.set_data(target);
+        }
         if let Some(caller) = caller {
             tracing::Span::current().record("key.id", caller.0.id);
             request.set_data(caller);

@@ -12,19 +12,22 @@ pub enum Scope {
     Read,
     /// Importing, and changing what is stored.
     Write,
+    /// Declaring datasets, and changing what is declared.
+    Schema,
     /// Operating the service.
     Admin,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Schema, Self::Admin];
 
     /// As it is written everywhere.
     pub fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
+            Self::Schema => "schema",
             Self::Admin => "admin",
         }
     }
@@ -57,6 +60,11 @@ impl Key {
     /// What it may be used for.
     pub fn scopes(&self) -> impl Iterator<Item = Scope> {
         self.scopes.iter().filter_map(|name| Scope::named(name))
+    }
+
+    /// Its scopes as they are stored, with those that are limited to a dataset.
+    pub fn stored_scopes(&self) -> &[String] {
+        &self.scopes
     }
 }
 
