@@ -16,6 +16,7 @@ mod consumers;
 mod contract;
 mod cors;
 mod create;
+mod datasets;
 mod delete;
 mod digest;
 mod docs;
@@ -105,6 +106,8 @@ pub struct Context {
 enum Tag {
     /// Files in, and what became of them
     Imports,
+    /// What can be imported: declared by anybody with a Table Schema
+    Datasets,
     /// Places with coordinates, from OpenFlights' files or one by one
     Airports,
     /// Citizens of an import, and statistics about them
@@ -119,6 +122,9 @@ enum Tag {
 type Resources = (
     upload::Upload,
     imports::Imports,
+    datasets::Datasets,
+    datasets::DatasetImports,
+    datasets::DatasetCheck,
     citizens::Citizens,
     towns::Towns,
     airports::AirportList,
@@ -141,6 +147,9 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
     (
         upload::Upload { context: own() },
         imports::Imports { context: own() },
+        datasets::Datasets { context: own() },
+        datasets::DatasetImports { context: own() },
+        datasets::DatasetCheck { context: own() },
         citizens::Citizens { context: own() },
         towns::Towns { context: own() },
         airports::AirportList { context: own() },

@@ -227,7 +227,8 @@ impl Rules {
         let scope = access::scope_of(operation);
         let action = access::action_of(operation);
         let otherwise = match action {
-            Some(_) => Otherwise::Dataset,
+            Some(_) => Otherwise::AnyKey,
+            None if access::is_for_any_key(operation) => Otherwise::AnyKey,
             None if access::is_of_own(operation) => Otherwise::OwnImport,
             None => Otherwise::Nothing,
         };

@@ -18,7 +18,7 @@ use poem_openapi::{
 
 use self::{
     events::EventsAnswer,
-    receive::{HeaderParameter, UploadAnswer, UploadParameters, UploadRefusal},
+    receive::{HeaderParameter, LoadParameters, UploadAnswer, UploadParameters, UploadRefusal},
     rejects::{CsvAnswer, RejectsAnswer},
     source::SourceAnswer,
     view::{ImportMode, ImportState, ImportView, RemovalView},
@@ -56,9 +56,9 @@ pub(super) struct Imports {
 /// A page of imports
 #[derive(Debug, Object)]
 #[oai(example)]
-struct ImportList {
+pub(super) struct ImportList {
     /// The imports, newest first.
-    data: Vec<ImportView>,
+    pub(super) data: Vec<ImportView>,
 }
 
 impl Example for ImportList {
@@ -264,6 +264,7 @@ impl Imports {
         body: CitizensBody,
     ) -> Result<Replayable<OneOf<Stored, UploadAnswer>>, ImportRefusal> {
         let parameters = UploadParameters {
+            loading: LoadParameters::default(),
             mode,
             max_rejects,
             dry_run,
