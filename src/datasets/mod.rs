@@ -8,6 +8,7 @@ pub mod date;
 pub mod declared;
 mod ident;
 pub mod json;
+pub mod query;
 mod rule;
 mod schema;
 
