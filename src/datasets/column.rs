@@ -3,10 +3,13 @@
 use std::{borrow::Cow, sync::Arc};
 
 use chrono::NaiveDate;
+use serde::{Deserialize, Deserializer, de::DeserializeSeed};
+use serde_json::value::RawValue;
 
 use super::{
-    Ident, alphanumeric, date,
-    json::Json,
+    Ident, Value, alphanumeric, date,
+    declared::{Declared, literal, without_blanks},
+    json::{Any, Itself, Json},
     rule::{NULL, Rule},
 };
 
@@ -35,21 +38,13 @@ pub struct Column {
     pub rule: Rule,
 }
 
-/// A checked value.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value<'a> {
-    /// Nothing.
-    Null,
-    /// Text.
-    Text(Cow<'a, str>),
-    /// A whole number.
-    Integer(i64),
-    /// A finite number.
-    Number(f64),
-    /// A day.
-    Date(NaiveDate),
-    /// Different whole numbers, ascending.
-    Integers(Vec<i64>),
+/// A value that is read of its own text.
+struct RawJson<'a>(Json<'a>);
+
+impl<'de> Deserialize<'de> for RawJson<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Any(Itself).deserialize(deserializer).map(Self)
+    }
 }
 
 /// What is wrong with a value.
@@ -97,6 +92,9 @@ impl Column {
 
     /// Checks a field of a file.
     pub fn parse<'a>(&self, field: &'a str) -> Result<Value<'a>, Fault> {
+        if let Rule::Declared(declared) = &self.rule {
+            return self.parse_declared(declared, field);
+        }
         if let (Rule::Integers { .. }, "") = (&self.rule, field) {
             return Ok(Value::Integers(Vec::new()));
         }
@@ -111,7 +109,8 @@ impl Column {
             Rule::Integer { .. } => Value::Integer(self.integer(field)?),
             Rule::Number { .. } => Value::Number(field.parse().map_err(|_| self.not_a_number())?),
             Rule::PastDate { .. } => Value::Date(self.date(field)?),
-            Rule::Declared(_) => Value::Text(Cow::Borrowed(field)),
+            // Handled above.
+            Rule::Declared(_) => Value::Null,
             Rule::Integers { .. } => {
                 let mut numbers = Vec::new();
                 for item in field.split(';') {
@@ -123,6 +122,155 @@ impl Column {
         };
         self.check(&value)?;
         Ok(value)
+    }
+
+    /// Checks a field of a file by a rule that a user declared.
+    fn parse_declared<'a>(&self, declared: &Declared, field: &'a str) -> Result<Value<'a>, Fault> {
+        let is_missing = |field: &str| self.missing.iter().any(|missing| **missing == *field);
+        if is_missing(field) {
+            return self.null();
+        }
+        let mut text = field;
+        if !declared.keeps_blanks() {
+            text = without_blanks(field);
+            if text.len() < field.len() && is_missing(text) {
+                return self.null();
+            }
+        }
+        let value = declared.parse(text).map_err(|code| self.fault(declared, code))?;
+        // Such as `-01` where `-1` stands for null, or what an upload with null markers of its own has.
+        self.check_null_marker(declared, &value)?;
+        Ok(value)
+    }
+
+    /// Whether the field of the value stands for null: exports could not come back.
+    fn check_null_marker(&self, declared: &Declared, value: &Value<'_>) -> Result<(), Fault> {
+        let Some(null) = declared.null_of(value) else { return Ok(()) };
+        let null = if null.is_empty() { "empty" } else { null };
+        let message = format!("{} must not be {null}, which stands for null in files", self.name);
+        Err(Fault::new("not_writable", message))
+    }
+
+    /// Whether a file can say the value, so that exports come back.
+    fn check_writable(&self, declared: &Declared, value: &Value<'_>) -> Result<(), Fault> {
+        self.check_null_marker(declared, value)?;
+        if declared.comes_back(value) {
+            return Ok(());
+        }
+        let field = declared.field(value);
+        let message =
+            format!("{} must be what a file can say: {field:?} is read as something else", self.name);
+        Err(Fault::new("not_writable", message))
+    }
+
+    /// Whether null can be the value: it must not be required, and files must have a field that says it.
+    pub fn check_null(&self) -> Result<(), Fault> {
+        self.null()?;
+        if self.missing.is_empty() && matches!(self.rule, Rule::Declared(_)) {
+            let message = format!(
+                "{} must not be null: its missingValues are empty, so that no file can say it",
+                self.name
+            );
+            return Err(Fault::new("not_writable", message));
+        }
+        Ok(())
+    }
+
+    /// Checks a JSON value as it was written, which keeps all digits of numbers: valid JSON without blanks around it.
+    pub fn parse_raw<'a>(&self, json: &'a RawValue) -> Result<Value<'a>, Fault> {
+        let json = json.get();
+        if json == "null" {
+            return self.check_null().map(|()| Value::Null);
+        }
+        let Rule::Declared(declared) = &self.rule else {
+            let json: RawJson<'a> = serde_json::from_str(json)
+                .map_err(|_| Fault::new("invalid_utf8", format!("{} is not Unicode", self.name)))?;
+            return self.parse_json(json.0);
+        };
+        let value = declared.parse_json(json).map_err(|code| self.fault(declared, code))?;
+        self.check_writable(declared, &value)?;
+        Ok(value)
+    }
+
+    /// Reads a value of a URL: written as JSON writes it, but without quotes. The constraints are not asked. Of a list, it is one item.
+    pub fn parse_plain<'a>(&self, text: &'a str) -> Result<Value<'a>, Fault> {
+        match &self.rule {
+            Rule::Declared(declared) => declared.parse_plain(text).map_err(|code| {
+                let what = match code {
+                    "nul_character" => "text without NUL characters".to_owned(),
+                    _ => declared.plain_words(),
+                };
+                Fault::new(code, format!("{} must be {what}", self.name))
+            }),
+            _ if text.contains('\0') => {
+                Err(Fault::new("nul_character", format!("{} holds a NUL character", self.name)))
+            }
+            Rule::Text { .. } | Rule::Code { .. } | Rule::OneOf(_) | Rule::Verbatim { .. } => {
+                Ok(Value::Text(Cow::Borrowed(text)))
+            }
+            Rule::Integer { .. } | Rule::Integers { .. } => self.integer(text).map(Value::Integer),
+            Rule::Number { .. } => {
+                let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+                number.map(Value::Number).ok_or_else(|| self.not_a_number())
+            }
+            Rule::PastDate { .. } => {
+                let day = text.parse().ok().filter(|_| text.len() == 10);
+                let message = || format!("{} must be a day that exists, as YYYY-MM-DD", self.name);
+                day.map(Value::Date).ok_or_else(|| Fault::new("not_a_date", message()))
+            }
+        }
+    }
+
+    /// The expression that gives the field of an export for a value of that expression; never null.
+    pub fn file_sql(&self, value: &str) -> String {
+        let null = match self.missing.first() {
+            Some(first) if !self.missing.iter().any(|missing| missing.is_empty()) => literal(first),
+            _ => "''".to_owned(),
+        };
+        let field = match &self.rule {
+            Rule::Declared(declared) => declared.file_sql(value),
+            Rule::PastDate { .. } => format!("to_char({value}, 'DD.MM.YYYY')"),
+            Rule::Integers { .. } => format!("array_to_string({value}, ';')"),
+            rule if rule.is_text() => value.to_owned(),
+            _ => format!("({value})::text"),
+        };
+        format!("case when ({value}) is not null then {field} else {null} end")
+    }
+
+    /// The expression that gives what answers have for a value of that expression: `json_build_object` writes it as it should be.
+    pub fn json_sql(&self, value: &str) -> String {
+        match &self.rule {
+            Rule::Declared(declared) => declared.json_sql(value),
+            Rule::PastDate { .. } => format!("to_char({value}, 'YYYY-MM-DD')"),
+            _ => value.to_owned(),
+        }
+    }
+
+    /// The field that [`Column::parse`] reads as this value.
+    pub fn field_of<'v>(&self, value: &'v Value<'_>) -> Cow<'v, str> {
+        match (&self.rule, value) {
+            (_, Value::Null) if self.missing.iter().any(|missing| missing.is_empty()) => Cow::Borrowed(""),
+            (_, Value::Null) => {
+                Cow::Owned(self.missing.first().map_or_else(String::new, ToString::to_string))
+            }
+            (Rule::Declared(declared), value) => declared.field(value),
+            (_, Value::Text(text)) => self.field(text),
+            (_, value) => value.sql_text().unwrap_or_default(),
+        }
+    }
+
+    fn fault(&self, declared: &Declared, code: &'static str) -> Fault {
+        let name = &self.name;
+        let message = match code {
+            "nul_character" => format!("{name} holds a NUL character"),
+            "invalid_utf8" => format!("{name} is not Unicode: half a surrogate pair stands alone"),
+            "not_text" => format!("{name} must be a string"),
+            "swapped_point" => {
+                format!("{name} has longitude and latitude swapped: it must be {}", declared.words())
+            }
+            _ => format!("{name} must be {}", self.rule()),
+        };
+        Fault::new(code, message)
     }
 
     /// The field that [`Column::parse`] reads as this text.
@@ -137,6 +285,7 @@ impl Column {
     /// by [`Column::parse_json_item`].
     pub fn parse_json<'a>(&self, json: Json<'a>) -> Result<Value<'a>, Fault> {
         let value = match (&self.rule, json) {
+            (Rule::Declared(declared), json) => return self.parse_declared_json(declared, json),
             (_, Json::Null) => return self.null(),
             (Rule::PastDate { .. }, Json::Text(text)) => Value::Date(self.date(&text)?),
             (
@@ -151,6 +300,22 @@ impl Column {
             _ => return Err(Fault::new("not_text", format!("{} must be a string", self.name))),
         };
         self.check(&value)?;
+        Ok(value)
+    }
+
+    /// Of arrays and objects nothing is left here: [`Column::parse_raw`] takes them.
+    fn parse_declared_json<'a>(&self, declared: &Declared, json: Json<'a>) -> Result<Value<'a>, Fault> {
+        let raw = match json {
+            Json::Null => return self.check_null().map(|()| Value::Null),
+            Json::Bool(value) => value.to_string(),
+            Json::Integer(number) => number.to_string(),
+            Json::Number(number) => serde_json::Value::from(number).to_string(),
+            Json::Text(text) => serde_json::Value::from(text).to_string(),
+            Json::Array | Json::Object => return Err(self.fault(declared, declared.code())),
+        };
+        let value =
+            declared.parse_json(&raw).map(Value::into_owned).map_err(|code| self.fault(declared, code))?;
+        self.check_writable(declared, &value)?;
         Ok(value)
     }
 

@@ -14,7 +14,7 @@ pub fn without_bom(text: &[u8]) -> &[u8] {
 #[expect(missing_docs, reason = "JSON's own words")]
 pub enum Json<'a> {
     Null,
-    Bool,
+    Bool(bool),
     Integer(i64),
     /// With a fraction or an exponent, or beyond 64 bits.
     Number(f64),
@@ -28,7 +28,7 @@ impl<'a> From<&'a serde_json::Value> for Json<'a> {
         use serde_json::Value;
         match json {
             Value::Null => Self::Null,
-            Value::Bool(_) => Self::Bool,
+            Value::Bool(value) => Self::Bool(*value),
             // Every number of serde_json's is one of the two.
             Value::Number(number) => number
                 .as_i64()
@@ -83,8 +83,8 @@ impl<'de, T: Take<'de>> Visitor<'de> for Any<T> {
         Ok(self.0.value(Json::Null))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<T::Taken, E> {
-        Ok(self.0.value(Json::Bool))
+    fn visit_bool<E>(self, value: bool) -> Result<T::Taken, E> {
+        Ok(self.0.value(Json::Bool(value)))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<T::Taken, E> {

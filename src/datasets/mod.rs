@@ -8,16 +8,21 @@ pub mod date;
 pub mod declared;
 mod ident;
 pub mod json;
+pub mod numeric;
 pub mod query;
+pub mod row;
 mod rule;
 mod schema;
+mod value;
 
 use std::sync::{Arc, LazyLock};
 
-pub use column::{Column, Fault, Value};
+pub use column::{Column, Fault};
+pub use declared::Declared;
 pub use ident::Ident;
 pub use rule::Rule;
 pub use schema::{FieldsMatch, ForeignKey, Place, Point, Schema};
+pub use value::{Item, Value};
 
 /// The datasets that every Tarmac has.
 pub static BUILT_IN: LazyLock<[Arc<Dataset>; 2]> =

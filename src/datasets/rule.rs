@@ -92,7 +92,7 @@ impl Rule {
 
     /// Whether its values are texts.
     pub(crate) fn is_text(&self) -> bool {
-        matches!(self, Rule::Text { .. } | Rule::Code { .. } | Rule::OneOf(_) | Rule::Verbatim { .. })
+        self.sql_type() == "text"
     }
 
     /// The rule in words.
@@ -122,7 +122,17 @@ impl Rule {
             Rule::Integers { min, max } => {
                 format!("a list of different whole numbers, each from {min} to {max}")
             }
-            Rule::Declared(declared) => format!("{:?}", declared.kind),
+            Rule::Declared(declared) => declared.words(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_small() {
+        assert!(size_of::<Rule>() <= 32);
     }
 }

@@ -3,14 +3,31 @@
 
 use chrono::NaiveDate;
 use sqlx::{PgConnection, postgres::PgCopyIn};
+use uuid::Uuid;
 
 use super::{DbError, days};
+use crate::datasets::{Item, Value, numeric::Numeric};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const NULL: i32 = -1;
 const END: i16 = -1;
-/// The type of an array's items.
+/// The types of arrays' items.
+const BOOLEAN_OID: i32 = 16;
 const BIGINT_OID: i32 = 20;
+const TEXT_OID: i32 = 25;
+const DOUBLE_OID: i32 = 701;
+const DATE_OID: i32 = 1082;
+const TIME_OID: i32 = 1083;
+const TIMESTAMPTZ_OID: i32 = 1184;
+const NUMERIC_OID: i32 = 1700;
+/// Bit of a `numeric` below zero.
+const NEGATIVE: u16 = 0x4000;
+/// Microseconds from 1970 to 2000, where PostgreSQL counts from.
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+/// EWKB's number of a point that says its reference system.
+const POINT_WITH_SRID: u32 = 0x2000_0001;
+/// WGS 84.
+const SRID: u32 = 4326;
 /// PostgreSQL's arrays begin at 1.
 const FIRST_INDEX: i32 = 1;
 /// Bytes of a message of copied rows: client and server hold a whole message in memory.
@@ -120,6 +137,110 @@ impl CopyBuffer {
     /// A `double precision`.
     pub fn put_f64(&mut self, value: f64) {
         self.put_eight(value.to_be_bytes());
+    }
+
+    /// A `numeric`: groups of four digits.
+    pub fn put_numeric(&mut self, value: Numeric) {
+        let groups = value.groups();
+        // At most eleven groups.
+        let count = groups.len() as u16;
+        self.bytes.extend_from_slice(&(8 + 2 * i32::from(count)).to_be_bytes());
+        let sign = if value.is_negative() { NEGATIVE } else { 0 };
+        for number in [count, value.weight().cast_unsigned(), sign, value.scale()] {
+            self.bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        for group in groups {
+            self.bytes.extend_from_slice(&group.to_be_bytes());
+        }
+    }
+
+    /// A `time`, in microseconds since midnight.
+    pub fn put_time(&mut self, micros: i64) {
+        self.put_i64(micros);
+    }
+
+    /// A `timestamptz`, in microseconds since 1970 in UTC.
+    pub fn put_timestamptz(&mut self, micros: i64) {
+        self.put_i64(micros.saturating_sub(EPOCH_MICROS));
+    }
+
+    /// A `uuid`.
+    pub fn put_uuid(&mut self, value: Uuid) {
+        self.put_bytes(value.as_bytes());
+    }
+
+    /// A `geometry(Point,4326)`, as EWKB.
+    pub fn put_point(&mut self, longitude: f64, latitude: f64) {
+        let mut bytes = [0; 25];
+        bytes[0] = 1; // little endian
+        bytes[1..5].copy_from_slice(&POINT_WITH_SRID.to_le_bytes());
+        bytes[5..9].copy_from_slice(&SRID.to_le_bytes());
+        bytes[9..17].copy_from_slice(&longitude.to_le_bytes());
+        bytes[17..].copy_from_slice(&latitude.to_le_bytes());
+        self.put_bytes(&bytes);
+    }
+
+    /// A checked value, in a column of its type.
+    pub fn put(&mut self, value: &Value<'_>) {
+        match value {
+            Value::Null => self.put_null(),
+            Value::Text(text) => self.put_text(text),
+            Value::Integer(number) => self.put_i64(*number),
+            Value::Number(number) => self.put_f64(*number),
+            Value::Date(day) | Value::YearMonth(day) => self.put_date(*day),
+            Value::Integers(numbers) => self.put_i64s(numbers),
+            Value::Numeric(number) => self.put_numeric(*number),
+            Value::Boolean(value) => self.put_bool(*value),
+            Value::Time(micros) => self.put_time(*micros),
+            Value::DateTime(micros) => self.put_timestamptz(*micros),
+            Value::Year(year) => self.put_i32(*year),
+            Value::Uuid(uuid) => self.put_uuid(*uuid),
+            Value::Point { longitude, latitude } => self.put_point(*longitude, *latitude),
+            Value::List(item, values) => self.put_list(*item, values),
+            Value::Json(text) => {
+                // Version 1, then the text.
+                let length = i32::try_from(text.len() + 1).unwrap_or(i32::MAX);
+                self.bytes.extend_from_slice(&length.to_be_bytes());
+                self.bytes.push(1);
+                self.bytes.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+
+    /// An array of these items.
+    fn put_list(&mut self, item: Item, values: &[Value<'_>]) {
+        let oid = match item {
+            Item::Text => TEXT_OID,
+            Item::Numeric => NUMERIC_OID,
+            Item::Number => DOUBLE_OID,
+            Item::Boolean => BOOLEAN_OID,
+            Item::Date => DATE_OID,
+            Item::Time => TIME_OID,
+            Item::DateTime => TIMESTAMPTZ_OID,
+        };
+        // The length is known at the end.
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&0_i32.to_be_bytes());
+        self.put_array_header(oid, values.len());
+        for value in values {
+            self.put(value);
+        }
+        let length = i32::try_from(self.bytes.len() - start - 4).unwrap_or(i32::MAX);
+        self.bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// One dimension, none where there is no item; every item comes with its own length.
+    fn put_array_header(&mut self, oid: i32, count: usize) {
+        let (dimensions, has_nulls) = (i32::from(count > 0), 0);
+        for number in [dimensions, has_nulls, oid] {
+            self.bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        if count > 0 {
+            // As many as fit into a record.
+            let count = i32::try_from(count).unwrap_or(i32::MAX);
+            self.bytes.extend_from_slice(&count.to_be_bytes());
+            self.bytes.extend_from_slice(&FIRST_INDEX.to_be_bytes());
+        }
     }
 
     /// What most values are, with their length in one go.

@@ -222,7 +222,7 @@ impl Format {
                     if let Some(segment) = &mut segment {
                         segment.put(place, &value);
                     }
-                    encode(copy, &value);
+                    copy.put(&value);
                 }
                 Err(fault) => {
                     faults.push(ColumnFault { column: Some(column.name), fault, value: Some(shorten(bytes)) })
@@ -257,17 +257,6 @@ struct ColumnFault {
     column: Option<&'static str>,
     fault: Fault,
     value: Option<String>,
-}
-
-fn encode(copy: &mut CopyBuffer, value: &Value<'_>) {
-    match value {
-        Value::Null => copy.put_null(),
-        Value::Text(text) => copy.put_text(text),
-        Value::Integer(number) => copy.put_i64(*number),
-        Value::Number(number) => copy.put_f64(*number),
-        Value::Date(date) => copy.put_date(*date),
-        Value::Integers(numbers) => copy.put_i64s(numbers),
-    }
 }
 
 fn reject(

@@ -70,6 +70,7 @@ fn to_json(value: Value<'_>) -> Json {
         Value::Number(number) => number.into(),
         Value::Date(date) => String::from_utf8_lossy(&date::format(date)).into(),
         Value::Integers(numbers) => numbers.into(),
+        other => serde_json::from_str(&other.json()).unwrap_or_default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 
-use crate::datasets::{Column, Fault, Rule, declared::Kind};
+use crate::datasets::{Column, Fault, Rule, declared::{Declared, Kind}};
 
 /// Most significant digits of a number.
 const MAX_DIGITS: usize = 40;
@@ -129,12 +129,17 @@ impl Family {
             Rule::Number { .. } => Self::Number { float: true },
             Rule::PastDate { .. } => Self::Date,
             Rule::Integers { .. } => Self::List(Box::new(Self::Integer)),
-            Rule::Declared(declared) => Self::of_kind(&declared.kind),
+            Rule::Declared(declared) => Self::of_declared(declared),
         }
     }
 
-    fn of_kind(kind: &Kind) -> Self {
-        match kind {
+    fn of_declared(declared: &Declared) -> Self {
+        let allowed = declared.constraints.allowed.as_ref().map(|allowed| &allowed.values);
+        match &declared.kind {
+            Kind::String | Kind::Any | Kind::Email | Kind::Uri | Kind::Url if allowed.is_some() => {
+                let words = allowed.into_iter().flatten();
+                Self::Enum(words.filter_map(|word| word.sql_text()).map(Into::into).collect())
+            }
             Kind::String | Kind::Any | Kind::Email | Kind::Uri | Kind::Url => Self::Text,
             Kind::Uuid => Self::Uuid,
             Kind::Integer => Self::Integer,
@@ -146,7 +151,7 @@ impl Family {
             Kind::Year => Self::Year,
             Kind::YearMonth => Self::YearMonth,
             Kind::GeoPoint(_) => Self::Point,
-            Kind::List(item) => Self::List(Box::new(Self::of_kind(&item.kind))),
+            Kind::List(item) => Self::List(Box::new(Self::of_declared(item))),
             Kind::Object | Kind::Array => Self::Json,
         }
     }

@@ -137,6 +137,17 @@ impl Packer {
                     self.put_difference(*number);
                 }
             }
+            // Only built-in datasets have segments, and no column of theirs has these.
+            Value::Numeric(_)
+            | Value::Boolean(_)
+            | Value::Time(_)
+            | Value::DateTime(_)
+            | Value::Year(_)
+            | Value::YearMonth(_)
+            | Value::Uuid(_)
+            | Value::Point { .. }
+            | Value::List(..)
+            | Value::Json(_) => put_varint(&mut self.bytes, 0),
         }
     }
 
