@@ -22,6 +22,7 @@ pub mod pending_changes;
 pub mod rejects;
 pub mod removals;
 pub mod retention;
+pub mod rows;
 pub mod schema;
 pub mod segments;
 mod settle;

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 
-use crate::datasets::{Column, Fault, Rule, declared::{Declared, Kind}};
+use crate::datasets::{
+    Column, Fault, Rule,
+    declared::{Declared, Kind},
+};
 
 /// Most significant digits of a number.
 const MAX_DIGITS: usize = 40;
@@ -299,7 +302,8 @@ impl Family {
             Self::DateTime => {
                 let time = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z").ok()?.to_utc();
                 // PostgreSQL refuses years that chrono has.
-                (is_writable(time.year()) && time.nanosecond() < 1_000_000_000).then_some(Operand::Instant(time))
+                (is_writable(time.year()) && time.nanosecond() < 1_000_000_000)
+                    .then_some(Operand::Instant(time))
             }
             Self::YearMonth => date(text).map(Operand::Date),
             // Sums of digits grow beyond what a filter may have; a stored value has as many as its column allows.
@@ -441,7 +445,9 @@ fn json(text: &str) -> Option<Operand> {
         match value {
             Value::String(text) => text.contains('\0'),
             Value::Array(items) => items.iter().any(has_nul),
-            Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || has_nul(value)),
+            Value::Object(members) => {
+                members.iter().any(|(name, value)| name.contains('\0') || has_nul(value))
+            }
             _ => false,
         }
     }

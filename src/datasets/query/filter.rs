@@ -101,7 +101,10 @@ impl Reader<'_> {
     fn has_point(&mut self, parameter: &str) -> bool {
         let has_point = self.dataset.schema.place().is_some();
         if !has_point {
-            let message = format!("{parameter} needs a dataset with a point, and {} has none", self.dataset.name.as_str());
+            let message = format!(
+                "{parameter} needs a dataset with a point, and {} has none",
+                self.dataset.name.as_str()
+            );
             self.fault(parameter, "unknown_parameter", message);
         }
         has_point
@@ -129,9 +132,8 @@ impl Reader<'_> {
             let message = format!("radius must be a number of metres from 0 to {MAX_RADIUS_M}");
             self.fault("radius", "out_of_range", message);
         }
-        let center = numbers(near).filter(|[longitude, latitude]: &[f64; 2]| {
-            longitude.abs() <= 180.0 && latitude.abs() <= 90.0
-        });
+        let center = numbers(near)
+            .filter(|[longitude, latitude]: &[f64; 2]| longitude.abs() <= 180.0 && latitude.abs() <= 90.0);
         if center.is_none() {
             self.fault("near", "not_a_point", format!("near must be {NOT_A_POINT}"));
         }
@@ -163,7 +165,8 @@ impl Reader<'_> {
                 let known = family.operators();
                 let Some(operator) = known.iter().find(|known| known.name() == operator) else {
                     let known = listed(known.iter().map(|operator| operator.name()));
-                    let message = format!("{path} has no operator __{operator}; there are equality and {known}");
+                    let message =
+                        format!("{path} has no operator __{operator}; there are equality and {known}");
                     self.fault(name, "unknown_operator", message);
                     return None;
                 };
@@ -209,7 +212,9 @@ impl Reader<'_> {
                 format!("{path} is unknown: no column of {} refers to another dataset", dataset.name.as_str())
             } else {
                 let steps = listed(steps.iter().map(|&step| dataset.schema.columns[step].key.as_str()));
-                format!("{path} is unknown: before the point comes a column that refers to another dataset ({steps}), behind it a column there")
+                format!(
+                    "{path} is unknown: before the point comes a column that refers to another dataset ({steps}), behind it a column there"
+                )
             };
             self.fault(parameter, "unknown_parameter", message);
         }

@@ -181,7 +181,9 @@ impl<'a> Reader<'a> {
             let subject = subject.filter(|subject| subject.family(self.dataset).is_ordered());
             let Some(subject) = subject else {
                 let there_are = self.names(Family::is_ordered);
-                let message = format!("sort must name columns with commas between them, with - before one for descending: {there_are}");
+                let message = format!(
+                    "sort must name columns with commas between them, with - before one for descending: {there_are}"
+                );
                 self.fault("sort", "not_allowed", message);
                 return Vec::new();
             };
@@ -229,7 +231,8 @@ impl<'a> Reader<'a> {
     fn names(&self, is: impl Fn(&Family) -> bool) -> String {
         let columns = &self.dataset.schema.columns;
         let own = columns.iter().filter(|column| is(&Family::of(column))).map(|column| column.key.as_str());
-        let service = Service::ALL.iter().filter(|service| is(&service.family())).map(|service| service.name());
+        let service =
+            Service::ALL.iter().filter(|service| is(&service.family())).map(|service| service.name());
         listed(own.chain(service))
     }
 }

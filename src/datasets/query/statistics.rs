@@ -119,7 +119,8 @@ impl Facets {
         for name in names.into_iter().take(MAX_FACETS) {
             let subject = Subject::named(dataset, name).filter(|subject| is_facet(&subject.family(dataset)));
             match subject {
-                Some(subject) if columns.iter().any(|other| other.name(dataset) == subject.name(dataset)) => {}
+                Some(subject) if columns.iter().any(|other| other.name(dataset) == subject.name(dataset)) => {
+                }
                 Some(subject) => columns.push(subject),
                 None => {
                     let there_are = reader.names(is_facet);
@@ -171,13 +172,16 @@ impl Statistics {
     pub fn place(&self, dataset: &Dataset) -> Option<GroupedPlace> {
         let find = |column: usize| {
             self.by.iter().position(|group| {
-                group.bucket == Bucket::Value && matches!(group.subject, Subject::Column(place) if place == column)
+                group.bucket == Bucket::Value
+                    && matches!(group.subject, Subject::Column(place) if place == column)
             })
         };
         let point = self.by.iter().position(|group| group.subject.family(dataset) == Family::Point);
         point.map(GroupedPlace::Point).or_else(|| match dataset.schema.place()? {
             Place::Column(_) => None,
-            Place::Columns { longitude, latitude } => Some(GroupedPlace::Degrees(find(longitude)?, find(latitude)?)),
+            Place::Columns { longitude, latitude } => {
+                Some(GroupedPlace::Degrees(find(longitude)?, find(latitude)?))
+            }
         })
     }
 }
@@ -257,7 +261,8 @@ fn functions(family: &Family) -> &'static [&'static str] {
 
 impl Reader<'_> {
     fn group(&mut self, name: &str) -> Option<Group> {
-        let (path, suffix) = name.split_once("__").map_or((name, None), |(path, suffix)| (path, Some(suffix)));
+        let (path, suffix) =
+            name.split_once("__").map_or((name, None), |(path, suffix)| (path, Some(suffix)));
         let subject = self.subject("by", path)?;
         let family = subject.family(self.dataset);
         let bucket = match suffix {
@@ -281,19 +286,22 @@ impl Reader<'_> {
             return Some(Measure { name: name.to_owned(), function: Function::Rows });
         }
         let Some((path, suffix)) = name.split_once("__") else {
-            let message = "measure must be count, or a column and what to tell of it, such as weight__avg".to_owned();
+            let message =
+                "measure must be count, or a column and what to tell of it, such as weight__avg".to_owned();
             self.fault("measure", "not_allowed", message);
             return None;
         };
         if path.contains('.') {
-            let message = "measure takes columns of the dataset itself; by can go over a reference".to_owned();
+            let message =
+                "measure takes columns of the dataset itself; by can go over a reference".to_owned();
             self.fault("measure", "not_allowed", message);
             return None;
         }
         let subject = self.subject("measure", path)?;
         let family = subject.family(self.dataset);
         let known = functions(&family);
-        let percent = suffix.strip_prefix('p').and_then(positive).filter(|percent| (1..=99).contains(percent));
+        let percent =
+            suffix.strip_prefix('p').and_then(positive).filter(|percent| (1..=99).contains(percent));
         let function = match (suffix, percent) {
             (_, Some(percent)) if family.is_number() => {
                 u8::try_from(percent).ok().map(|percent| Function::Percentile(subject, percent))
