@@ -179,8 +179,14 @@ fn push_one(
     operand: &Operand,
 ) {
     let sign = match (operator, operand) {
-        (Operator::Null, Operand::Boolean(true)) => return drop(query.push(format_args!("{value} is null"))),
-        (Operator::Null, _) => return drop(query.push(format_args!("{value} is not null"))),
+        (Operator::Null, Operand::Boolean(true)) => {
+            query.push(format_args!("{value} is null"));
+            return;
+        }
+        (Operator::Null, _) => {
+            query.push(format_args!("{value} is not null"));
+            return;
+        }
         (Operator::Contains | Operator::Starts, Operand::Text(text)) => {
             let before = if operator == Operator::Contains { "%" } else { "" };
             // Letters of all scripts have cases; those of the collation C have not.

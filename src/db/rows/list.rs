@@ -164,7 +164,7 @@ fn write(
 ) {
     statement.push("select ");
     match format {
-        Format::Json => drop(statement.push("row_to_json(j)::text")),
+        Format::Json => _ = statement.push("row_to_json(j)::text"),
         Format::GeoJson => {
             let point = filter::point(dataset).unwrap_or_else(|| "null::geometry".to_owned());
             statement.push(format_args!(

@@ -80,11 +80,15 @@ impl<'q> Order<'q> {
             let value = value(self.dataset, &first.sort.subject);
             match part {
                 Part::Whole => {}
-                Part::Valued => drop(query.push(format_args!(" and {value} is not null"))),
-                Part::Null => drop(query.push(format_args!(" and {value} is null"))),
+                Part::Valued => _ = query.push(format_args!(" and {value} is not null")),
+                Part::Null => _ = query.push(format_args!(" and {value} is null")),
             }
         }
         let Some(after) = self.after else { return };
+        // Behind a row with a value, those without one come from their beginning.
+        if part == Part::Null && !matches!(after.first(), Some(None)) {
+            return;
+        }
         query.push(" and ");
         let begin = usize::from(part == Part::Null);
         // What an index can begin with; the rest decides between rows that are alike in the first key.

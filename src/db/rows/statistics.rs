@@ -192,7 +192,10 @@ fn push_group(
         subject => value(dataset, subject),
     };
     let unit = match &group.bucket {
-        Bucket::Value => return drop(query.push(value)),
+        Bucket::Value => {
+            query.push(value);
+            return;
+        }
         Bucket::Step(width) if family == (Family::Number { float: true }) => {
             query.push(format_args!("floor({value} / {width}) * {width}"));
             return;
