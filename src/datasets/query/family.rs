@@ -306,7 +306,7 @@ impl Family {
                     .then_some(Operand::Instant(time))
             }
             Self::YearMonth => date(text).map(Operand::Date),
-            // Sums of digits grow beyond what a filter may have; a stored value has as many as its column allows.
+            // PostgreSQL writes all digits, also of what a filter would write with an exponent.
             Self::Number { float: false } => {
                 let plain = text.strip_prefix('-').unwrap_or(text);
                 let is_decimal = plain.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')

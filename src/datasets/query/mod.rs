@@ -8,9 +8,6 @@ mod filter;
 mod statistics;
 mod subject;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 pub use cursor::After;
