@@ -407,9 +407,9 @@ fn time(text: &str) -> Option<NaiveTime> {
     (time.nanosecond() < 1_000_000_000).then(|| cut(time))
 }
 
-fn cut<T: Timelike>(time: T) -> T
+fn cut<T>(time: T) -> T
 where
-    T: Copy,
+    T: Copy + Timelike,
 {
     time.with_nanosecond(time.nanosecond() / 1_000 * 1_000).unwrap_or(time)
 }
