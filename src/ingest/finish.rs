@@ -133,7 +133,7 @@ async fn plan_declared(
             None => None,
         };
         let target = target.as_deref().unwrap_or(dataset);
-        references.push(Reference { key, rows: rows::visible(target) });
+        references.push(Reference { key, rows: rows::readable(target) });
     }
     let present: Vec<_> =
         columns.iter().filter_map(|key| dataset.schema.keyed(key)).map(|(place, _)| place).collect();
