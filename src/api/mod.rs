@@ -122,9 +122,7 @@ enum Tag {
 type Resources = (
     upload::Upload,
     imports::Imports,
-    datasets::Datasets,
-    datasets::DatasetImports,
-    datasets::DatasetCheck,
+    datasets::Resources,
     citizens::Citizens,
     towns::Towns,
     airports::AirportList,
@@ -147,9 +145,7 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
     (
         upload::Upload { context: own() },
         imports::Imports { context: own() },
-        datasets::Datasets { context: own() },
-        datasets::DatasetImports { context: own() },
-        datasets::DatasetCheck { context: own() },
+        datasets::resources(&context),
         citizens::Citizens { context: own() },
         towns::Towns { context: own() },
         airports::AirportList { context: own() },

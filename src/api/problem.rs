@@ -229,7 +229,8 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(kind: Kind, detail: String) -> Self {
-        let mut problem = Self { kind, detail, errors: Vec::new(), rows: Vec::new(), headers: Vec::new(), source: None };
+        let mut problem =
+            Self { kind, detail, errors: Vec::new(), rows: Vec::new(), headers: Vec::new(), source: None };
         if kind == Kind::Unavailable {
             problem.set_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }

@@ -129,7 +129,9 @@ async fn plan_declared(
     let mut references = Vec::new();
     for key in &dataset.schema.foreign_keys {
         let target = match &key.dataset {
-            Some(name) => Some(Catalog::new(db.clone()).by_name(name).await?.ok_or_else(|| unknown_dataset(name))?),
+            Some(name) => {
+                Some(Catalog::new(db.clone()).by_name(name).await?.ok_or_else(|| unknown_dataset(name))?)
+            }
             None => None,
         };
         let target = target.as_deref().unwrap_or(dataset);

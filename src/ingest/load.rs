@@ -98,7 +98,12 @@ pub fn check_rows(
         values.begin_row();
         let mut faults = Vec::new();
         if row.len() == format.width {
-            format.check_fields(|field| row.get(field).map(|text| Ok(text.as_str())), &mut values, None, &mut faults);
+            format.check_fields(
+                |field| row.get(field).map(|text| Ok(text.as_str())),
+                &mut values,
+                None,
+                &mut faults,
+            );
         } else {
             faults.push(ColumnFault { column: None, fault: format.wrong_width(row.len()), value: None });
         }
@@ -502,7 +507,10 @@ pub async fn prepare(
     }
     let chunks::Assignment { dataset, load, dialect, dry_run, source, created_at, columns, layout, .. } =
         assignment;
-    let dataset = Catalog::new(db.clone()).of_import(&dataset).await?.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
+    let dataset = Catalog::new(db.clone())
+        .of_import(&dataset)
+        .await?
+        .ok_or_else(|| unknown_dataset(&dataset.dataset))?;
     let columns = columns.unwrap_or_default();
     let format = Format::new(dataset, &dialect, &columns, layout, created_at, &source);
     let format =

@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use poem_openapi::{
-    ApiResponse, OpenApi,
-    param::Path,
-    registry::MetaSchema,
-    types::ToJSON,
-};
+use poem_openapi::{ApiResponse, OpenApi, param::Path, registry::MetaSchema, types::ToJSON};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -60,7 +55,9 @@ schema::object!(Verdicts, "Verdicts", verdicts_schema);
 
 fn verdicts_schema() -> MetaSchema {
     MetaSchema {
-        description: Some("For each row `ok`, and the faults of one that is not: `column`, `code` and `message`"),
+        description: Some(
+            "For each row `ok`, and the faults of one that is not: `column`, `code` and `message`",
+        ),
         example: Some(json!({
             "data": [
                 { "ok": true, "faults": [] },
@@ -101,15 +98,15 @@ impl DatasetCheck {
     ) -> Result<Checked, CheckRefusal> {
         let dataset = target.existing(&name)?;
         let rows = serde_json::from_slice::<Rows>(crate::datasets::json::without_bom(&body.bytes));
-        let Rows { columns, rows } = rows.map_err(|error| {
-            Invalid::because([Violation::at("", "malformed_json", error.to_string())])
-        })?;
+        let Rows { columns, rows } =
+            rows.map_err(|error| Invalid::because([Violation::at("", "malformed_json", error.to_string())]))?;
         if rows.len() > MAX_ROWS {
             let message = format!("a request may have {MAX_ROWS} rows, this one has {}", rows.len());
             return Err(Invalid::because([Violation::at("/rows", "too_many_rows", message)]).into());
         }
         let now = self.context.clock.now();
-        let work = tokio::task::spawn_blocking(move || check_rows(Arc::clone(&dataset), &columns, &rows, now));
+        let work =
+            tokio::task::spawn_blocking(move || check_rows(Arc::clone(&dataset), &columns, &rows, now));
         let checked = work.await.map_err(Internal::because)?;
         let checked = checked.map_err(|CheckError { code, message }| {
             Invalid::because([Violation::at("/columns", code, message)])

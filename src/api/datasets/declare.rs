@@ -1,7 +1,9 @@
 //! What declaring and changing a dataset is refused with.
 
 use crate::{
-    api::problem::{Conflict, Internal, Invalid, NotFound, OffendingRow, PreconditionFailed, Unavailable, Violation},
+    api::problem::{
+        Conflict, Internal, Invalid, NotFound, OffendingRow, PreconditionFailed, Unavailable, Violation,
+    },
     datasets::{
         change::{Class, Plan, What},
         descriptor::DescriptorFault,

@@ -244,7 +244,8 @@ impl DatasetImports {
     ) -> Result<Contract, ContractRefusal> {
         use poem_openapi::types::ToJSON;
         let dataset = target.existing(&name)?;
-        let others: &[&str] = if Arc::ptr_eq(&dataset, &citizen::DATASET) { &[crate::api::body::JSON] } else { &[] };
+        let others: &[&str] =
+            if Arc::ptr_eq(&dataset, &citizen::DATASET) { &[crate::api::body::JSON] } else { &[] };
         let config = &self.context.config;
         let general = ImportContract::of(&dataset, others, &config.ingest).to_json().unwrap_or_default();
         if dataset.built_in().is_some() {

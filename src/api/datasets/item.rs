@@ -20,7 +20,9 @@ use crate::{
         body::Json,
         negotiate::Accepted,
         precondition::{IfMatch, etag, has_version},
-        problem::{Forbidden, Internal, Invalid, NotFound, PreconditionFailed, PreconditionRequired, Unavailable},
+        problem::{
+            Forbidden, Internal, Invalid, NotFound, PreconditionFailed, PreconditionRequired, Unavailable,
+        },
     },
     auth::scopes::{self, Access, Action},
     catalog::Catalog,
@@ -268,7 +270,8 @@ impl Datasets {
             return self.changed(&name).await;
         }
         let Some(header) = if_match.0 else {
-            let message = format!("to change a dataset, send its version as If-Match: {}", etag(old.version.into()));
+            let message =
+                format!("to change a dataset, send its version as If-Match: {}", etag(old.version.into()));
             return Err(PreconditionRequired::new(message).into());
         };
         IfMatch::new(Some(header)).check(old.version.into())?;
@@ -346,10 +349,8 @@ impl Datasets {
             return Err(Forbidden::new("to purge a dataset, a key needs the scope admin").into());
         }
         if if_match.0.is_none() {
-            let message = format!(
-                "to purge a dataset, send its version as If-Match: {}",
-                etag(entry.version.into())
-            );
+            let message =
+                format!("to purge a dataset, send its version as If-Match: {}", etag(entry.version.into()));
             return Err(PreconditionRequired::new(message).into());
         }
         expected.check(entry.version.into())?;

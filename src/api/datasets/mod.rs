@@ -6,7 +6,20 @@ mod contract;
 mod declare;
 mod document;
 mod imports;
+mod infer;
 mod item;
 mod views;
 
-pub(super) use self::{check::DatasetCheck, imports::DatasetImports, item::Datasets};
+use super::Context;
+
+/// All of them.
+pub(super) type Resources = (item::Datasets, imports::DatasetImports, check::DatasetCheck);
+
+pub(super) fn resources(context: &Context) -> Resources {
+    let own = || context.clone();
+    (
+        item::Datasets { context: own() },
+        imports::DatasetImports { context: own() },
+        check::DatasetCheck { context: own() },
+    )
+}

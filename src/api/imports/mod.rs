@@ -203,7 +203,7 @@ impl Imports {
     ) -> Result<ListAnswer, ListRefusal> {
         let limit = page::limit(limit, &self.context.config.server)?;
         let before = cursor.map(|cursor| page::decode_number(&cursor, 1)).transpose()?;
-        let filter = Filter { dataset, state: state.map(Into::into), before };
+        let filter = Filter { dataset, dataset_id: None, state: state.map(Into::into), before };
         let mut found = imports::list(&self.context.db, &filter, to_i64(limit) + 1).await?;
         let more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -57,10 +57,17 @@ impl LoadParameters {
     fn options(&self, dataset: &Dataset) -> Result<Option<LoadOptions>, Invalid> {
         let Self { load, blanks, max_deleted, corrects: _ } = self;
         if dataset.built_in().is_some() {
-            let given = [("load", load.is_some()), ("blanks", blanks.is_some()), ("max_deleted", max_deleted.is_some())];
+            let given = [
+                ("load", load.is_some()),
+                ("blanks", blanks.is_some()),
+                ("max_deleted", max_deleted.is_some()),
+            ];
             return match given.into_iter().find(|(_, is_given)| *is_given) {
                 Some((name, _)) => {
-                    let message = format!("{name} is for declared datasets; {} have their own way", dataset.name.as_str());
+                    let message = format!(
+                        "{name} is for declared datasets; {} have their own way",
+                        dataset.name.as_str()
+                    );
                     Err(Invalid::parameter(name, "not_allowed", message))
                 }
                 None => Ok(None),
@@ -69,7 +76,11 @@ impl LoadParameters {
         let load = load.unwrap_or_else(|| LoadMode::default_of(dataset));
         if !load.fits(dataset) {
             let fitting = LoadMode::ALL.into_iter().filter(|load| load.fits(dataset)).map(LoadMode::as_str);
-            let key = if dataset.schema.primary_key.is_empty() { "without a primary key" } else { "with a primary key" };
+            let key = if dataset.schema.primary_key.is_empty() {
+                "without a primary key"
+            } else {
+                "with a primary key"
+            };
             let message = format!(
                 "load={} is not for a dataset {key}; it may be {}",
                 load.as_str(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use sqlx::{PgConnection, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
 
-use super::{Db, DbError, PinError, Row, execute, pin, read, table, visible};
+use super::{Db, DbError, Row, catalog, execute, read, visible};
+use crate::db::catalog::PinError;
 use crate::{
     datasets::{Dataset, ForeignKey},
     db::{Failure, commit},
@@ -96,10 +97,11 @@ impl<'d> Write<'d> {
     ) -> Result<Self, WriteError> {
         let mut transaction = db.begin().await?;
         execute(&mut transaction, WAIT.to_owned(), "beginning to change rows").await?;
-        pin(&mut transaction, dataset).await?;
+        let id = dataset.id.ok_or(WriteError::NotFound)?;
+        catalog::pin(&mut transaction, id, dataset.version).await?;
         // Every writing statement takes this lock. It comes first, because whoever had locked a row before waiting for an import's last
         // transaction would deadlock with it.
-        let lock = format!("lock table {} in row exclusive mode", table(dataset));
+        let lock = format!("lock table {} in row exclusive mode", dataset.table());
         execute(&mut transaction, lock, "beginning to change rows").await?;
         Ok(Self { db: db.clone(), dataset, others, transaction })
     }
@@ -118,7 +120,7 @@ impl<'d> Write<'d> {
         let columns = &self.dataset.schema.columns;
         let texts: Vec<_> = columns.iter().map(|column| format!("{}::text", column.key)).collect();
         let mut query = QueryBuilder::<Postgres>::new("select ");
-        query.push(texts.join(", ")).push(" from ").push(table(self.dataset)).push(" where _id = ");
+        query.push(texts.join(", ")).push(" from ").push(self.dataset.table()).push(" where _id = ");
         query.push_bind(id.to_owned()).push("::uuid");
         let texts =
             query.build().persistent(false).fetch_one(&mut *self.transaction).await.map_err(failed())?;
@@ -141,7 +143,7 @@ impl<'d> Write<'d> {
         let id = id.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
         let row = self.with(vec![None; self.dataset.schema.columns.len()], values);
         let mut taken = QueryBuilder::<Postgres>::new("select exists (select from ");
-        taken.push(table(self.dataset)).push(" where _id = ").push_bind(id.clone()).push("::uuid)");
+        taken.push(self.dataset.table()).push(" where _id = ").push_bind(id.clone()).push("::uuid)");
         let taken = taken.build_query_scalar().persistent(false).fetch_one(&mut *self.transaction).await;
         if taken.map_err(DbError::during("looking whether an _id is taken"))? {
             return Err(WriteError::IdTaken);
@@ -149,7 +151,7 @@ impl<'d> Write<'d> {
         self.check_references(&row).await?;
         self.check_held(&id, &row).await?;
         let mut query = QueryBuilder::<Postgres>::new("insert into ");
-        query.push(table(self.dataset)).push(" (_id");
+        query.push(self.dataset.table()).push(" (_id");
         for column in &self.dataset.schema.columns {
             query.push(", ").push(&column.key);
         }
@@ -225,7 +227,7 @@ impl<'d> Write<'d> {
         self.check_held(&locked.id, &row).await?;
         let columns = &self.dataset.schema.columns;
         let mut query = QueryBuilder::<Postgres>::new("update ");
-        query.push(table(self.dataset)).push(" set _version = _version + 1, _updated_at = now()");
+        query.push(self.dataset.table()).push(" set _version = _version + 1, _updated_at = now()");
         for (column, value) in columns.iter().zip(&row) {
             query.push(", ").push(&column.key).push(" = ").push_bind(value.clone());
             query.push("::text::").push(column.rule.sql_type());
@@ -248,7 +250,7 @@ impl<'d> Write<'d> {
     async fn mark(&mut self, locked: &Locked, deleted_at: &str) -> Result<Row, WriteError> {
         let mut query = QueryBuilder::<Postgres>::new("update ");
         query
-            .push(table(self.dataset))
+            .push(self.dataset.table())
             .push(" set _version = _version + 1, _updated_at = now(), _deleted_at = ");
         query.push(deleted_at).push(" where _id = ").push_bind(locked.id.clone()).push("::uuid");
         let marked = query.build().persistent(false).execute(&mut *self.transaction).await;
@@ -288,7 +290,7 @@ impl<'d> Write<'d> {
         let lock = "select from import_removals where finished_at is null order by import_id for update";
         execute(&mut self.transaction, lock.to_owned(), "locking removals").await?;
         let mut query = QueryBuilder::<Postgres>::new("with gone as (delete from ");
-        query.push(table(self.dataset)).push(" where _id = ").push_bind(id.to_owned());
+        query.push(self.dataset.table()).push(" where _id = ").push_bind(id.to_owned());
         query.push(
             "::uuid and _version = 1 and _import = any (array(
                  select import_id from import_removals where finished_at is null
@@ -344,7 +346,7 @@ impl<'d> Write<'d> {
             let mut query = QueryBuilder::<Postgres>::new("select true from ");
             query.push(format_args!(
                 "{} o where {} and o._deleted_at is null",
-                table(target),
+                target.table(),
                 visible(target, "o")
             ));
             for (target_key, value) in key.target.iter().zip(values) {
@@ -395,7 +397,7 @@ impl<'d> Write<'d> {
                 let mut query = QueryBuilder::<Postgres>::new("select exists (select from ");
                 query.push(format_args!(
                     "{} o where {} and o._deleted_at is null",
-                    table(referrer),
+                    referrer.table(),
                     visible(referrer, "o")
                 ));
                 if own {
@@ -449,7 +451,7 @@ async fn held(
 ) -> Result<Option<String>, WriteError> {
     let mut query = QueryBuilder::<Postgres>::new("select _id::text from ");
     query
-        .push(table(dataset))
+        .push(dataset.table())
         .push(" where _deleted_at is null and _id <> ")
         .push_bind(id.to_owned())
         .push("::uuid");

@@ -2,7 +2,7 @@
 
 use sqlx::{Postgres, QueryBuilder, Row as _};
 
-use super::{Db, DbError, filter, json, table, value};
+use super::{Db, DbError, filter, json, value};
 use crate::datasets::{Dataset, query::Facets};
 
 /// Most values of a column.
@@ -38,7 +38,7 @@ pub async fn facets(db: &Db, dataset: &Dataset, facets: &Facets) -> Result<Vec<F
         let family = subject.family(dataset);
         let mut query = QueryBuilder::<Postgres>::new("select coalesce(to_json(");
         query.push(json(dataset, subject, "c.value")).push(")::text, 'null'), c.count from (select ");
-        query.push(value(dataset, subject)).push(" as value, count(*) as count from ").push(table(dataset));
+        query.push(value(dataset, subject)).push(" as value, count(*) as count from ").push(dataset.table());
         query.push(" r where ");
         filter::push(&mut query, dataset, &facets.filter);
         query.push(" group by 1) c order by c.count desc, c.value").push(filter::collation(&family));

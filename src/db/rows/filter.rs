@@ -3,7 +3,7 @@
 use geo::{Rect, coord};
 use sqlx::{Postgres, QueryBuilder};
 
-use super::{table, value, visible};
+use super::{value, visible};
 use crate::{
     datasets::{
         Dataset, Place,
@@ -111,7 +111,7 @@ fn push_term(query: &mut QueryBuilder<Postgres>, dataset: &Dataset, term: &Term)
         other => (true, *other, operands.clone()),
     };
     query.push(if exists { "exists (" } else { "not exists (" });
-    query.push(format_args!("select from {} o where {} and ", table(&over.dataset), joined(dataset, over)));
+    query.push(format_args!("select from {} o where {} and ", over.dataset.table(), joined(dataset, over)));
     push_comparison(query, &value, &family, operator, &operands);
     query.push(")");
 }

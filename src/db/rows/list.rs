@@ -6,7 +6,7 @@ use sqlx::{Postgres, QueryBuilder, Row as _, postgres::PgRow};
 use super::{
     Db, DbError, all, columns, filter, json,
     order::{Order, Part},
-    table, value,
+    value,
 };
 use crate::datasets::{
     Dataset,
@@ -80,7 +80,7 @@ impl Page {
 pub async fn count(db: &Db, dataset: &Dataset, filter: &Filter) -> Result<i64, DbError> {
     let failed = || DbError::during("counting rows");
     let mut query = QueryBuilder::<Postgres>::new("select count(*) from ");
-    query.push(table(dataset)).push(" r where ");
+    query.push(dataset.table()).push(" r where ");
     filter::push(&mut query, dataset, filter);
     let mut connection = db.acquire().await?;
     query.build_query_scalar().persistent(false).fetch_one(&mut *connection).await.map_err(failed())
@@ -190,7 +190,7 @@ fn write(
         filter::push_distance(statement, dataset, near);
         statement.push(" as \"_distance_m\"");
     }
-    statement.push(format_args!(" from {} r where ", table(dataset)));
+    statement.push(format_args!(" from {} r where ", dataset.table()));
     filter::push(statement, dataset, &query.filter);
     order.push_condition(statement, part);
     statement.push(order.clause(part, false)).push(" limit ");

@@ -16,7 +16,7 @@ pub use facets::{Facet, facets};
 pub use list::{Format, Page, count, list};
 pub use statistics::{Grouped, StatisticsError, statistics};
 
-use super::{Db, DbError};
+use super::{Db, DbError, catalog};
 use crate::datasets::{
     Dataset,
     query::{Family, Service, Subject},

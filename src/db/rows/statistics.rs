@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 use sqlx::{Postgres, QueryBuilder, Row as _};
 
-use super::{Db, DbError, execute, filter, json, table, value};
+use super::{Db, DbError, execute, filter, json, value};
 use crate::datasets::{
     Dataset,
     query::{Bucket, Family, Function, Group, GroupedPlace, Statistics, Subject},
@@ -150,13 +150,13 @@ fn write(query: &mut QueryBuilder<Postgres>, dataset: &Dataset, statistics: &Sta
         let comma = if place > 0 { ", " } else { "" };
         query.push(format_args!("{comma}{} as m{place}", aggregate(dataset, &measure.function)));
     }
-    query.push(format_args!(" from {} r", table(dataset)));
+    query.push(format_args!(" from {} r", dataset.table()));
     for (place, group) in by.iter().enumerate() {
         if let Subject::Over(over) = &group.subject {
             let value = value(dataset, &group.subject);
             query.push(format_args!(
                 " left join lateral (select {value} as value from {} o where {}) o{place} on true",
-                table(&over.dataset),
+                over.dataset.table(),
                 filter::joined(dataset, over)
             ));
         }
