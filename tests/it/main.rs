@@ -27,6 +27,7 @@ mod confirm;
 mod consumers;
 mod create_update_delete;
 mod cursors;
+mod datasets;
 mod demand;
 mod document;
 mod echoes;
