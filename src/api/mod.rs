@@ -16,6 +16,7 @@ mod consumers;
 mod contract;
 mod cors;
 mod create;
+mod datasets;
 mod delete;
 mod digest;
 mod docs;
@@ -130,6 +131,7 @@ type Resources = (
     docs::Docs,
     problems::Problems,
     consumers::Consumers,
+    datasets::Infer,
     Watching,
 );
 
@@ -152,6 +154,7 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
         docs::Docs { context: own() },
         problems::Problems,
         consumers::Consumers { context: own() },
+        datasets::Infer { context: own() },
         watching(own(), requests),
     )
 }

@@ -1,0 +1,5 @@
+//! Datasets that users declare.
+
+mod infer;
+
+pub(super) use infer::Infer;
