@@ -154,7 +154,9 @@ impl Reader {
             records.take(&self.dialect, &cut)?;
         }
         let mut proposal = records.inference.finish();
-        if proposal.descriptor["schema"]["fields"].as_array().is_none_or(Vec::is_empty) {
+        let has_fields =
+            proposal.descriptor["schema"]["fields"].as_array().is_some_and(|fields| !fields.is_empty());
+        if !has_fields || !has_header && proposal.records == 0 {
             let message = match proposal.malformed {
                 0 => "the file has no columns that a dataset could have".to_owned(),
                 malformed => {

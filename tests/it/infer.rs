@@ -72,7 +72,8 @@ async fn the_delimiter_is_stated_or_the_one_that_fits() {
     let proposal = infer(&app, "", "sep=:\na:b\n1:2\n").await;
     assert_eq!(types(&proposal), [("a", "integer"), ("b", "integer")]);
     assert_eq!(proposal["descriptor"]["dialect"], json!({ "delimiter": ":" }));
-    assert_eq!(proposal["evidence"][0]["ruled_out"].as_array().map(Vec::len), Some(0));
+    let first = json!({ "type": "date", "value": "1", "row": 1, "line": 3 });
+    assert_eq!(proposal["evidence"][0]["ruled_out"][0], first);
     let one = infer(&app, "?delimiter=,", "a\nx\n").await;
     assert_eq!(one["evidence"][0]["ruled_out"][0]["line"], 2);
 
@@ -222,7 +223,7 @@ async fn what_cannot_be_read_is_counted_and_left_out() {
     );
     let first = json!({ "type": "integer", "value": "y", "row": 3, "line": 4 });
     assert_eq!(proposal["evidence"][1]["ruled_out"][0], first);
-    let quotes = format!("a,b\n{}", "\"x,1\n".repeat(400_000));
+    let quotes = format!("\"x,1\n{}", "2,3\n".repeat(400)).repeat(1_001);
     assert_eq!(codes(&app, "?delimiter=,", quotes).await, ["unclosed_quotes"]);
 }
 
@@ -235,10 +236,10 @@ async fn hostile_files_take_little() {
     let mut longer = commas;
     longer.push(b',');
     ask(&app, "", "text/csv", longer.clone()).await.expect(413);
-    let request = app.client.post("/schemas/infer").header("Content-Type", "text/csv");
+    let request = app.client.post("/schemas/infer?delimiter=,").header("Content-Type", "text/csv");
     let bomb = request.header("Content-Encoding", "gzip").body(gzip(&longer)).send().await;
     assert_eq!(bomb.expect(413).json()["status"], 413);
-    ask(&app, "", "application/zip", zip(&[("a.csv", longer)])).await.expect(413);
+    ask(&app, "?delimiter=,", "application/zip", zip(&[("a.csv", longer)])).await.expect(413);
 
     let wide = |columns: usize| format!("{}x\n{}1\n", "x,".repeat(columns - 1), "1,".repeat(columns - 1));
     let proposal = infer(&app, "?header=present", wide(10_000)).await;
