@@ -39,9 +39,7 @@ impl Catalog {
         }
         let mut connection = self.db.acquire().await?;
         match catalog::find(&mut connection, name).await? {
-            Some(entry) if !entry.hidden => {
-                self.version_by(&mut connection, entry.id, entry.version).await
-            }
+            Some(entry) if !entry.hidden => self.version_by(&mut connection, entry.id, entry.version).await,
             _ => Ok(None),
         }
     }
@@ -67,7 +65,8 @@ impl Catalog {
     /// The version of a dataset that is declared so, hidden or not.
     pub async fn declared_as(&self, descriptor: &Descriptor) -> Result<Option<Arc<Dataset>>, DbError> {
         let mut connection = self.db.acquire().await?;
-        let found = catalog::version_of(&mut connection, descriptor.name().as_str(), &descriptor.text()).await?;
+        let found =
+            catalog::version_of(&mut connection, descriptor.name().as_str(), &descriptor.text()).await?;
         let Some((id, version)) = found else { return Ok(None) };
         self.version_by(&mut connection, id, version).await
     }
@@ -252,9 +251,8 @@ async fn compile(
             keys.insert((name.clone(), column.name.clone()), column.key.clone());
         }
     }
-    Ok(descriptor.compile_with(id, version, |dataset, column| {
-        keys.get(&(dataset.to_owned(), column.into())).cloned()
-    }))
+    Ok(descriptor
+        .compile_with(id, version, |dataset, column| keys.get(&(dataset.to_owned(), column.into())).cloned()))
 }
 
 /// For each column of the new version the place it had, and the columns to be checked.

@@ -129,6 +129,8 @@ pub struct Limits {
     pub streams: usize,
     /// Most imports that are received or running; above that no upload is taken.
     pub imports: i64,
+    /// Most datasets that are declared.
+    pub datasets: u32,
     /// Most bytes of JSON bodies in memory.
     pub json_bytes: usize,
     /// How much of each of these one key, else one address, may have, percent.

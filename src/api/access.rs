@@ -40,6 +40,8 @@ const ANYONE: &str = "anyone";
 /// How operations are marked that read one import.
 const OWN: &str = "own";
 
+/// How operations are marked that any key is enough for.
+const ANY_KEY: &str = "any";
 /// How operations are marked that are about the dataset in their path.
 const DESCRIBE: &str = "dataset:describe";
 const READ: &str = "dataset:read";
@@ -85,6 +87,8 @@ declarations! {
     MayReadOwn = OWN;
     /// Declares that an operation needs a key with the scope `write`.
     MayWrite = Scope::Write.name();
+    /// Declares that an operation needs any key.
+    SignedIn = ANY_KEY;
     /// Declares that an operation on a dataset needs a key that may know of it.
     DescribesDataset = DESCRIBE;
     /// Declares that an operation on a dataset needs a key that may read its rows.
@@ -120,7 +124,7 @@ pub(super) fn scope_of(operation: &MetaOperation) -> Option<Scope> {
     let marks: Vec<_> = operation.security.iter().flat_map(|requirement| requirement.keys()).collect();
     match marks.as_slice() {
         [mark] if **mark == ANYONE => None,
-        [mark] if **mark == OWN || **mark == DESCRIBE || **mark == READ => Some(Scope::Read),
+        [mark] if [ANY_KEY, OWN, DESCRIBE, READ].contains(&&**mark) => Some(Scope::Read),
         [mark] if **mark == WRITE => Some(Scope::Write),
         [mark] if **mark == DECLARE => Some(Scope::Schema),
         [mark] => Some(Scope::named(mark).unwrap_or(Scope::Admin)),
@@ -138,6 +142,11 @@ pub(super) fn action_of(operation: &MetaOperation) -> Option<Action> {
         DECLARE => Some(Action::Declare),
         _ => None,
     })
+}
+
+/// Whether any key is enough for the operation.
+pub(super) fn is_for_any_key(operation: &MetaOperation) -> bool {
+    operation.security.iter().any(|requirement| requirement.keys().any(|mark| *mark == ANY_KEY))
 }
 
 /// Whether the operation reads one import, for which the key that uploaded it is enough.
@@ -183,11 +192,26 @@ impl<'a> FromRequest<'a> for Target {
     }
 }
 
+/// The caller, where keys are required.
+#[derive(Debug, Clone)]
+pub(super) struct OptionalCaller(pub(super) Option<Caller>);
+
+impl<'a> FromRequest<'a> for OptionalCaller {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Self> {
+        Ok(Self(request.data().cloned()))
+    }
+}
+
 /// The key that a request was let through with; in the request's data.
 #[derive(Debug, Clone)]
 pub(super) struct Caller(pub(super) Arc<Key>);
 
 impl Caller {
+    /// Whether it has the scope `admin`.
+    pub(super) fn operates(&self) -> bool {
+        has(&self.0, Scope::Admin)
+    }
+
     /// What it may do.
     pub(super) fn grants(&self) -> Vec<Grant> {
         scopes::parse_all(self.0.stored_scopes())
@@ -209,8 +233,8 @@ pub(super) enum Otherwise {
     Nothing,
     /// That the import was uploaded with the key.
     OwnImport,
-    /// [`Gate::target`] decides.
-    Dataset,
+    /// That there is a key: [`Gate::target`] or the handler decides.
+    AnyKey,
 }
 
 impl Gate {
@@ -243,7 +267,7 @@ impl Gate {
         let is_enough = match otherwise {
             Otherwise::Nothing => has(&key, scope),
             Otherwise::OwnImport => has(&key, scope) || self.is_own(request, &key).await?,
-            Otherwise::Dataset => true,
+            Otherwise::AnyKey => true,
         };
         if is_enough { Ok(Some(Caller(key))) } else { Err(forbidden(scope.name())) }
     }

@@ -83,6 +83,13 @@ pub(crate) struct JsonBytes<T> {
     schema: PhantomData<fn() -> T>,
 }
 
+/// The same for a single thing: of no more bytes than one that becomes a tree of values.
+pub(crate) struct JsonItem<T> {
+    /// The text.
+    pub(crate) bytes: Bytes,
+    schema: PhantomData<fn() -> T>,
+}
+
 /// The body of a PATCH: JSON that changes what it names and leaves the rest (RFC 7396).
 pub(crate) struct MergePatch<T>(pub(crate) T);
 
@@ -151,6 +158,28 @@ impl<'a, T: Type> ApiExtractor<'a> for JsonBytes<T> {
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         Ok(Self { bytes: read(request, body, &[JSON], Length::Any).await?, schema: PhantomData })
+    }
+}
+
+impl<'a, T: Type> ApiExtractor<'a> for JsonItem<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(meta::<T>(&[JSON]))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self { bytes: read(request, body, &[JSON], Length::Item).await?, schema: PhantomData })
     }
 }
 

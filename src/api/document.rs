@@ -344,7 +344,7 @@ fn refuse_unknown_fields(document: &mut Value) {
             continue;
         }
         let schema = &mut document["components"]["schemas"][&name];
-        if schema["type"] == "object" {
+        if schema["type"] == "object" && schema.get("additionalProperties").is_none() {
             schema["additionalProperties"] = false.into();
         }
         names.extend(references(schema));

@@ -106,6 +106,8 @@ pub struct Context {
 enum Tag {
     /// Files in, and what became of them
     Imports,
+    /// What can be imported: declared by anybody with a Table Schema
+    Datasets,
     /// Places with coordinates, from OpenFlights' files or one by one
     Airports,
     /// Citizens of an import, and statistics about them
@@ -120,6 +122,7 @@ enum Tag {
 type Resources = (
     upload::Upload,
     imports::Imports,
+    datasets::Resources,
     citizens::Citizens,
     towns::Towns,
     airports::AirportList,
@@ -131,7 +134,6 @@ type Resources = (
     docs::Docs,
     problems::Problems,
     consumers::Consumers,
-    datasets::Infer,
     Watching,
 );
 
@@ -143,6 +145,7 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
     (
         upload::Upload { context: own() },
         imports::Imports { context: own() },
+        datasets::resources(&context),
         citizens::Citizens { context: own() },
         towns::Towns { context: own() },
         airports::AirportList { context: own() },
@@ -154,7 +157,6 @@ fn resources(context: Context, requests: metrics::Requests) -> Resources {
         docs::Docs { context: own() },
         problems::Problems,
         consumers::Consumers { context: own() },
-        datasets::Infer { context: own() },
         watching(own(), requests),
     )
 }

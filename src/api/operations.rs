@@ -227,11 +227,13 @@ impl Rules {
         let scope = access::scope_of(operation);
         let action = access::action_of(operation);
         let otherwise = match action {
-            Some(_) => Otherwise::Dataset,
+            Some(_) => Otherwise::AnyKey,
+            None if access::is_for_any_key(operation) => Otherwise::AnyKey,
             None if access::is_of_own(operation) => Otherwise::OwnImport,
             None => Otherwise::Nothing,
         };
-        let is_object = |schema: &MetaSchemaRef| matches!(schema, MetaSchemaRef::Inline(schema) if schema.ty == "object");
+        let is_object =
+            |schema: &MetaSchemaRef| matches!(schema, MetaSchemaRef::Inline(schema) if schema.ty == "object");
         let has_own_query = operation.params.iter().any(|parameter| is_object(&parameter.schema));
         let counts = match scope {
             None => Counts::Nothing,
@@ -240,7 +242,19 @@ impl Rules {
             Some(_) => Counts::Request,
         };
         let time = (!uploads && !streams).then_some(request_time);
-        Self { of_import, scope, otherwise, action, has_own_query, query, offers, expected, takes, time, counts }
+        Self {
+            of_import,
+            scope,
+            otherwise,
+            action,
+            has_own_query,
+            query,
+            offers,
+            expected,
+            takes,
+            time,
+            counts,
+        }
     }
 
     fn check_query(&self, request: &Request) -> Result<(), Invalid> {

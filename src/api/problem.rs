@@ -128,6 +128,8 @@ kinds! {
          upload that the archive has lost.";
     PreconditionFailed = PRECONDITION_FAILED, "precondition-failed", "Precondition failed",
         "What the header `If-Match` names is not the present version: somebody changed it meanwhile. Read it again, then decide.";
+    PreconditionRequired = PRECONDITION_REQUIRED, "precondition-required", "A precondition is required",
+        "What is there already is changed only by somebody who knows it: read it, and send its `ETag` back as `If-Match`.";
     TooLarge = PAYLOAD_TOO_LARGE, "content-too-large", "Content too large",
         "The body is longer than the limit that `detail` names.";
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type",
@@ -193,6 +195,18 @@ impl Violation {
     }
 }
 
+/// A stored row that stands against a change.
+#[derive(Debug, Clone, PartialEq, Eq, Object)]
+pub(crate) struct OffendingRow {
+    /// Which row.
+    #[oai(rename = "_id")]
+    pub(crate) id: String,
+    /// The name of the column.
+    pub(crate) column: String,
+    /// Stable and for machines, as a reject has it.
+    pub(crate) code: String,
+}
+
 /// What a type may be refused with.
 pub(crate) trait Refuses {
     /// The kinds, in no particular order.
@@ -207,6 +221,7 @@ pub(crate) struct Problem {
     pub(crate) kind: Kind,
     detail: String,
     errors: Vec<Violation>,
+    rows: Vec<OffendingRow>,
     headers: Vec<(HeaderName, HeaderValue)>,
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -214,7 +229,8 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(kind: Kind, detail: String) -> Self {
-        let mut problem = Self { kind, detail, errors: Vec::new(), headers: Vec::new(), source: None };
+        let mut problem =
+            Self { kind, detail, errors: Vec::new(), rows: Vec::new(), headers: Vec::new(), source: None };
         if kind == Kind::Unavailable {
             problem.set_header(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
@@ -242,6 +258,7 @@ impl Problem {
             detail: self.detail.clone(),
             instance: instance.map(str::to_owned),
             errors: Some(self.errors.clone()).filter(|errors| !errors.is_empty()),
+            rows: Some(self.rows.clone()).filter(|rows| !rows.is_empty()),
         };
         let mut response =
             Response::builder().status(status).content_type(MEDIA_TYPE).body(body.to_json_string());
@@ -276,6 +293,8 @@ struct Body {
     instance: Option<String>,
     /// Every violated rule that was found.
     errors: Option<Vec<Violation>>,
+    /// Stored rows that stand against the change of a dataset, at most 100.
+    rows: Option<Vec<OffendingRow>>,
 }
 
 impl poem_openapi::types::Example for Body {
@@ -291,6 +310,7 @@ impl poem_openapi::types::Example for Body {
                 "out_of_range",
                 "latitude must be a number from -90 to 90",
             )]),
+            rows: None,
         }
     }
 }
@@ -321,6 +341,17 @@ impl Invalid {
 }
 
 impl Conflict {
+    /// With the stored rows that stand against the request.
+    pub(crate) fn of_rows(detail: impl Into<String>, rows: Vec<OffendingRow>) -> Self {
+        Self(Problem { rows, ..Problem::new(Kind::Conflict, detail.into()) })
+    }
+
+    /// With a code for machines.
+    pub(crate) fn coded(code: &str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self::because(detail.clone(), vec![Violation::nowhere(code, detail)])
+    }
+
     /// With what stands against the request, one entry each.
     pub(crate) fn because(detail: impl Into<String>, errors: Vec<Violation>) -> Self {
         Self(Problem { errors, ..Problem::new(Kind::Conflict, detail.into()) })

@@ -13,7 +13,7 @@ use super::{
     body::Json,
     contract::{Contract, ImportContract},
     idempotency::{Idempotency, Replayable},
-    imports::receive::{HeaderParameter, UploadAnswer, UploadParameters, UploadRefusal},
+    imports::receive::{HeaderParameter, LoadParameters, UploadAnswer, UploadParameters, UploadRefusal},
     imports::view::ImportMode,
     upload_body::UploadBody,
 };
@@ -74,6 +74,7 @@ impl Upload {
         body: UploadBody,
     ) -> Result<Replayable<UploadAnswer>, UploadRefusal> {
         let parameters = UploadParameters {
+            loading: LoadParameters::default(),
             mode,
             max_rejects,
             dry_run,

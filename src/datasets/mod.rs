@@ -15,6 +15,7 @@ pub mod infer;
 pub mod json;
 pub mod numeric;
 pub mod plan;
+pub mod query;
 pub mod row;
 pub mod row_ids;
 mod rule;

@@ -411,6 +411,8 @@ pub async fn get(db: &Db, id: i64) -> Result<Option<Import>, DbError> {
 pub struct Filter {
     /// Only of this dataset.
     pub dataset: Option<String>,
+    /// Only of the declared dataset of this number: one of the same name was there before it was purged.
+    pub dataset_id: Option<i32>,
     /// Only in this state.
     pub state: Option<State>,
     /// Only older than this one: where the page before ended.
@@ -421,12 +423,13 @@ pub struct Filter {
 pub async fn list(db: &Db, filter: &Filter, limit: i64) -> Result<Vec<Import>, DbError> {
     sqlx::query_as(concat!(
 "select ", columns!(), " from imports
-         where ($1::text is null or dataset = $1) and ($2::text is null or state = $2) and ($3::bigint is null or id < $3)
+         where ($1::text is null or dataset = $1) and ($5::int is null or dataset_id = $5) and ($2::text is null or state = $2) and ($3::bigint is null or id < $3)
          order by id desc limit $4"))
     .bind(&filter.dataset)
     .bind(filter.state)
     .bind(filter.before)
     .bind(limit)
+    .bind(filter.dataset_id)
     .fetch_all(db.pool())
     .await
     .map_err(DbError::during("listing imports"))

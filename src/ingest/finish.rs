@@ -129,11 +129,13 @@ async fn plan_declared(
     let mut references = Vec::new();
     for key in &dataset.schema.foreign_keys {
         let target = match &key.dataset {
-            Some(name) => Some(Catalog::new(db.clone()).by_name(name).await?.ok_or_else(|| unknown_dataset(name))?),
+            Some(name) => {
+                Some(Catalog::new(db.clone()).by_name(name).await?.ok_or_else(|| unknown_dataset(name))?)
+            }
             None => None,
         };
         let target = target.as_deref().unwrap_or(dataset);
-        references.push(Reference { key, rows: rows::visible(target) });
+        references.push(Reference { key, rows: rows::readable(target) });
     }
     let present: Vec<_> =
         columns.iter().filter_map(|key| dataset.schema.keyed(key)).map(|(place, _)| place).collect();

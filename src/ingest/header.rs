@@ -64,6 +64,12 @@ pub(super) fn read(
     check(dataset, place, &first.fields)
 }
 
+/// The columns that names mean, as [`crate::db::files::File::columns`] keeps them.
+pub(super) fn columns(dataset: &Dataset, names: &[String]) -> Result<Vec<String>, IngestError> {
+    let names: Vec<_> = names.iter().map(|name| trim(name).to_owned()).collect();
+    Ok(check(dataset, "columns", &names)?.columns)
+}
+
 /// Whether the record looks like a header of the dataset.
 pub(super) fn is_header(dataset: &Dataset, dialect: &Dialect, record: &[u8]) -> bool {
     First::read(dialect, record).is_some_and(|first| first.is_header(dataset))

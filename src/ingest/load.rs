@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection};
 pub use crate::db::chunks::Loaded;
 
 use super::{
-    IngestError, blocking,
+    IngestError, blocking, header,
     records::{Lines, Record, Records},
     symmetry::{self, SymmetryChecksum},
     unreadable::{self, FIELD_COUNT, INVALID_UTF8, MALFORMED_QUOTES, RECORD_TOO_LONG, UNCLOSED_QUOTE},
@@ -58,6 +58,64 @@ pub struct Format {
     symmetry: Option<SymmetryChecksum>,
     /// The columns of longitude and latitude, where two make a point.
     point: Option<(usize, usize)>,
+}
+
+/// Why rows cannot be checked.
+#[derive(Debug)]
+pub struct CheckError {
+    /// Stable and for machines, as of an import that fails.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowFault {
+    /// The column's name; `None`: the row as a whole.
+    pub column: Option<String>,
+    /// As of a reject.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// Checks rows as those of a file that came `now`, whose header has these names. For each row its faults, in the order of the names.
+pub fn check_rows(
+    dataset: Arc<Dataset>,
+    names: &[String],
+    rows: &[Vec<String>],
+    now: DateTime<Utc>,
+) -> Result<Vec<Vec<RowFault>>, CheckError> {
+    let columns = header::columns(&dataset, names).map_err(|error| match error {
+        IngestError::Refused(error) => CheckError { code: error.code, message: error.message },
+        other => CheckError { code: "bad_header", message: other.to_string() },
+    })?;
+    let dialect = Dialect::standard(dataset.null());
+    let format = Format::new(dataset, &dialect, &columns, Layout::default(), now, "");
+    let mut values = CopyBuffer::new(0, 0);
+    let check = |row: &Vec<String>| {
+        values.begin_row();
+        let mut faults = Vec::new();
+        if row.len() == format.width {
+            format.check_fields(
+                |field| row.get(field).map(|text| Ok(text.as_str())),
+                &mut values,
+                None,
+                &mut faults,
+            );
+        } else {
+            faults.push(ColumnFault { column: None, fault: format.wrong_width(row.len()), value: None });
+        }
+        let name = |place: usize| format.columns.get(place).map(|(column, _)| column.name.to_string());
+        let faults = faults.into_iter().map(|ColumnFault { column, fault, value: _ }| RowFault {
+            column: column.and_then(name),
+            code: fault.code,
+            message: fault.message,
+        });
+        faults.collect()
+    };
+    Ok(rows.iter().map(check).collect())
 }
 
 /// A checked chunk.
@@ -256,33 +314,47 @@ impl Format {
         })
     }
 
-    /// Puts the record's values into the open row, unless there are faults.
+    /// Puts the record's values into the open row, unless there are faults. These come in the order of the file.
     fn check_record(
         &self,
         record: &Record<'_>,
+        copy: &mut CopyBuffer,
+        segment: Option<&mut SegmentBuffer>,
+        faults: &mut Vec<ColumnFault>,
+    ) -> symmetry::Row {
+        if let Some(fault) = self.fault_of_record(record) {
+            faults.push(ColumnFault { column: None, fault, value: None });
+            return symmetry::Row::default();
+        }
+        // All fields at once, which is cheaper; where that fails, whichever is to blame fails by itself.
+        let text = simdutf8::basic::from_utf8(record.raw).ok();
+        let read = |field: usize| {
+            let bytes = record.get(field)?;
+            let valid = text.and_then(|text| record.get_in(text, field));
+            Some(valid.map_or_else(|| std::str::from_utf8(bytes).map_err(|_| bytes), Ok))
+        };
+        self.check_fields(read, copy, segment, faults)
+    }
+
+    /// The same for fields that `read` gives by their places; one that is not UTF-8 as bytes.
+    fn check_fields<'f>(
+        &self,
+        read: impl Fn(usize) -> Option<Result<&'f str, &'f [u8]>>,
         copy: &mut CopyBuffer,
         mut segment: Option<&mut SegmentBuffer>,
         faults: &mut Vec<ColumnFault>,
     ) -> symmetry::Row {
         let mut relations = symmetry::Row::default();
-        if let Some(fault) = self.fault_of_record(record) {
-            faults.push(ColumnFault { column: None, fault, value: None });
-            return relations;
-        }
-        // All fields at once, which is cheaper; where that fails, whichever is to blame fails by itself.
-        let text = simdutf8::basic::from_utf8(record.raw).ok();
-        let mut seen = (None, None);
+        let mut degrees = (None, None);
         for (place, (column, field)) in self.columns.iter().enumerate() {
-            let Some((field, bytes)) = field.and_then(|field| Some((field, record.get(field)?))) else {
+            let Some(text) = field.and_then(&read) else {
                 copy.put_null();
                 if let Some(segment) = &mut segment {
                     segment.put(place, &Value::Null);
                 }
                 continue;
             };
-            let valid = text.and_then(|text| record.get_in(text, field));
-            let valid = valid.map_or_else(|| std::str::from_utf8(bytes), Ok);
-            let value = match valid {
+            let value = match text {
                 Ok(text) => column.parse(text),
                 Err(_) => Err(Fault::new(INVALID_UTF8, format!("{} is not UTF-8", column.name))),
             };
@@ -296,23 +368,33 @@ impl Format {
                     }
                     copy.put(&value);
                     match self.point {
-                        Some((longitude, _)) if place == longitude => seen.0 = Some(value),
-                        Some((_, latitude)) if place == latitude => seen.1 = Some(value),
+                        Some((longitude, _)) if place == longitude => degrees.0 = Some(value),
+                        Some((_, latitude)) if place == latitude => degrees.1 = Some(value),
                         _ => {}
                     }
                 }
                 Err(fault) => {
-                    faults.push(ColumnFault { column: Some(place), fault, value: Some(shorten(bytes)) })
+                    let value = Some(shorten(text.map_or_else(|bytes| bytes, str::as_bytes)));
+                    faults.push(ColumnFault { column: Some(place), fault, value });
                 }
             }
         }
-        if let (Some(longitude), Some(latitude)) = seen
+        if let (Some(longitude), Some(latitude)) = degrees
             && let Err((place, fault)) = point::check_columns(&self.dataset.schema, &longitude, &latitude)
         {
-            let field = self.columns.get(place).and_then(|(_, field)| record.get((*field)?));
-            faults.push(ColumnFault { column: Some(place), fault, value: field.map(shorten) });
+            let text = self.columns.get(place).and_then(|(_, field)| read((*field)?));
+            let value = text.map(|text| shorten(text.map_or_else(|bytes| bytes, str::as_bytes)));
+            faults.push(ColumnFault { column: Some(place), fault, value });
+        }
+        if faults.len() > 1 {
+            faults.sort_by_key(|fault| fault.column.and_then(|place| self.columns.get(place)?.1));
         }
         relations
+    }
+
+    /// A record that has another number of fields than it must.
+    fn wrong_width(&self, width: usize) -> Fault {
+        Fault::new(FIELD_COUNT, format!("the record has {width} fields, {} are expected", self.width))
     }
 
     /// Why the record cannot be told into its columns.
@@ -324,8 +406,7 @@ impl Format {
             ));
         }
         if !record.fits(self.width, self.layout.spare) {
-            let message = format!("the record has {} fields, {} are expected", record.len(), self.width);
-            return Some(Fault::new(FIELD_COUNT, message));
+            return Some(self.wrong_width(record.len()));
         }
         let code = unreadable::code_of(record, self.layout.code)?;
         let message = format!(
@@ -426,7 +507,10 @@ pub async fn prepare(
     }
     let chunks::Assignment { dataset, load, dialect, dry_run, source, created_at, columns, layout, .. } =
         assignment;
-    let dataset = Catalog::new(db.clone()).of_import(&dataset).await?.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
+    let dataset = Catalog::new(db.clone())
+        .of_import(&dataset)
+        .await?
+        .ok_or_else(|| unknown_dataset(&dataset.dataset))?;
     let columns = columns.unwrap_or_default();
     let format = Format::new(dataset, &dialect, &columns, layout, created_at, &source);
     let format =

@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::RetentionError;
 use crate::{
-    catalog::Catalog,
     archive::{Archive, ArchiveError, Sealed},
+    catalog::Catalog,
     db::{
         Db,
         imports::{Import, State},

@@ -10,8 +10,8 @@ use super::{
     bundle::{self, Bundle, FOLDER, MANIFEST},
 };
 use crate::{
-    catalog::Catalog,
     archive::Listed,
+    catalog::Catalog,
     datasets::citizen::body,
     db::{
         Failure, citizens, commit,

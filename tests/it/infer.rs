@@ -281,6 +281,39 @@ async fn files_as_publishers_write_them_can_be_declared_as_proposed() {
 }
 
 #[tokio::test]
+async fn a_file_declares_a_dataset_and_is_then_imported_as_it_is() {
+    let app = App::start().await;
+    let put = |name: &str, file: Vec<u8>| {
+        let request = app.client.put(&format!("/datasets/{name}")).header("Content-Type", "text/csv");
+        request.body(file).send()
+    };
+    for (name, file, rows) in [
+        ("semicolons", "id;born\r\n1;31.12.2019\r\n2;-\r\n".as_bytes().to_vec(), 2),
+        ("stated", b"sep=|\na|b\n1|x\n".to_vec(), 1),
+        ("nameless", b"1\t2019-12-31 23:59\ttrue\n2\t\tfalse\n".to_vec(), 2),
+        ("openflights", openflights(), 7_698),
+    ] {
+        let proposal = infer(&app, "", file.clone()).await;
+        let declared = put(name, file.clone()).await.expect(201).json();
+        assert_eq!(declared["schema"]["fields"].as_array().map(Vec::len), Some(types(&proposal).len()));
+        let path = format!("/datasets/{name}/imports?mode=strict");
+        let request = app.client.post(&path).header("Content-Type", "text/csv").header("Prefer", "wait=60");
+        let import = app.ended(request.body(file).send().await.expect(200)).await;
+        assert_eq!(
+            (&import["state"], &import["counts"]["rejected"]),
+            (&json!("complete"), &json!(0)),
+            "{import}"
+        );
+        assert_eq!(import["counts"]["inserted"], rows, "{import}");
+    }
+    for (file, code) in
+        [("", "empty_file"), ("a;b,c\n1;2,3\n", "ambiguous_delimiter"), ("a\n", "no_delimiter")]
+    {
+        assert_eq!(put("refused", file.into()).await.expect(400).codes(), [code]);
+    }
+}
+
+#[tokio::test]
 async fn whoever_may_read_may_ask() {
     let app = App::with(&[("auth.required", "true")]).await;
     ask(&app, "", "text/csv", "a,b\n1,2\n").await.expect(401);

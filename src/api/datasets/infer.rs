@@ -145,7 +145,7 @@ fn in_file(code: &str, message: String) -> Invalid {
     Invalid::because([Violation::at("", code, message)])
 }
 
-#[OpenApi(tag = "Tag::Imports")]
+#[OpenApi(tag = "Tag::Datasets")]
 impl Infer {
     /// Propose a declaration for a file
     ///
@@ -168,11 +168,10 @@ impl Infer {
         /// Whether the first record names the columns; unless given, it does when none of its fields is a number, a date, or another
         /// value
         Query(header): Query<Option<HeaderParameter>>,
-        share: Share,
         body: UploadBody,
     ) -> Result<Inferred, InferRefusal> {
         let parameters = FileParameters { delimiter, quote, escape, null, header };
-        let proposal = propose(&self.context, &share, parameters, body).await?;
+        let proposal = propose(&self.context, parameters, body).await?;
         Ok(Inferred::Proposal(Json(proposal.into())))
     }
 }
@@ -180,16 +179,21 @@ impl Infer {
 /// What the file could be declared as. Keeps nothing of it.
 pub(in crate::api) async fn propose(
     context: &Context,
-    share: &Share,
     parameters: FileParameters,
     body: UploadBody,
 ) -> Result<infer::Proposal, InferRefusal> {
     let dialect = dialect(parameters, body.header)?;
-    let UploadBody { packing, bytes, place, .. } = body;
-    let (bytes, room) = collect(share, bytes).await?;
+    let UploadBody { packing, bytes, place, share, .. } = body;
+    let (bytes, room) = collect(&share, bytes).await?;
     let proposal = Upload::new(packing, bytes)?.propose(dialect, &context.config.ingest).await?;
     drop((place, room));
     Ok(proposal)
+}
+
+/// The body of a `PUT` that declares a dataset for the file, of which nothing is said but what its media type says.
+pub(super) async fn declaration(context: &Context, file: UploadBody) -> Result<Bytes, InferRefusal> {
+    let proposal = propose(context, FileParameters::default(), file).await?;
+    Ok(proposal.descriptor.to_string().into())
 }
 
 fn dialect(parameters: FileParameters, typed: Option<bool>) -> Result<Dialect, Invalid> {

@@ -18,7 +18,7 @@ use poem_openapi::{
 
 use self::{
     events::EventsAnswer,
-    receive::{HeaderParameter, UploadAnswer, UploadParameters, UploadRefusal},
+    receive::{HeaderParameter, LoadParameters, UploadAnswer, UploadParameters, UploadRefusal},
     rejects::{CsvAnswer, RejectsAnswer},
     source::SourceAnswer,
     view::{ImportMode, ImportState, ImportView, RemovalView},
@@ -56,9 +56,9 @@ pub(super) struct Imports {
 /// A page of imports
 #[derive(Debug, Object)]
 #[oai(example)]
-struct ImportList {
+pub(super) struct ImportList {
     /// The imports, newest first.
-    data: Vec<ImportView>,
+    pub(super) data: Vec<ImportView>,
 }
 
 impl Example for ImportList {
@@ -203,7 +203,7 @@ impl Imports {
     ) -> Result<ListAnswer, ListRefusal> {
         let limit = page::limit(limit, &self.context.config.server)?;
         let before = cursor.map(|cursor| page::decode_number(&cursor, 1)).transpose()?;
-        let filter = Filter { dataset, state: state.map(Into::into), before };
+        let filter = Filter { dataset, dataset_id: None, state: state.map(Into::into), before };
         let mut found = imports::list(&self.context.db, &filter, to_i64(limit) + 1).await?;
         let more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -264,6 +264,7 @@ impl Imports {
         body: CitizensBody,
     ) -> Result<Replayable<OneOf<Stored, UploadAnswer>>, ImportRefusal> {
         let parameters = UploadParameters {
+            loading: LoadParameters::default(),
             mode,
             max_rejects,
             dry_run,

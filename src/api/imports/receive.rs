@@ -16,10 +16,13 @@ use crate::{
         problem::{Internal, Invalid, KeyReused, Problem, TooLarge, Unavailable},
         upload_body::UploadBody,
     },
-    datasets::Dataset,
+    datasets::{
+        Dataset,
+        plan::{Blanks, InvalidMaxDeleted, LoadMode, MaxDeleted},
+    },
     db::{
         self, DbError, Unconfirmed, chunks,
-        imports::{self, Dialect, State},
+        imports::{self, Dialect, LoadOptions, State},
         notify::Topic,
         removals,
     },
@@ -40,8 +43,68 @@ pub(crate) enum HeaderParameter {
     Absent,
 }
 
+/// How the rows of an upload meet those that are stored.
+#[derive(Debug, Default)]
+pub(crate) struct LoadParameters {
+    pub(crate) load: Option<LoadMode>,
+    pub(crate) blanks: Option<Blanks>,
+    pub(crate) max_deleted: Option<String>,
+    pub(crate) corrects: Option<i64>,
+}
+
+impl LoadParameters {
+    /// What they say of a file of the dataset; nothing of a built-in one, which has its own ways.
+    fn options(&self, dataset: &Dataset) -> Result<Option<LoadOptions>, Invalid> {
+        let Self { load, blanks, max_deleted, corrects: _ } = self;
+        if dataset.built_in().is_some() {
+            let given = [
+                ("load", load.is_some()),
+                ("blanks", blanks.is_some()),
+                ("max_deleted", max_deleted.is_some()),
+            ];
+            return match given.into_iter().find(|(_, is_given)| *is_given) {
+                Some((name, _)) => {
+                    let message = format!(
+                        "{name} is for declared datasets; {} have their own way",
+                        dataset.name.as_str()
+                    );
+                    Err(Invalid::parameter(name, "not_allowed", message))
+                }
+                None => Ok(None),
+            };
+        }
+        let load = load.unwrap_or_else(|| LoadMode::default_of(dataset));
+        if !load.fits(dataset) {
+            let fitting = LoadMode::ALL.into_iter().filter(|load| load.fits(dataset)).map(LoadMode::as_str);
+            let key = if dataset.schema.primary_key.is_empty() {
+                "without a primary key"
+            } else {
+                "with a primary key"
+            };
+            let message = format!(
+                "load={} is not for a dataset {key}; it may be {}",
+                load.as_str(),
+                fitting.collect::<Vec<_>>().join(" or ")
+            );
+            return Err(Invalid::parameter("load", "not_allowed", message));
+        }
+        let max_deleted = match max_deleted.as_deref() {
+            Some(_) if load != LoadMode::Sync => {
+                let message = "max_deleted is for load=sync, which alone deletes rows";
+                return Err(Invalid::parameter("max_deleted", "not_allowed", message));
+            }
+            Some(text) => text.parse().map_err(|error: InvalidMaxDeleted| {
+                Invalid::parameter("max_deleted", "not_allowed", format!("max_deleted {error}"))
+            })?,
+            None => MaxDeleted::default(),
+        };
+        Ok(Some(LoadOptions { load, blanks: blanks.unwrap_or_default(), max_deleted }))
+    }
+}
+
 /// The parameters of an upload.
 pub(crate) struct UploadParameters {
+    pub(crate) loading: LoadParameters,
     pub(crate) mode: Option<ImportMode>,
     pub(crate) max_rejects: Option<i64>,
     pub(crate) dry_run: bool,
@@ -60,6 +123,7 @@ impl UploadParameters {
     /// Whether anything is said that only a file can have.
     pub(crate) fn describe_a_file(&self) -> bool {
         let Self {
+            loading: _,
             mode,
             max_rejects,
             dry_run: _,
@@ -152,8 +216,8 @@ impl Context {
         let options = Options {
             mode: mode.value,
             max_rejects: parameters.max_rejects,
-            loading: None,
-            corrects: None,
+            loading: parameters.loading.options(&dataset)?,
+            corrects: parameters.loading.corrects,
             dry_run: parameters.dry_run,
             dialect: dialect(&dataset, &parameters, body.header)?,
             dataset,

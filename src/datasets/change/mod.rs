@@ -110,6 +110,30 @@ pub enum What {
 }
 
 impl What {
+    /// The keys of the columns that are concerned.
+    pub fn keys(&self) -> Vec<&Ident> {
+        match self {
+            Self::AddColumn(key)
+            | Self::AddRequiredColumn(key)
+            | Self::DropColumn(key)
+            | Self::WouldDrop(key)
+            | Self::RenameKey { to: key, .. }
+            | Self::CheckColumn(key)
+            | Self::AddUnique(key)
+            | Self::DropUnique(key)
+            | Self::AddIndex(key)
+            | Self::DropIndex(key)
+            | Self::ChangeType(key) => vec![key],
+            Self::SetPrimaryKey(keys) => keys.iter().collect(),
+            Self::Nothing
+            | Self::DropPrimaryKey
+            | Self::AddForeignKey(_)
+            | Self::DropForeignKey(_)
+            | Self::SetPoint(_)
+            | Self::DropPoint => Vec::new(),
+        }
+    }
+
     /// When it is done: what is of a lower phase comes first. A key that goes may be another column's new one, and two columns may swap
     /// their keys in phase 2, which therefore takes names in between.
     pub fn phase(&self) -> u8 {

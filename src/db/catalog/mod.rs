@@ -31,8 +31,8 @@ pub(crate) use kept::{Versions, versions};
 pub use ddl::{changes_sequence, table, unique_columns};
 pub use scan::{MAX_OFFENDERS, Offender, preview};
 pub use versions::{
-    Declared, Entry, Listed, Removed, Target, declare, descriptor, find, hide, list, purge, referencing, restore,
-    rows_estimate, version_of,
+    Declared, Entry, Listed, Removed, Target, declare, descriptor, find, hide, list, purge, referencing,
+    restore, rows_estimate, version_of,
 };
 
 use super::{Db, DbError};
