@@ -292,7 +292,9 @@ async fn a_file_declares_a_dataset_and_is_then_imported_as_it_is() {
         request.body(file).send()
     };
     for (name, file, rows) in [
+        ("semicolons", "id;born\r\n1;31.12.2019\r\n2;-\r\n".as_bytes().to_vec(), 2),
         ("stated", b"sep=|\na|b\n1|x\n".to_vec(), 1),
+        ("nameless", b"1\t2019-12-31 23:59\ttrue\n2\t\tfalse\n".to_vec(), 2),
         ("openflights", openflights(), 7_698),
     ] {
         let proposal = infer(&app, "", file.clone()).await;
