@@ -38,6 +38,7 @@ mod health;
 mod hostile;
 mod idempotency;
 mod imports;
+mod infer;
 mod kafka;
 mod keys;
 mod kill;

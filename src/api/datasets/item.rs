@@ -11,6 +11,7 @@ use super::{
     body::DeclarationBody,
     declare::{CatalogRefusal, invalid, refused},
     document,
+    infer::InferRefusal,
     views::{DatasetList, DatasetView, DescriptorView, PlanView, SchemaView},
 };
 use crate::{
@@ -156,7 +157,7 @@ refusal!(
 
 refusal!(
     /// Why a declaration is refused.
-    PutRefusal: CatalogRefusal, Invalid, PreconditionFailed, PreconditionRequired, crate::api::imports::receive::UploadRefusal
+    PutRefusal: CatalogRefusal, Invalid, PreconditionFailed, PreconditionRequired, InferRefusal
 );
 
 refusal!(
