@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::{Db, DbError, catalog::Pinned, notify};
 use crate::datasets::{
-    Dataset,
+    Dataset, Encoding,
     plan::{Blanks, LoadMode, MaxDeleted},
 };
 
@@ -59,11 +59,20 @@ pub struct Dialect {
     /// Whether the client stated the delimiter. A file may state another one only where it did not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub delimiter_stated: bool,
-    /// Around fields; one ASCII byte.
-    pub quote: u8,
+    /// Around fields; one ASCII byte. `None`: a quote is text.
+    pub quote: Option<u8>,
     /// Before a byte that is to be taken as it is; one ASCII byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escape: Option<u8>,
+    /// At the beginning of lines that are no records; one ASCII byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<u8>,
+    /// How the upload's text is encoded, which is UTF-8 once it is unpacked. `None`: it is UTF-8 already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+    /// How many lines there are before the first record.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skip: u32,
     /// The field that stands for null, beside the empty one.
     pub null: String,
     /// Whether the first record of a file names the columns; `None`: it does when it looks like a header.
@@ -76,12 +85,28 @@ impl Dialect {
         Self {
             delimiter: b',',
             delimiter_stated: false,
-            quote: b'"',
+            quote: Some(b'"'),
             escape: None,
+            comment: None,
+            encoding: None,
+            skip: 0,
             null: null.to_owned(),
             header: None,
         }
     }
+
+    /// What the service writes around fields of its own files of this dialect: where a quote is text, something must be around those
+    /// with delimiters and line breaks in them all the same.
+    pub fn own_quote(&self) -> u8 {
+        let taken = [Some(self.delimiter), self.escape, self.comment];
+        let free = || [b'"', b'\'', b'`', b'~'].into_iter().find(|byte| !taken.contains(&Some(*byte)));
+        self.quote.or_else(free).unwrap_or(b'"')
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Something about an import, or a file of it, that is neither a count nor a reject; shown to its owner.

@@ -36,13 +36,15 @@ pub(super) struct Beginning<'a> {
     limit: usize,
     /// The delimiter that the file states.
     stated: Option<u8>,
+    /// What is around its fields, where that is known to be otherwise than the upload says.
+    quote: Option<u8>,
     /// Once it is read, with whether there is a first record.
     header: Option<(Header, bool)>,
 }
 
 impl<'a> Beginning<'a> {
     pub(super) fn new(dataset: &'a Dataset, dialect: &Dialect, file: &'a File, limit: usize) -> Self {
-        Self { dataset, dialect: dialect.clone(), file, limit, stated: None, header: None }
+        Self { dataset, dialect: dialect.clone(), file, limit, stated: None, quote: None, header: None }
     }
 
     /// What the fields are, once enough bytes are there to tell. What is no data is left out of the chunks from then on.
@@ -62,12 +64,18 @@ impl<'a> Beginning<'a> {
             if let (None, Some(delimiter)) = (self.stated, first.as_deref().and_then(stated_delimiter)) {
                 self.take(delimiter, &place)?;
                 splitter.skip_head();
-                splitter.set_delimiter(delimiter);
+                splitter.set_dialect(&self.dialect);
                 continue;
             }
             let header = header::read(self.dataset, &self.dialect, &place, first.as_deref())?;
             if header.is_record {
                 splitter.skip_head();
+            }
+            if header.code.is_some() && self.dialect.quote.is_none() {
+                // Rejects are written with quotes, whatever the file was that they come from.
+                self.dialect.quote = Some(self.dialect.own_quote());
+                self.quote = self.dialect.quote;
+                splitter.set_dialect(&self.dialect);
             }
             self.header = Some((header, has_records));
         }
@@ -84,8 +92,9 @@ impl<'a> Beginning<'a> {
             let message = format!("{place}: the line states the delimiter {shown:?}, but {what}");
             Err(IngestError::refused("contradiction", message))
         };
-        if delimiter == self.dialect.quote || Some(delimiter) == self.dialect.escape {
-            return contradiction("that is the quote or the escape character");
+        let Dialect { quote, escape, comment, .. } = self.dialect;
+        if [quote, escape, comment].contains(&Some(delimiter)) {
+            return contradiction("that is the quote, the escape or the comment character");
         }
         if self.dialect.delimiter_stated && delimiter != self.dialect.delimiter {
             let other = char::from(self.dialect.delimiter);
@@ -103,7 +112,7 @@ impl<'a> Beginning<'a> {
         sample: &Sample,
         place: &str,
     ) -> Result<Fields, IngestError> {
-        let Self { dataset, dialect, file, limit, stated, .. } = self;
+        let Self { dataset, dialect, file, limit, stated, quote, .. } = self;
         let Sample { records, is_broken } = sample;
         let spare = shape::spare(dialect, &header, records);
         let fields = header.columns.len() + spare;
@@ -117,7 +126,7 @@ impl<'a> Beginning<'a> {
         {
             return Err(IngestError::refused("wrong_shape", format!("{place}: {fault}")));
         }
-        let layout = Layout { delimiter: *stated, spare, code: header.code };
+        let layout = Layout { delimiter: *stated, quote: *quote, spare, code: header.code };
         Ok(Fields { columns: header.columns, layout, has_records })
     }
 
@@ -130,6 +139,7 @@ impl<'a> Beginning<'a> {
 pub(super) fn refused(file: &File, error: &SplitError) -> IngestError {
     let code = match error {
         SplitError::Utf16 => "not_utf8",
+        SplitError::TooFewLines { .. } => "empty_file",
         SplitError::UnclosedQuotes { .. } => "unclosed_quotes",
     };
     IngestError::refused(code, format!("{}{error}", place(file)))

@@ -21,10 +21,25 @@ where
     R: IntoIterator<Item = F>,
     F: AsRef<[u8]>,
 {
+    csv_beside_comments(delimiter, quote, None, records)
+}
+
+/// The same, for a reader that takes lines beginning with `comment` for no records.
+pub fn csv_beside_comments<R, F>(
+    delimiter: u8,
+    quote: u8,
+    comment: Option<u8>,
+    records: impl IntoIterator<Item = R>,
+) -> Result<Vec<u8>, ExportError>
+where
+    R: IntoIterator<Item = F>,
+    F: AsRef<[u8]>,
+{
     let mut writer = csv::WriterBuilder::new()
         .flexible(true)
         .delimiter(delimiter)
         .quote(quote)
+        .comment(comment)
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new());
     for record in records {

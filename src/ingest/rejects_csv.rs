@@ -91,7 +91,8 @@ impl RejectWriter {
 
     fn write(&self, records: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Result<Vec<u8>, ExportError> {
         let records = records.into_iter().map(|record| record.into_iter().map(|field| self.escape(field)));
-        export::csv(self.dialect.delimiter, self.dialect.quote, records)
+        let Dialect { delimiter, comment, .. } = self.dialect;
+        export::csv_beside_comments(delimiter, self.dialect.own_quote(), comment, records)
     }
 
     /// The field as it must be written for its escape characters to be read as they are.

@@ -16,7 +16,7 @@ use crate::{
         problem::{Internal, Invalid, KeyReused, Problem, TooLarge, Unavailable},
         upload_body::UploadBody,
     },
-    datasets::Dataset,
+    datasets::{Dataset, Encoding, Quote},
     db::{
         self, DbError, Unconfirmed, chunks,
         imports::{self, Dialect, State},
@@ -49,6 +49,9 @@ pub(crate) struct UploadParameters {
     pub(crate) delimiter: Option<String>,
     pub(crate) quote: Option<String>,
     pub(crate) escape: Option<String>,
+    pub(crate) encoding: Option<String>,
+    pub(crate) skip: Option<u32>,
+    pub(crate) comment: Option<String>,
     pub(crate) null: Option<String>,
     pub(crate) header: Option<HeaderParameter>,
     pub(crate) filename: Option<String>,
@@ -67,17 +70,21 @@ impl UploadParameters {
             delimiter,
             quote,
             escape,
+            encoding,
+            skip,
+            comment,
             null,
             header,
             filename,
             prefer: _,
             traceparent: _,
         } = self;
-        let texts = [delimiter, quote, escape, null, filename];
+        let texts = [delimiter, quote, escape, encoding, comment, null, filename];
         *force
             || mode.is_some()
             || max_rejects.is_some()
             || header.is_some()
+            || skip.is_some()
             || texts.iter().any(|text| text.is_some())
     }
 }
@@ -155,7 +162,7 @@ impl Context {
             loading: None,
             corrects: None,
             dry_run: parameters.dry_run,
-            dialect: dialect(&dataset, &parameters, body.header)?,
+            dialect: dialect(&dataset, &parameters, body.header, body.charset)?,
             dataset,
             filename: parameters.filename.or(body.filename).map(|name| name.replace('\0', "\u{fffd}")),
             // Where spans are sent, what becomes of the import is a part of this request, which may be a part of something else.
@@ -166,8 +173,8 @@ impl Context {
         };
         self.check_imports().await?;
         let claim = key.claim(&self.db).await?;
-        let limit = self.config.ingest.upload_bytes;
-        let stored = receive::store(&self.archive, body.packing, limit, body.bytes).await?;
+        let (encoding, limit) = (options.dialect.encoding, self.config.ingest.upload_bytes);
+        let stored = receive::store(&self.archive, body.packing, encoding, limit, body.bytes).await?;
         drop(body.place);
         let first = match claim.decide(&stored.sha256()) {
             Ok(Decision::First(first)) => first,
@@ -346,33 +353,71 @@ fn wait(prefer: Option<&str>, at_most_seconds: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds.min(at_most_seconds))).filter(|wait| !wait.is_zero())
 }
 
+/// How the file is written: as the upload says, else as its dataset does.
 fn dialect(
     dataset: &Dataset,
     parameters: &UploadParameters,
     header: Option<bool>,
+    charset: Option<Encoding>,
 ) -> Result<Dialect, Invalid> {
+    let declared = &dataset.dialect;
     let stated = one_byte("delimiter", parameters.delimiter.as_deref())?;
-    let delimiter = stated.unwrap_or(b',');
-    let quote = one_byte("quote", parameters.quote.as_deref())?.unwrap_or(b'"');
-    let escape = one_byte("escape", parameters.escape.as_deref())?;
-    if delimiter == quote {
+    let delimiter = stated.or(declared.delimiter).unwrap_or(b',');
+    let delimiter_stated = stated.is_some();
+    let quote = match (parameters.quote.as_deref(), declared.quote) {
+        (Some("none"), _) | (None, Some(Quote::None)) => None,
+        (Some(quote), _) => one_byte("quote", Some(quote))?,
+        (None, Some(Quote::Byte(quote))) => Some(quote),
+        (None, None) => Some(b'"'),
+    };
+    let escape = one_byte("escape", parameters.escape.as_deref())?.or(declared.escape);
+    let comment = one_byte("comment", parameters.comment.as_deref())?.or(declared.comment);
+    if Some(delimiter) == quote {
         return Err(Invalid::parameter("quote", "not_allowed", "quote and delimiter must differ"));
     }
-    if [Some(delimiter), Some(quote)].contains(&escape) {
+    if escape.is_some() && [Some(delimiter), quote].contains(&escape) {
         let message = "escape must be another character than delimiter and quote";
         return Err(Invalid::parameter("escape", "not_allowed", message));
     }
-    let delimiter_stated = stated.is_some();
+    if comment.is_some() && [Some(delimiter), quote, escape].contains(&comment) {
+        let message = "comment must be another character than delimiter, quote and escape";
+        return Err(Invalid::parameter("comment", "not_allowed", message));
+    }
     let stated = parameters.header.map(|header| header == HeaderParameter::Present);
     let header = match (stated, header) {
         (Some(stated), Some(typed)) if stated != typed => {
             let message = "header contradicts the header of the media type";
             return Err(Invalid::parameter("header", "contradiction", message));
         }
-        (stated, typed) => stated.or(typed),
+        (stated, typed) => stated.or(typed).or(declared.header),
     };
-    let null = parameters.null.clone().unwrap_or_else(|| dataset.null().to_owned());
-    Ok(Dialect { delimiter, delimiter_stated, quote, escape, null, header })
+    let null = parameters.null.as_deref().or(declared.null.as_deref()).unwrap_or_else(|| dataset.null());
+    Ok(Dialect {
+        delimiter,
+        delimiter_stated,
+        quote,
+        escape,
+        comment,
+        encoding: encoding(parameters, charset)?
+            .or(declared.encoding)
+            .filter(|encoding| *encoding != Encoding::Utf8),
+        skip: parameters.skip.or(declared.skip).unwrap_or_default(),
+        null: null.to_owned(),
+        header,
+    })
+}
+
+/// The encoding that the upload states.
+fn encoding(parameters: &UploadParameters, charset: Option<Encoding>) -> Result<Option<Encoding>, Invalid> {
+    let refused = |code, message| Err(Invalid::parameter("encoding", code, message));
+    let Some(name) = parameters.encoding.as_deref() else { return Ok(charset) };
+    match (Encoding::named(name), charset) {
+        (None, _) => refused("not_allowed", "encoding must be utf-8, windows-1252, iso-8859-1 or utf-16"),
+        (stated, Some(_)) if stated != charset => {
+            refused("contradiction", "encoding contradicts the charset of the media type")
+        }
+        (stated, _) => Ok(stated),
+    }
 }
 
 /// A character that means something to a reader of CSV: one byte, so that it is never a part of another character.
