@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     config,
-    datasets::{Column, Dataset, Encoding, Quote, Rule, airport},
+    datasets::{Column, Dataset, Encoding, Rule, airport},
+    db::imports::Dialect,
 };
 
 #[derive(ApiResponse)]
@@ -124,27 +125,22 @@ impl ImportContract {
 
 impl DialectContract {
     fn of(dataset: &Dataset) -> Self {
-        let dialect = &dataset.dialect;
+        let dialect = Dialect::of(dataset);
         let character = |byte: u8| char::from(byte).to_string();
-        let encoding = dialect.encoding.filter(|encoding| *encoding != Encoding::Utf8);
         Self {
-            delimiter: character(dialect.delimiter.unwrap_or(b',')),
-            quote: match dialect.quote {
-                None => "\"".to_owned(),
-                Some(Quote::None) => "none".to_owned(),
-                Some(Quote::Byte(quote)) => character(quote),
-            },
+            delimiter: character(dialect.delimiter),
+            quote: dialect.quote.map_or_else(|| "none".to_owned(), character),
             escape: dialect.escape.map(character),
-            null: dialect.null.as_deref().unwrap_or_else(|| dataset.null()).to_owned(),
+            null: dialect.null,
             header: match dialect.header {
                 None => HEADER,
                 Some(true) => "the first record",
                 Some(false) => "none: the fields are the columns in their order",
             }
             .to_owned(),
-            encoding: encoding.map_or("UTF-8", Encoding::as_str).to_owned(),
+            encoding: dialect.encoding.map_or("UTF-8", Encoding::as_str).to_owned(),
             encodings: Encoding::ALL.map(|encoding| encoding.as_str().to_owned()).into(),
-            skip: dialect.skip.unwrap_or_default(),
+            skip: dialect.skip,
             comment: dialect.comment.map(character),
         }
     }

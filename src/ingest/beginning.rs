@@ -2,8 +2,8 @@
 //! are, before a row of it is loaded.
 
 use super::{
-    IngestError, header,
-    header::Header,
+    IngestError,
+    header::{self, Header, ROW_ID},
     shape,
     split::{Head, Sample, SplitError, Splitter},
 };
@@ -71,8 +71,10 @@ impl<'a> Beginning<'a> {
             if header.is_record {
                 splitter.skip_head();
             }
-            if header.code.is_some() && self.dialect.quote.is_none() {
-                // Rejects are written with quotes, whatever the file was that they come from.
+            let is_export =
+                self.dialect.except_own && header.columns.first().is_some_and(|key| key == ROW_ID);
+            if self.dialect.quote.is_none() && (header.code.is_some() || is_export) {
+                // The service writes quotes, whatever is said of other files.
                 self.dialect.quote = Some(self.dialect.own_quote());
                 self.quote = self.dialect.quote;
                 splitter.set_dialect(&self.dialect);
@@ -255,6 +257,43 @@ mod tests {
             "{message}"
         );
         assert_eq!(refusal(&Dialect::standard(""), "sep=\"\n1,2\n").0, "contradiction");
+    }
+
+    #[test]
+    fn a_delimiter_that_means_something_else_is_refused() {
+        let commented = Dialect { comment: Some(b';'), ..Dialect::standard("") };
+        assert_eq!(refusal(&commented, "sep=;\n1;2\n").0, "contradiction");
+        let unquoted = Dialect { quote: None, ..Dialect::standard("") };
+        let fields = begin(&unquoted, "sep=\"\nname\"country\"latitude\"longitude\n").expect("it is read").0;
+        assert_eq!(fields.columns, ["name", "country", "latitude", "longitude"]);
+    }
+
+    #[test]
+    fn lines_and_comments_may_be_before_the_header() {
+        let dialect = Dialect { skip: 1, comment: Some(b'#'), ..Dialect::standard("") };
+        let text = "airports \"2024\n#\n# more\n\nname,country,latitude,longitude\n#\nA,B,1,2\n";
+        let (fields, cuts) = begin(&dialect, text).expect("it is read");
+        assert_eq!((fields.columns.len(), cuts), (4, vec![(1, 7)]));
+        let (code, message) = refusal(&dialect, "x\n#\nname,country,lat,longitude\n");
+        assert_eq!((code, message.split(':').next()), ("unknown_column", Some("line 3")));
+        let (code, message) = refusal(&Dialect { skip: 9, ..dialect }, "a\nb\n");
+        assert_eq!((code, message.as_str()), ("empty_file", "skip leaves out 9 lines, and the file has 2"));
+    }
+
+    #[test]
+    fn what_the_service_has_written_has_quotes_also_where_they_are_text() {
+        let rejects = "name,country,latitude,longitude,_row,_line,_file,_column,_code,_message\n";
+        let record = "\"A\nB\",C,1,2,1,1,,,,\"x, y\"\n";
+        let dialect = Dialect { quote: None, ..Dialect::standard("") };
+        let (fields, cuts) = begin(&dialect, &format!("{rejects}{record}")).expect("it is read");
+        assert_eq!((fields.layout.quote, cuts), (Some(b'"'), vec![(1, 2)]));
+        assert_eq!(fields.layout.dialect(&dialect).quote, Some(b'"'));
+        let export = "_id,name,country,latitude,longitude\n,\"A\nB\",C,1,2\n";
+        assert_eq!(begin(&dialect, export).expect("it is read").1, [(2, 2)], "who states it means it");
+        let dialect = Dialect { except_own: true, ..dialect };
+        assert_eq!(begin(&dialect, export).expect("it is read").0.layout.quote, Some(b'"'));
+        let other = "name,country,latitude,longitude\n\"A,C,1,2\n";
+        assert_eq!(begin(&dialect, other).expect("it is read").0.layout.quote, None);
     }
 
     #[test]

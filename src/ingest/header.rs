@@ -12,7 +12,7 @@ use crate::{
 pub(crate) const REJECT_COLUMNS: [&str; 6] = ["_row", "_line", "_file", "_column", CODE_COLUMN, "_message"];
 const CODE_COLUMN: &str = "_code";
 /// The column that exports begin with.
-const ROW_ID: &str = "_id";
+pub(super) const ROW_ID: &str = "_id";
 
 /// Unknown names that a message lists.
 const NAMES_SAID: usize = 5;

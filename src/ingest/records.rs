@@ -257,8 +257,14 @@ mod tests {
     }
 
     fn read_by_csv(bytes: &[u8], delimiter: u8, quote: u8) -> Vec<Vec<Vec<u8>>> {
+        read_by_csv_as(&Dialect { delimiter, quote: Some(quote), ..Dialect::standard("") }, bytes)
+    }
+
+    fn read_by_csv_as(dialect: &Dialect, bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
+        let Dialect { delimiter, quote, comment, .. } = *dialect;
         let mut reader = csv::ReaderBuilder::new();
-        let reader = reader.has_headers(false).flexible(true).delimiter(delimiter).quote(quote);
+        let reader = reader.has_headers(false).flexible(true).delimiter(delimiter).comment(comment);
+        let reader = reader.quoting(quote.is_some()).quote(quote.unwrap_or(b'"'));
         let records = reader.from_reader(bytes).into_byte_records();
         let records = records.map(|record| record.expect("flexible records of a slice cannot fail"));
         let records = records.filter(|record| !record.iter().all(<[u8]>::is_empty));
@@ -314,8 +320,42 @@ mod tests {
         assert_eq!(read(b"\xef\xbb\xbfa\n", b',', b'"')[0].1, [b"\xef\xbb\xbfa"]);
     }
 
+    #[test]
+    fn a_comment_is_no_record_and_within_one_its_character_is_text() {
+        let dialect = Dialect { comment: Some(b'#'), ..Dialect::standard("") };
+        let read = read_as(&dialect, b"#a,\"b\n,\n#\r\na,#b\n\"c\n#d\",e\n\"#f\"\n #g\n#");
+        let fields: Vec<_> = read.into_iter().flat_map(|(_, fields)| fields).collect();
+        assert_eq!(fields, [b"a".as_ref(), b"#b", b"c\n#d", b"e", b"#f", b" #g"]);
+    }
+
+    #[test]
+    fn where_quotes_are_text_a_record_is_a_line() {
+        let dialect = Dialect { quote: None, ..Dialect::standard("") };
+        let read = read_as(&dialect, b"\"a,b\n\"c\",d\"\r\n\"\"\n");
+        let fields: Vec<_> = read.into_iter().flat_map(|(_, fields)| fields).collect();
+        assert_eq!(fields, [b"\"a".as_ref(), b"b", b"\"c\"", b"d\"", b"\"\""]);
+        let escaped = Dialect { escape: Some(b'\\'), ..dialect };
+        assert_eq!(read_as(&escaped, b"\"a\\,b\\\nc\",d\n")[0].1, [b"\"a,b\nc\"".as_ref(), b"d"]);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        // There a comment goes on at a carriage return alone; here a line ends there.
+        #[test]
+        fn records_are_those_of_the_csv_crate_without_quotes_and_with_comments(
+            file in prop::collection::vec(prop::sample::select(vec!["a", "b", ",", "\"", "#", "\n", "\r\n", " "]), 0..60),
+            has_quotes in any::<bool>(),
+            has_comments in any::<bool>(),
+        ) {
+            let quote = has_quotes.then_some(b'"');
+            let dialect = Dialect { quote, comment: has_comments.then_some(b'#'), ..Dialect::standard("") };
+            let file = file.concat();
+            let mut read = read_as(&dialect, file.as_bytes());
+            read.retain(|(_, fields)| !fields.iter().all(Vec::is_empty));
+            let fields: Vec<_> = read.into_iter().map(|(_, fields)| fields).collect();
+            prop_assert_eq!(fields, read_by_csv_as(&dialect, file.as_bytes()));
+        }
 
         #[test]
         fn records_are_those_of_the_csv_crate(file in "[ab,;\"'\n\r é]{0,60}", other in any::<bool>()) {

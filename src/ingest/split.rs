@@ -791,6 +791,99 @@ mod tests {
         }
     }
 
+    fn commented() -> Dialect {
+        Dialect { comment: Some(b'#'), ..Dialect::standard("") }
+    }
+
+    #[test]
+    fn comments_of_any_length_take_no_memory_and_no_row() {
+        let long = format!("#{}\n", "\",#".repeat(1_000));
+        for step in [1, 7, 1_000, 20_000] {
+            let mut splitter = Splitter::new(&commented(), LIMITS, 1);
+            let file = format!("{long}\n{long}a,\"b\n#c\"\n{long}d\r\n#\r{long},\n{long}e\n{long}#");
+            let mut cuts = Vec::new();
+            for piece in file.as_bytes().chunks(step) {
+                splitter.push(piece);
+                while let Some(cut) = splitter.next_cut().expect("cuts") {
+                    cuts.push((cut.bytes, cut.first_row, cut.rows, cut.first_line));
+                }
+                assert!(splitter.bytes.len() <= LIMITS.chunk_bytes + step + 8, "{}", splitter.bytes.len());
+            }
+            splitter.end();
+            while let Some(cut) = splitter.next_cut().expect("cuts") {
+                cuts.push((cut.bytes, cut.first_row, cut.rows, cut.first_line));
+            }
+            let cut = |text: &'static str, row, line| (Bytes::from_static(text.as_bytes()), row, 1, line);
+            assert_eq!(cuts, [cut("a,\"b\n#c\"\n", 1, 4), cut("d\r\n", 2, 7), cut("e\n", 3, 12)], "{step}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_comments_has_no_record() {
+        for file in ["#", "#a\n", "\u{feff}#a\r#b\r\n\n#\"c"] {
+            for step in [1, 100] {
+                let mut splitter = Splitter::new(&commented(), LIMITS, 1);
+                for piece in file.as_bytes().chunks(step) {
+                    splitter.push(piece);
+                    assert_eq!(splitter.head(), Ok(Head::Incomplete));
+                }
+                splitter.end();
+                assert_eq!(splitter.head(), Ok(Head::None));
+                let sample = splitter.sample(5).expect("no fault").expect("it has ended");
+                assert!(sample.records.is_empty() && !sample.is_broken);
+                assert_eq!(splitter.next_cut(), Ok(None));
+            }
+        }
+    }
+
+    #[test]
+    fn lines_before_the_first_record_are_left_out() {
+        let file = "\u{feff}it says \"so\r\n\n#x\ra\nb\n";
+        let split = |file: &str, skip| {
+            let dialect = Dialect { skip, ..Dialect::standard("") };
+            let [one, other] = [1, 1_000].map(|step| split_as(&dialect, file.as_bytes(), LIMITS, &[step]));
+            assert_eq!(one, other, "{file:?}, {skip}");
+            one
+        };
+        for (skip, line, text) in [(3, 4, "a\nb\n"), (4, 5, "b\n"), (1, 3, "#x\ra\nb\n")] {
+            let cuts = split(file, skip).expect("cuts");
+            assert_eq!((cuts[0].first_line, cuts[0].bytes.as_ref()), (line, text.as_bytes()), "{skip}");
+            assert_eq!(cuts[0].first_row, 1);
+        }
+        assert_eq!(split(file, 5), Ok(Vec::new()));
+        assert_eq!(split(file, 6), Err(SplitError::TooFewLines { lines: 5, skip: 6 }));
+        assert_eq!(split("a\nb", 2), Ok(Vec::new()));
+        assert_eq!(split("a\nb", 3), Err(SplitError::TooFewLines { lines: 2, skip: 3 }));
+        assert_eq!(split("", 3), Ok(Vec::new()));
+        let long = "x".repeat(3 * OWN_HEADER_BYTES) + "\ry\nz";
+        assert_eq!(split(&long, 2).expect("cuts")[0].bytes.as_ref(), b"z");
+        assert_eq!(split(&long, 4), Err(SplitError::TooFewLines { lines: 3, skip: 4 }));
+    }
+
+    #[test]
+    fn the_header_of_an_export_or_of_rejects_is_never_left_out() {
+        let dialect = Dialect { skip: 1, ..Dialect::standard("") };
+        for (file, rows) in [
+            ("_id,a\nb\n", 2),
+            ("\u{feff}\"_id\"\nb\n", 2),
+            ("a,_row,_line,_file,_column,_code,_message\r\nb\n", 2),
+            ("a,_row,_line,_column,_code,_message\r\nb\n", 1),
+            ("a,_id\nb\n", 1),
+        ] {
+            let cuts = split_as(&dialect, file.as_bytes(), LIMITS, &[3]).expect("cuts");
+            assert_eq!(cuts.iter().map(|cut| cut.rows).sum::<i64>(), rows, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn where_quotes_are_text_a_record_is_a_line() {
+        let dialect = Dialect { quote: None, ..Dialect::standard("") };
+        let limits = Limits { chunk_rows: 1, ..LIMITS };
+        let cuts = split_as(&dialect, b"\"a\nb\"\r\"\"\r\nc", limits, &[1]).expect("cuts");
+        let texts: Vec<_> = cuts.iter().map(|cut| (cut.bytes.as_ref(), cut.broken)).collect();
+        assert_eq!(texts, [b"\"a\n".as_ref(), b"b\"\r", b"\"\"\r\n", b"c"].map(|text| (text, None)));
+    }
+
     #[test]
     fn a_file_whose_quotes_are_all_wrong_is_refused() {
         let file = "\"\n".repeat(2 * UNCLOSED_QUOTES as usize + 1) + &"x\"y,\"z\n".repeat(9_000);
@@ -824,14 +917,18 @@ mod tests {
     proptest! {
         #[test]
         fn records_end_and_are_counted_where_they_are_read(
-            file in r#"[ab,"\\\n\r]{0,200}"#,
+            file in r##"[ab,"#\\\n\r]{0,200}"##,
             is_escaped in any::<bool>(),
+            has_quotes in any::<bool>(),
+            has_comments in any::<bool>(),
             rows in 1_u64..5,
             bytes in 1_usize..60,
             steps in prop::collection::vec(1_usize..40, 1..8),
         ) {
             let escape = is_escaped.then_some(b'\\');
-            let dialect = Dialect { escape, ..Dialect::standard("") };
+            let quote = has_quotes.then_some(b'"');
+            let comment = has_comments.then_some(b'#');
+            let dialect = Dialect { escape, quote, comment, ..Dialect::standard("") };
             let limits = Limits { chunk_rows: rows, chunk_bytes: bytes, record_bytes: 1_000 };
             let cuts = split_as(&dialect, file.as_bytes(), limits, &[usize::MAX]).expect("cuts");
             prop_assert_eq!(&cuts, &split_as(&dialect, file.as_bytes(), limits, &steps).expect("cuts"));
@@ -844,6 +941,11 @@ mod tests {
                 prop_assert_eq!(ends.len() as i64, cut.rows);
                 let last = ends.last().map_or(0, |end| *end);
                 prop_assert!(cut.bytes[last..].iter().all(|byte| matches!(byte, b'\n' | b'\r')));
+            }
+            let ends = cuts.iter().map(|cut| (cut.byte_offset + cut.byte_len) as usize);
+            let begins = cuts.iter().map(|cut| cut.byte_offset as usize).chain([file.len()]);
+            for (end, begin) in std::iter::once(0).chain(ends).zip(begins) {
+                prop_assert!(Records::new(&dialect, &file.as_bytes()[end..begin]).next().is_none());
             }
         }
 

@@ -4,10 +4,12 @@
 use std::io::{self, Read};
 
 use encoding_rs::{Decoder, DecoderResult, UTF_16BE, UTF_16LE, WINDOWS_1252, mem::convert_latin1_to_utf8};
+use memchr::memchr2;
 
-use crate::datasets::Encoding;
+use super::header;
+use crate::{datasets::Encoding, db::imports::Dialect};
 
-/// Bytes that are decoded at once.
+/// Bytes that are decoded at once; a header that the service has written is shorter.
 const BLOCK_BYTES: usize = 64 * 1024;
 /// The longest byte order mark.
 const MARK_BYTES: usize = 3;
@@ -42,9 +44,12 @@ pub(super) enum BadEncoding {
 pub(super) struct Transcoder<R> {
     inner: R,
     encoding: Encoding,
+    /// The delimiter of what the service itself has written, if that is read as it was written: as UTF-8.
+    own: Option<u8>,
     /// Once the beginning of the file is known; not of ISO 8859-1, whose bytes are characters as they are.
     decoder: Option<Decoder>,
     has_begun: bool,
+    is_own: bool,
     has_ended: bool,
     /// Bytes decoded so far.
     offset: u64,
@@ -55,12 +60,15 @@ pub(super) struct Transcoder<R> {
 }
 
 impl<R: Read> Transcoder<R> {
-    pub(super) fn new(inner: R, encoding: Encoding) -> Self {
+    /// For a file of that dialect.
+    pub(super) fn new(inner: R, encoding: Encoding, dialect: &Dialect) -> Self {
         Self {
             inner,
             encoding,
+            own: dialect.except_own.then_some(dialect.delimiter),
             decoder: None,
             has_begun: false,
+            is_own: false,
             has_ended: false,
             offset: 0,
             input: vec![0; BLOCK_BYTES].into(),
@@ -71,7 +79,11 @@ impl<R: Read> Transcoder<R> {
 
     /// Decodes the next block.
     fn fill(&mut self) -> io::Result<()> {
-        let at_least = if self.has_begun { 1 } else { MARK_BYTES };
+        let at_least = match (self.has_begun, self.own) {
+            (true, _) => 1,
+            (false, None) => MARK_BYTES,
+            (false, Some(_)) => BLOCK_BYTES,
+        };
         let mut length = 0;
         while length < at_least && !self.has_ended {
             match self.inner.read(&mut self.input[length..]) {
@@ -91,6 +103,10 @@ impl<R: Read> Transcoder<R> {
     /// Chooses the decoder by how the file begins. What is returned is left out: its byte order mark.
     fn begin(&mut self, input: &[u8]) -> Result<usize, BadEncoding> {
         self.has_begun = true;
+        if self.own.is_some_and(|delimiter| is_own(input, delimiter)) {
+            self.is_own = true;
+            return Ok(0);
+        }
         let (is, mark, decoder) = match input {
             [0xef, 0xbb, 0xbf, ..] => (Encoding::Utf8, 3, None),
             [0xff, 0xfe, ..] => (Encoding::Utf16, 2, Some(UTF_16LE)),
@@ -113,6 +129,11 @@ impl<R: Read> Transcoder<R> {
     /// The input as `output`. Nothing is left over: decoders keep parts of characters to themselves.
     fn decode(&mut self, input: &[u8]) -> Result<(), BadEncoding> {
         self.given = 0;
+        if self.is_own {
+            self.output.clear();
+            self.output.extend_from_slice(input);
+            return Ok(());
+        }
         let Some(decoder) = &mut self.decoder else {
             self.output.resize(2 * input.len(), 0);
             let written = convert_latin1_to_utf8(input, &mut self.output);
@@ -130,7 +151,8 @@ impl<R: Read> Transcoder<R> {
             DecoderResult::InputEmpty | DecoderResult::OutputFull => Ok(()),
             DecoderResult::Malformed(length, after) => {
                 let offset = self.offset.saturating_sub(u64::from(length) + u64::from(after));
-                let what = if length % 2 == 1 { "a byte without its other half" } else { "half a surrogate pair" };
+                let what =
+                    if length % 2 == 1 { "a byte without its other half" } else { "half a surrogate pair" };
                 Err(BadEncoding::Malformed { encoding: self.encoding, offset, what })
             }
         }
@@ -150,6 +172,13 @@ impl<R: Read> Read for Transcoder<R> {
     }
 }
 
+/// Whether a file begins as the service itself writes one.
+fn is_own(begin: &[u8], delimiter: u8) -> bool {
+    let begin = begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(begin);
+    let end = memchr2(b'\n', b'\r', begin).unwrap_or(begin.len());
+    header::is_own(&begin[..end], delimiter)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -167,9 +196,13 @@ mod tests {
     }
 
     fn read(encoding: Encoding, bytes: &[u8]) -> Result<String, BadEncoding> {
+        read_as(&Dialect::standard(""), encoding, bytes)
+    }
+
+    fn read_as(dialect: &Dialect, encoding: Encoding, bytes: &[u8]) -> Result<String, BadEncoding> {
         let read = [1, 2, 3, 1 << 20].map(|step| {
             let mut text = Vec::new();
-            match Transcoder::new(Steps(bytes, step), encoding).read_to_end(&mut text) {
+            match Transcoder::new(Steps(bytes, step), encoding, dialect).read_to_end(&mut text) {
                 Ok(_) => Ok(String::from_utf8(text).expect("it is UTF-8")),
                 Err(error) => Err(error.downcast::<BadEncoding>().expect("the encoding is at fault")),
             }
@@ -225,6 +258,21 @@ mod tests {
         assert_eq!(malformed(b"a\0\x00\xdcb\0"), (2, pair));
         assert_eq!(malformed(b"a\0\x00\xd8"), (2, pair));
         assert_eq!(malformed(b"\xff\xfea\0\x00\xd8\x00\xd8\x00\xdc"), (4, pair));
+    }
+
+    #[test]
+    fn what_the_service_has_written_is_utf_8_unless_the_upload_says_otherwise() {
+        let rejects = "name;_row;_line;_file;_column;_code;_message\r\nZürich;1;1;;;x;y\r\n";
+        for (own, except_own, text) in [
+            ("\"_id\";name\n;é", true, "\"_id\";name\n;é"),
+            ("\u{feff}_id;name\n;é", true, "\u{feff}_id;name\n;é"),
+            (rejects, true, rejects),
+            ("_id;é", false, "_id;Ã©"),
+            ("name;_id\né", true, "name;_id\nÃ©"),
+        ] {
+            let dialect = Dialect { delimiter: b';', except_own, ..Dialect::standard("") };
+            assert_eq!(read_as(&dialect, Encoding::Windows1252, own.as_bytes()).as_deref(), Ok(text));
+        }
     }
 
     #[test]

@@ -19,10 +19,9 @@ use super::{
 use crate::{
     archive::{Archive, ArchiveError, Listed},
     config,
-    datasets::Encoding,
     db::{
         files::{File, Layout},
-        imports::{Import, Note},
+        imports::{Dialect, Import, Note},
     },
     text::cut,
 };
@@ -145,12 +144,12 @@ impl Unpacker {
         }
         let object = self.object(if is_zip { "zip" } else { "0" });
         // Of a ZIP the files within are text.
-        let encoding = self.import.dialect.encoding.filter(|_| !is_zip);
+        let dialect = Some(&self.import.dialect).filter(|_| !is_zip);
         let unpacked = if self.import.gzipped {
             let mut source = flate2::read::MultiGzDecoder::new(source);
-            self.copy(&mut source, encoding, &object, packed, 0)
+            self.copy(&mut source, dialect, &object, packed, 0)
         } else {
-            self.copy(&mut source, encoding, &object, packed, 0)
+            self.copy(&mut source, dialect, &object, packed, 0)
         };
         let unpacked = unpacked.map_err(|error| error.explain(None, gzip_error))?;
         if unpacked == 0 {
@@ -211,7 +210,7 @@ impl Unpacker {
             let file_no = i32::try_from(files.len()).unwrap_or(i32::MAX);
             let object = self.object(&file_no.to_string());
             let bytes = self
-                .copy(&mut entry, self.import.dialect.encoding, &object, packed, unpacked)
+                .copy(&mut entry, Some(&self.import.dialect), &object, packed, unpacked)
                 .map_err(|error| error.explain(Some(&name), |error| entry_error(&name, error)))?;
             unpacked += bytes;
             files.push(file(file_no, Some(cut(&name).into_owned()), object, to_i64(bytes)));
@@ -225,20 +224,20 @@ impl Unpacker {
         Ok(Unpacked { files, notes: entries::notes(&beside) })
     }
 
-    /// Copies what `reader` gives into the archive, as UTF-8 if it is text in that encoding, within the limits on what `packed` bytes
+    /// Copies what `reader` gives into the archive, as UTF-8 if it is a file of that dialect, within the limits on what `packed` bytes
     /// may become together.
     fn copy(
         &self,
         reader: &mut impl Read,
-        encoding: Option<Encoding>,
+        dialect: Option<&Dialect>,
         object: &str,
         packed: u64,
         unpacked_before: u64,
     ) -> Result<u64, Copying> {
         let mut transcoder;
-        let reader: &mut dyn Read = match encoding {
-            Some(encoding) => {
-                transcoder = Transcoder::new(reader, encoding);
+        let reader: &mut dyn Read = match dialect.and_then(|dialect| Some((dialect, dialect.encoding?))) {
+            Some((dialect, encoding)) => {
+                transcoder = Transcoder::new(reader, encoding, dialect);
                 &mut transcoder
             }
             None => reader,
@@ -305,8 +304,9 @@ fn entry_error(name: &str, error: &io::Error) -> IngestError {
 
 pub(super) fn zip_error(error: ZipError) -> IngestError {
     match error {
-        ZipError::Io(error) => Copying::Read(error)
-            .explain(None, |error| IngestError::refused("bad_zip", format!("the archive cannot be read: {error}"))),
+        ZipError::Io(error) => Copying::Read(error).explain(None, |error| {
+            IngestError::refused("bad_zip", format!("the archive cannot be read: {error}"))
+        }),
         ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
             IngestError::refused("encrypted_zip", "the archive is encrypted")
         }
@@ -327,11 +327,7 @@ enum Copying {
 
 impl Copying {
     /// A reader reads from the archive: what went wrong there is no fault of the file. `name`: that of the file, in a ZIP.
-    fn explain(
-        self,
-        name: Option<&str>,
-        refuse: impl FnOnce(&io::Error) -> IngestError,
-    ) -> IngestError {
+    fn explain(self, name: Option<&str>, refuse: impl FnOnce(&io::Error) -> IngestError) -> IngestError {
         match self {
             Self::Read(error) => match error.downcast::<ArchiveError>() {
                 Ok(error) => error.into(),

@@ -16,7 +16,7 @@ use crate::{
         problem::{Internal, Invalid, KeyReused, Problem, TooLarge, Unavailable},
         upload_body::UploadBody,
     },
-    datasets::{Dataset, Encoding, Quote},
+    datasets::{Dataset, Encoding},
     db::{
         self, DbError, Unconfirmed, chunks,
         imports::{self, Dialect, State},
@@ -360,18 +360,18 @@ fn dialect(
     header: Option<bool>,
     charset: Option<Encoding>,
 ) -> Result<Dialect, Invalid> {
-    let declared = &dataset.dialect;
-    let stated = one_byte("delimiter", parameters.delimiter.as_deref())?;
-    let delimiter = stated.or(declared.delimiter).unwrap_or(b',');
-    let delimiter_stated = stated.is_some();
-    let quote = match (parameters.quote.as_deref(), declared.quote) {
-        (Some("none"), _) | (None, Some(Quote::None)) => None,
-        (Some(quote), _) => one_byte("quote", Some(quote))?,
-        (None, Some(Quote::Byte(quote))) => Some(quote),
-        (None, None) => Some(b'"'),
-    };
-    let escape = one_byte("escape", parameters.escape.as_deref())?.or(declared.escape);
-    let comment = one_byte("comment", parameters.comment.as_deref())?.or(declared.comment);
+    let mut dialect = Dialect::of(dataset);
+    if let Some(delimiter) = one_byte("delimiter", parameters.delimiter.as_deref())? {
+        (dialect.delimiter, dialect.delimiter_stated) = (delimiter, true);
+    }
+    match parameters.quote.as_deref() {
+        None => {}
+        Some("none") => dialect.quote = None,
+        quote => dialect.quote = one_byte("quote", quote)?,
+    }
+    dialect.escape = one_byte("escape", parameters.escape.as_deref())?.or(dialect.escape);
+    dialect.comment = one_byte("comment", parameters.comment.as_deref())?.or(dialect.comment);
+    let Dialect { delimiter, quote, escape, comment, .. } = dialect;
     if Some(delimiter) == quote {
         return Err(Invalid::parameter("quote", "not_allowed", "quote and delimiter must differ"));
     }
@@ -384,27 +384,23 @@ fn dialect(
         return Err(Invalid::parameter("comment", "not_allowed", message));
     }
     let stated = parameters.header.map(|header| header == HeaderParameter::Present);
-    let header = match (stated, header) {
+    match (stated, header) {
         (Some(stated), Some(typed)) if stated != typed => {
             let message = "header contradicts the header of the media type";
             return Err(Invalid::parameter("header", "contradiction", message));
         }
-        (stated, typed) => stated.or(typed).or(declared.header),
-    };
-    let null = parameters.null.as_deref().or(declared.null.as_deref()).unwrap_or_else(|| dataset.null());
-    Ok(Dialect {
-        delimiter,
-        delimiter_stated,
-        quote,
-        escape,
-        comment,
-        encoding: encoding(parameters, charset)?
-            .or(declared.encoding)
-            .filter(|encoding| *encoding != Encoding::Utf8),
-        skip: parameters.skip.or(declared.skip).unwrap_or_default(),
-        null: null.to_owned(),
-        header,
-    })
+        (stated, typed) => dialect.header = stated.or(typed).or(dialect.header),
+    }
+    let encoding = encoding(parameters, charset)?;
+    if let Some(encoding) = encoding {
+        dialect.encoding = (encoding != Encoding::Utf8).then_some(encoding);
+    }
+    dialect.except_own &= encoding.is_none() && parameters.quote.is_none();
+    dialect.skip = parameters.skip.unwrap_or(dialect.skip);
+    if let Some(null) = &parameters.null {
+        dialect.null.clone_from(null);
+    }
+    Ok(dialect)
 }
 
 /// The encoding that the upload states.
