@@ -12,12 +12,14 @@ use crate::{
         Context, Tag,
         access::MayRead,
         body::Json,
-        imports::receive::{HeaderParameter, UploadRefusal, check_distinct, one_byte, stated_header},
+        imports::receive::{
+            HeaderParameter, UploadRefusal, check_distinct, one_byte, stated_encoding, stated_header,
+        },
         limits::Share,
         problem::{Internal, Invalid, Problem, TooLarge, Unavailable, Violation},
         upload_body::UploadBody,
     },
-    datasets::infer,
+    datasets::{Encoding, infer},
     db::imports::Dialect,
     ingest::{
         IngestError,
@@ -43,6 +45,9 @@ pub(in crate::api) struct FileParameters {
     pub(in crate::api) delimiter: Option<String>,
     pub(in crate::api) quote: Option<String>,
     pub(in crate::api) escape: Option<String>,
+    pub(in crate::api) comment: Option<String>,
+    pub(in crate::api) encoding: Option<String>,
+    pub(in crate::api) skip: Option<u32>,
     pub(in crate::api) null: Option<String>,
     pub(in crate::api) header: Option<HeaderParameter>,
 }
@@ -159,10 +164,16 @@ impl Infer {
         /// What stands between fields: one ASCII character, or `\t`; unless given, what a line `sep=` states, else the one of `,`, `;`,
         /// tab and `|` that gives every record the same number of fields
         Query(delimiter): Query<Option<String>>,
-        /// What stands around fields: one ASCII character
+        /// What stands around fields: one ASCII character, or `none` where a quote is text
         Query(quote): Query<Option<String>>,
         /// What takes the next character as it is, within quotes and outside: one ASCII character; none unless given
         Query(escape): Query<Option<String>>,
+        /// What begins lines that are no records: one ASCII character; none unless given
+        Query(comment): Query<Option<String>>,
+        /// How the text is encoded: `utf-8`, `windows-1252`, `iso-8859-1` or `utf-16`; `utf-8` unless given
+        Query(encoding): Query<Option<String>>,
+        /// How many lines come before the header or the first record
+        Query(skip): Query<Option<u32>>,
         /// The field that stands for null, beside the empty one
         Query(null): Query<Option<String>>,
         /// Whether the first record names the columns; unless given, it does when none of its fields is a number, a date, or another
@@ -170,7 +181,7 @@ impl Infer {
         Query(header): Query<Option<HeaderParameter>>,
         body: UploadBody,
     ) -> Result<Inferred, InferRefusal> {
-        let parameters = FileParameters { delimiter, quote, escape, null, header };
+        let parameters = FileParameters { delimiter, quote, escape, comment, encoding, skip, null, header };
         let proposal = propose(&self.context, parameters, body).await?;
         Ok(Inferred::Proposal(Json(proposal.into())))
     }
@@ -182,10 +193,11 @@ pub(in crate::api) async fn propose(
     parameters: FileParameters,
     body: UploadBody,
 ) -> Result<infer::Proposal, InferRefusal> {
-    let dialect = dialect(parameters, body.header)?;
+    let dialect = dialect(parameters, body.header, body.charset)?;
     let UploadBody { packing, bytes, place, share, .. } = body;
     let (bytes, room) = collect(&share, bytes).await?;
-    let proposal = Upload::new(packing, bytes)?.propose(dialect, &context.config.ingest).await?;
+    let proposal =
+        Upload::new(packing, dialect.encoding, bytes)?.propose(dialect, &context.config.ingest).await?;
     drop((place, room));
     Ok(proposal)
 }
@@ -196,19 +208,32 @@ pub(super) async fn declaration(context: &Context, file: UploadBody) -> Result<B
     Ok(proposal.descriptor.to_string().into())
 }
 
-fn dialect(parameters: FileParameters, typed: Option<bool>) -> Result<Dialect, Invalid> {
-    let FileParameters { delimiter, quote, escape, null, header } = parameters;
+fn dialect(
+    parameters: FileParameters,
+    typed: Option<bool>,
+    charset: Option<Encoding>,
+) -> Result<Dialect, Invalid> {
+    let FileParameters { delimiter, quote, escape, comment, encoding, skip, null, header } = parameters;
     let stated = one_byte("delimiter", delimiter.as_deref())?;
-    let quote = one_byte("quote", quote.as_deref())?.unwrap_or(b'"');
+    let quote = match quote.as_deref() {
+        Some("none") => None,
+        quote => one_byte("quote", quote)?.or(Some(b'"')),
+    };
     let escape = one_byte("escape", escape.as_deref())?;
-    check_distinct(stated, quote, escape)?;
+    let comment = one_byte("comment", comment.as_deref())?;
+    check_distinct(stated, quote, escape, comment)?;
+    let encoding =
+        stated_encoding(encoding.as_deref(), charset)?.filter(|encoding| *encoding != Encoding::Utf8);
     Ok(Dialect {
         delimiter: stated.unwrap_or(b','),
         delimiter_stated: stated.is_some(),
         quote,
         escape,
-        null: null.unwrap_or_default(),
+        comment,
+        encoding,
+        skip: skip.unwrap_or_default(),
         header: stated_header(header, typed)?,
+        ..Dialect::standard(null.as_deref().unwrap_or_default())
     })
 }
 
