@@ -28,6 +28,7 @@ mod consumers;
 mod create_update_delete;
 mod cursors;
 mod demand;
+mod dialects;
 mod document;
 mod echoes;
 mod engine;
