@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::{
         Context, Tag,
-        access::{Caller, DeclaresDataset, DescribesDataset, OptionalCaller, SignedIn, Target},
+        access::{Caller, DeclaresDataset, DescribesDataset, OptionalCaller, SignedIn, Target, insufficient},
         body::Json,
         negotiate::Accepted,
         precondition::{IfMatch, etag, has_version},
@@ -24,7 +24,10 @@ use crate::{
             Forbidden, Internal, Invalid, NotFound, PreconditionFailed, PreconditionRequired, Unavailable,
         },
     },
-    auth::scopes::{self, Access, Action},
+    auth::{
+        keys::Scope,
+        scopes::{self, Access, Action},
+    },
     catalog::Catalog,
     datasets::{
         BUILT_IN, Dataset, Ident, change,
@@ -346,7 +349,7 @@ impl Datasets {
             return Ok(Gone::Gone);
         }
         if caller.0.as_ref().is_some_and(|caller| !caller.operates()) {
-            return Err(Forbidden::new("to purge a dataset, a key needs the scope admin").into());
+            return Err(insufficient(Scope::Admin.name()).into());
         }
         if if_match.0.is_none() {
             let message =
