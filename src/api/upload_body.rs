@@ -64,6 +64,8 @@ pub(super) struct UploadBody {
     pub(super) bytes: BoxStream<'static, io::Result<Bytes>>,
     /// Its place among the uploads that are received.
     pub(super) place: Place,
+    /// What its client may have besides.
+    pub(super) share: Share,
 }
 
 impl<'a> ApiExtractor<'a> for UploadBody {
@@ -104,10 +106,13 @@ impl<'a> ApiExtractor<'a> for UploadBody {
         };
         let unread = || UnsupportedMediaType::media_type(content_type);
         let media_type: mime::Mime = content_type.parse().map_err(|_| unread())?;
-        let place = || -> Result<Place, Problem> { Ok(Share::of(request)?.upload()?) };
+        let share = || -> Result<(Place, Share), Problem> {
+            let share = Share::of(request)?;
+            Ok((share.upload()?, share))
+        };
         match media_type.essence_str() {
             FORM if gzipped => Err(UnsupportedMediaType::coding("gzip", "identity").into()),
-            FORM => Self::of_form(request, body, place()?).await,
+            FORM => Self::of_form(request, body, share()?).await,
             CSV | EXCEL => {
                 let ascii = media_type.get_param(mime::CHARSET).is_some_and(|charset| charset == "us-ascii");
                 if !ascii && !is_utf8(&media_type) {
@@ -115,12 +120,12 @@ impl<'a> ApiExtractor<'a> for UploadBody {
                 }
                 let is_stated = media_type.essence_str() == CSV || gzipped;
                 let packing = if is_stated { Packing::Csv { gzipped } } else { Packing::Unstated };
-                Self::of_body(body, packing, header_parameter(&media_type)?, place()?)
+                Self::of_body(body, packing, header_parameter(&media_type)?, share()?)
             }
-            ZIP | WINDOWS_ZIP => Self::of_body(body, Packing::Zip { gzipped }, None, place()?),
+            ZIP | WINDOWS_ZIP => Self::of_body(body, Packing::Zip { gzipped }, None, share()?),
             // The stated coding must be there; the file inside is read as CSV.
-            BYTES if gzipped => Self::of_body(body, Packing::Csv { gzipped }, None, place()?),
-            BYTES => Self::of_body(body, Packing::Unstated, None, place()?),
+            BYTES if gzipped => Self::of_body(body, Packing::Csv { gzipped }, None, share()?),
+            BYTES => Self::of_body(body, Packing::Unstated, None, share()?),
             _ => Err(unread().into()),
         }
     }
@@ -131,14 +136,18 @@ impl UploadBody {
         body: &mut RequestBody,
         packing: Packing,
         header: Option<bool>,
-        place: Place,
+        (place, share): (Place, Share),
     ) -> poem::Result<Self> {
         let bytes = body.take()?.into_bytes_stream().boxed();
-        Ok(Self { packing, header, filename: None, bytes, place })
+        Ok(Self { packing, header, filename: None, bytes, place, share })
     }
 
     /// The form's one field is the file. Another one after it is found when the file has been read.
-    async fn of_form(request: &Request, body: &mut RequestBody, place: Place) -> poem::Result<Self> {
+    async fn of_form(
+        request: &Request,
+        body: &mut RequestBody,
+        (place, share): (Place, Share),
+    ) -> poem::Result<Self> {
         let mut rest = Rest(Arc::new(Mutex::new(body.take()?.into_bytes_stream().boxed())));
         let reading = Reading::default();
         let mut body = RequestBody::new(Body::from_bytes_stream(bounded(rest.clone(), reading.clone())));
@@ -185,7 +194,7 @@ impl UploadBody {
                 Err(_) => yield Err(io::Error::other(Problem::from(reading.fault()))),
             }
         };
-        Ok(Self { packing: Packing::Unstated, header: None, filename, bytes: bytes.boxed(), place })
+        Ok(Self { packing: Packing::Unstated, header: None, filename, bytes: bytes.boxed(), place, share })
     }
 }
 

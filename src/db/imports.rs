@@ -406,6 +406,15 @@ pub async fn get(db: &Db, id: i64) -> Result<Option<Import>, DbError> {
         .map_err(DbError::during("reading an import"))
 }
 
+/// The datasets that a key may read.
+#[derive(Debug, Clone, Default)]
+pub struct Readable {
+    /// All that are not private.
+    pub all_public: bool,
+    /// Those of these names.
+    pub named: Vec<String>,
+}
+
 /// Which imports a list holds.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -413,6 +422,8 @@ pub struct Filter {
     pub dataset: Option<String>,
     /// Only of the declared dataset of this number: one of the same name was there before it was purged.
     pub dataset_id: Option<i32>,
+    /// Only what a key may read of.
+    pub readable: Option<Readable>,
     /// Only in this state.
     pub state: Option<State>,
     /// Only older than this one: where the page before ended.
@@ -423,13 +434,17 @@ pub struct Filter {
 pub async fn list(db: &Db, filter: &Filter, limit: i64) -> Result<Vec<Import>, DbError> {
     sqlx::query_as(concat!(
 "select ", columns!(), " from imports
-         where ($1::text is null or dataset = $1) and ($5::int is null or dataset_id = $5) and ($2::text is null or state = $2) and ($3::bigint is null or id < $3)
+         where ($1::text is null or dataset = $1) and ($5::int is null or dataset_id = $5)
+             and ($6::bool is null or dataset = any($7) or $6 and not exists (
+                 select from dataset_catalog c where c.id = imports.dataset_id and c.private)) and ($2::text is null or state = $2) and ($3::bigint is null or id < $3)
          order by id desc limit $4"))
     .bind(&filter.dataset)
     .bind(filter.state)
     .bind(filter.before)
     .bind(limit)
     .bind(filter.dataset_id)
+    .bind(filter.readable.as_ref().map(|readable| readable.all_public))
+    .bind(filter.readable.as_ref().map(|readable| &readable.named))
     .fetch_all(db.pool())
     .await
     .map_err(DbError::during("listing imports"))

@@ -79,18 +79,7 @@ impl<'a> Beginning<'a> {
 
     /// Takes the delimiter that the file states, unless that cannot be or the client stated another one.
     fn take(&mut self, delimiter: u8, place: &str) -> Result<(), IngestError> {
-        let shown = char::from(delimiter);
-        let contradiction = |what: &str| {
-            let message = format!("{place}: the line states the delimiter {shown:?}, but {what}");
-            Err(IngestError::refused("contradiction", message))
-        };
-        if delimiter == self.dialect.quote || Some(delimiter) == self.dialect.escape {
-            return contradiction("that is the quote or the escape character");
-        }
-        if self.dialect.delimiter_stated && delimiter != self.dialect.delimiter {
-            let other = char::from(self.dialect.delimiter);
-            return contradiction(&format!("the upload states {other:?}; leave the parameter delimiter out"));
-        }
+        check_stated(&self.dialect, delimiter, place)?;
         self.stated = Some(delimiter);
         self.dialect.delimiter = delimiter;
         Ok(())
@@ -126,13 +115,34 @@ impl<'a> Beginning<'a> {
     }
 }
 
+/// Whether the file may state that delimiter, beside what the client stated.
+pub(super) fn check_stated(dialect: &Dialect, delimiter: u8, place: &str) -> Result<(), IngestError> {
+    let shown = char::from(delimiter);
+    let contradiction = |what: &str| {
+        let message = format!("{place}: the line states the delimiter {shown:?}, but {what}");
+        Err(IngestError::refused("contradiction", message))
+    };
+    if delimiter == dialect.quote || Some(delimiter) == dialect.escape {
+        return contradiction("that is the quote or the escape character");
+    }
+    if dialect.delimiter_stated && delimiter != dialect.delimiter {
+        let other = char::from(dialect.delimiter);
+        return contradiction(&format!("the upload states {other:?}; leave the parameter delimiter out"));
+    }
+    Ok(())
+}
+
 /// Why a file cannot be cut.
 pub(super) fn refused(file: &File, error: &SplitError) -> IngestError {
-    let code = match error {
+    IngestError::refused(code(error), format!("{}{error}", place(file)))
+}
+
+/// The code of a file that cannot be cut.
+pub(super) fn code(error: &SplitError) -> &'static str {
+    match error {
         SplitError::Utf16 => "not_utf8",
         SplitError::UnclosedQuotes { .. } => "unclosed_quotes",
-    };
-    IngestError::refused(code, format!("{}{error}", place(file)))
+    }
 }
 
 /// What a message about a file begins with.
@@ -141,7 +151,7 @@ pub(super) fn place(file: &File) -> String {
 }
 
 /// The delimiter that a line states as spreadsheets do: `sep=;`.
-fn stated_delimiter(line: &[u8]) -> Option<u8> {
+pub(super) fn stated_delimiter(line: &[u8]) -> Option<u8> {
     let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
     let (name, value) = line.split_at_checked(4)?;
     match value {

@@ -197,10 +197,10 @@ fn digesting() -> (mpsc::Sender<Bytes>, JoinHandle<[u8; 32]>) {
 }
 
 const CSV: &str = "text/csv";
-const ZIP: &str = "application/zip";
+pub(super) const ZIP: &str = "application/zip";
 
 /// Holds what the bytes are said to be against how they begin.
-fn recognize(packing: Packing, head: &[u8]) -> Result<(&'static str, bool), ReceiveError> {
+pub(super) fn recognize(packing: Packing, head: &[u8]) -> Result<(&'static str, bool), ReceiveError> {
     let is_zip = head.starts_with(b"PK");
     let is_gzip = head.starts_with(&[0x1f, 0x8b]);
     let mislabelled = |expected| Err(ReceiveError::Mislabelled { expected, begin: hex::encode(head) });

@@ -172,6 +172,11 @@ impl Splitter {
         self.next_line
     }
 
+    /// What was pushed and not taken yet.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The delimiter from here on; before anything else than the head is taken.
     pub fn set_delimiter(&mut self, delimiter: u8) {
         self.delimiter = delimiter;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use zip::result::ZipError;
+use zip::{read::ZipFile, result::ZipError};
 
 use super::{
     IngestError, blocking, damage_of,
@@ -175,29 +175,14 @@ impl Unpacker {
         let mut unpacked = 0_u64;
         for index in 0..zip.len() {
             let mut entry = zip.by_index(index).map_err(zip_error)?;
-            let name = entry.name().map_err(zip_error)?.into_owned();
-            if entry.is_dir() {
-                continue;
-            }
-            let absolute = name.starts_with(['/', '\\']);
-            if absolute || entry.enclosed_name().is_none() {
-                let message = format!("{:?} in the archive leads out of it", cut(&name));
-                return Err(IngestError::refused("unsafe_name", message));
-            }
-            match Entry::of(&name) {
-                Entry::Data => {}
-                Entry::Beside => {
+            let name = match judge(&entry)? {
+                Judged::Folder => continue,
+                Judged::Beside(name) => {
                     beside.push(name);
                     continue;
                 }
-                Entry::Archive => {
-                    let message = format!(
-                        "{:?} in the archive is an archive itself; put the CSV files in directly",
-                        cut(&name)
-                    );
-                    return Err(IngestError::refused("nested_archive", message));
-                }
-            }
+                Judged::Data(name) => name,
+            };
             let file_no = i32::try_from(files.len()).unwrap_or(i32::MAX);
             let object = self.object(&file_no.to_string());
             let bytes = self
@@ -266,11 +251,45 @@ impl Unpacker {
     }
 }
 
-fn empty_file() -> IngestError {
+/// What is done with an entry of a ZIP.
+pub(super) enum Judged {
+    /// Nothing: it is a folder.
+    Folder,
+    /// It is left out.
+    Beside(String),
+    /// It is read.
+    Data(String),
+}
+
+/// Tells what an entry is, and refuses those that no archive of ours has.
+pub(super) fn judge<R: Read>(entry: &ZipFile<'_, R>) -> Result<Judged, IngestError> {
+    let name = entry.name().map_err(zip_error)?.into_owned();
+    if entry.is_dir() {
+        return Ok(Judged::Folder);
+    }
+    let absolute = name.starts_with(['/', '\\']);
+    if absolute || entry.enclosed_name().is_none() {
+        let message = format!("{:?} in the archive leads out of it", cut(&name));
+        return Err(IngestError::refused("unsafe_name", message));
+    }
+    match Entry::of(&name) {
+        Entry::Data => Ok(Judged::Data(name)),
+        Entry::Beside => Ok(Judged::Beside(name)),
+        Entry::Archive => {
+            let message = format!(
+                "{:?} in the archive is an archive itself; put the CSV files in directly",
+                cut(&name)
+            );
+            Err(IngestError::refused("nested_archive", message))
+        }
+    }
+}
+
+pub(super) fn empty_file() -> IngestError {
     IngestError::refused("empty_file", "the file is empty")
 }
 
-fn gzip_error(error: &io::Error) -> IngestError {
+pub(super) fn gzip_error(error: &io::Error) -> IngestError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             IngestError::refused("truncated_gzip", "the gzip stream ends before it is complete")
@@ -279,7 +298,7 @@ fn gzip_error(error: &io::Error) -> IngestError {
     }
 }
 
-fn entry_error(name: &str, error: &io::Error) -> IngestError {
+pub(super) fn entry_error(name: &str, error: &io::Error) -> IngestError {
     IngestError::refused("bad_zip", format!("{:?} in the archive cannot be read: {error}", cut(name)))
 }
 

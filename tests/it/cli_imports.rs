@@ -39,9 +39,9 @@ async fn imports_are_listed_newest_first() {
         let ids: Vec<_> = objects(&ended).iter().map(|import| import["id"].as_i64()).collect();
         assert_eq!(ids, expected.into_iter().map(Some).collect::<Vec<_>>());
     }
-    let ended = imports(&app, &["list", "--dataset", "towns"]).await;
+    let ended = imports(&app, &["list", "--dataset", "New Towns"]).await;
     assert_eq!(ended.status, Some(2));
-    assert!(ended.stderr.contains("airports or citizens"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("small letters"), "{}", ended.stderr);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ fn declaration_schema() -> MetaSchema {
 /// The body of `POST …/check`.
 pub(in crate::api) struct CheckSchema;
 
-schema::object!(CheckSchema, "Check", check_schema);
+schema::object!(CheckSchema, "CheckRows", check_schema);
 
 fn check_schema() -> MetaSchema {
     let texts = || MetaSchema {

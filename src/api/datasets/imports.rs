@@ -219,6 +219,7 @@ impl DatasetImports {
         let filter = Filter {
             dataset: Some(dataset.name.as_str().to_owned()),
             dataset_id: dataset.id,
+            readable: None,
             state: state.0.map(Into::into),
             before,
         };

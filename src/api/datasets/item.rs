@@ -11,23 +11,19 @@ use super::{
     body::DeclarationBody,
     declare::{CatalogRefusal, invalid, refused},
     document,
+    infer::InferRefusal,
     views::{DatasetList, DatasetView, DescriptorView, PlanView, SchemaView},
 };
 use crate::{
     api::{
         Context, Tag,
-        access::{Caller, DeclaresDataset, DescribesDataset, OptionalCaller, SignedIn, Target, insufficient},
+        access::{Caller, DeclaresDataset, DescribesDataset, OptionalCaller, SignedIn, Target},
         body::Json,
         negotiate::Accepted,
         precondition::{IfMatch, etag, has_version},
-        problem::{
-            Forbidden, Internal, Invalid, NotFound, PreconditionFailed, PreconditionRequired, Unavailable,
-        },
+        problem::{Internal, Invalid, NotFound, PreconditionFailed, PreconditionRequired, Unavailable},
     },
-    auth::{
-        keys::Scope,
-        scopes::{self, Access, Action},
-    },
+    auth::scopes::{self, Access, Action},
     catalog::Catalog,
     datasets::{
         BUILT_IN, Dataset, Ident, change,
@@ -161,12 +157,12 @@ refusal!(
 
 refusal!(
     /// Why a declaration is refused.
-    PutRefusal: CatalogRefusal, Invalid, PreconditionFailed, PreconditionRequired, crate::api::imports::receive::UploadRefusal
+    PutRefusal: CatalogRefusal, Invalid, PreconditionFailed, PreconditionRequired, InferRefusal
 );
 
 refusal!(
     /// Why a dataset is not deleted.
-    DeleteRefusal: CatalogRefusal, Forbidden, PreconditionFailed, PreconditionRequired, Unavailable
+    DeleteRefusal: CatalogRefusal, PreconditionFailed, PreconditionRequired, Unavailable
 );
 
 impl From<CatalogError> for PutRefusal {
@@ -331,7 +327,6 @@ impl Datasets {
         /// The version that may be deleted, else 412.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
-        caller: OptionalCaller,
         target: Target,
     ) -> Result<Gone, DeleteRefusal> {
         if target.0.as_ref().is_some_and(|dataset| dataset.built_in().is_some()) {
@@ -347,9 +342,6 @@ impl Datasets {
             let version = if_match.0.is_some().then_some(entry.version);
             catalog::hide(&self.context.db, &name, version).await?;
             return Ok(Gone::Gone);
-        }
-        if caller.0.as_ref().is_some_and(|caller| !caller.operates()) {
-            return Err(insufficient(Scope::Admin.name()).into());
         }
         if if_match.0.is_none() {
             let message =

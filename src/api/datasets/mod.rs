@@ -22,6 +22,7 @@ pub(super) type Resources = (
     rows::DatasetRow,
     rows::Filtered<rows::DatasetFacets>,
     rows::Filtered<rows::DatasetStatistics>,
+    infer::Infer,
 );
 
 pub(super) fn resources(context: &Context) -> Resources {
@@ -34,5 +35,6 @@ pub(super) fn resources(context: &Context) -> Resources {
         rows::DatasetRow { context: own() },
         rows::Filtered(rows::DatasetFacets { context: own() }),
         rows::Filtered(rows::DatasetStatistics { context: own() }),
+        infer::Infer { context: own() },
     )
 }

@@ -25,7 +25,7 @@ use self::{
 };
 use super::{
     Context, Tag,
-    access::{Anyone, MayRead, MayReadOwn, MayWrite},
+    access::{Anyone, MayRead, MayReadOwn, MayWrite, OptionalCaller, SignedIn},
     body::{JSON, Json},
     citizens::{
         store::{StoreRefusal, Stored},
@@ -35,7 +35,7 @@ use super::{
     idempotency::{Idempotency, OneOf, Replayable},
     negotiate::Accepted,
     page,
-    problem::{Conflict, Gone, Internal, Invalid, NotFound, Unavailable},
+    problem::{Conflict, Forbidden, Gone, Internal, Invalid, NotFound, Unavailable},
 };
 use crate::{
     datasets::citizen,
@@ -145,7 +145,7 @@ refusal!(
 );
 refusal!(
     /// Why imports are not listed.
-    ListRefusal: Invalid, Internal
+    ListRefusal: Invalid, Internal, Forbidden
 );
 refusal!(
     /// Why an import is not read.
@@ -190,7 +190,7 @@ impl Imports {
     #[oai(path = "/imports", method = "get", operation_id = "list_imports")]
     async fn list_imports(
         &self,
-        _caller: MayRead,
+        _caller: SignedIn,
         /// Only of this dataset
         Query(dataset): Query<Option<String>>,
         /// Only in this state
@@ -199,11 +199,16 @@ impl Imports {
         Query(limit): Query<Option<u64>>,
         /// Where to go on: from the link to the next page
         Query(cursor): Query<Option<String>>,
+        caller: OptionalCaller,
         uri: &Uri,
     ) -> Result<ListAnswer, ListRefusal> {
+        let readable = match caller.0 {
+            None => None,
+            Some(caller) => Some(caller.readable().map_err(ListRefusal)?),
+        };
         let limit = page::limit(limit, &self.context.config.server)?;
         let before = cursor.map(|cursor| page::decode_number(&cursor, 1)).transpose()?;
-        let filter = Filter { dataset, dataset_id: None, state: state.map(Into::into), before };
+        let filter = Filter { dataset, dataset_id: None, readable, state: state.map(Into::into), before };
         let mut found = imports::list(&self.context.db, &filter, to_i64(limit) + 1).await?;
         let more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

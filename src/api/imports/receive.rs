@@ -419,28 +419,45 @@ fn dialect(
     let delimiter = stated.unwrap_or(b',');
     let quote = one_byte("quote", parameters.quote.as_deref())?.unwrap_or(b'"');
     let escape = one_byte("escape", parameters.escape.as_deref())?;
-    if delimiter == quote {
-        return Err(Invalid::parameter("quote", "not_allowed", "quote and delimiter must differ"));
-    }
-    if [Some(delimiter), Some(quote)].contains(&escape) {
-        let message = "escape must be another character than delimiter and quote";
-        return Err(Invalid::parameter("escape", "not_allowed", message));
-    }
+    check_distinct(Some(delimiter), quote, escape)?;
     let delimiter_stated = stated.is_some();
-    let stated = parameters.header.map(|header| header == HeaderParameter::Present);
-    let header = match (stated, header) {
-        (Some(stated), Some(typed)) if stated != typed => {
-            let message = "header contradicts the header of the media type";
-            return Err(Invalid::parameter("header", "contradiction", message));
-        }
-        (stated, typed) => stated.or(typed),
-    };
+    let header = stated_header(parameters.header, header)?;
     let null = parameters.null.clone().unwrap_or_else(|| dataset.null().to_owned());
     Ok(Dialect { delimiter, delimiter_stated, quote, escape, null, header })
 }
 
+/// Characters that mean something must differ. A delimiter that is still to be found differs from the others.
+pub(in crate::api) fn check_distinct(
+    delimiter: Option<u8>,
+    quote: u8,
+    escape: Option<u8>,
+) -> Result<(), Invalid> {
+    if delimiter == Some(quote) {
+        return Err(Invalid::parameter("quote", "not_allowed", "quote and delimiter must differ"));
+    }
+    if escape.is_some() && [delimiter, Some(quote)].contains(&escape) {
+        let message = "escape must be another character than delimiter and quote";
+        return Err(Invalid::parameter("escape", "not_allowed", message));
+    }
+    Ok(())
+}
+
+/// Whether there is a header, as far as the parameter or the media type says so.
+pub(in crate::api) fn stated_header(
+    parameter: Option<HeaderParameter>,
+    typed: Option<bool>,
+) -> Result<Option<bool>, Invalid> {
+    match (parameter.map(|header| header == HeaderParameter::Present), typed) {
+        (Some(stated), Some(typed)) if stated != typed => {
+            let message = "header contradicts the header of the media type";
+            Err(Invalid::parameter("header", "contradiction", message))
+        }
+        (stated, typed) => Ok(stated.or(typed)),
+    }
+}
+
 /// A character that means something to a reader of CSV: one byte, so that it is never a part of another character.
-fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
+pub(in crate::api) fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
     match value.map(str::as_bytes) {
         None => Ok(None),
         Some(br"\t") => Ok(Some(b'\t')),

@@ -63,6 +63,8 @@ pub(crate) struct CountsView {
     /// Relations that accepted rows have lost: to a citizen who is not in the import, or who does not list back. `links.rejects` names
     /// them, with `accepted` true. Null for an import that ended before they were counted.
     relations_dropped: Option<i64>,
+    /// Stored rows that `load=sync` deleted because the file does not name them; no part of the rows read. Null for any other import.
+    removed: Option<i64>,
     /// Bytes loaded so far, unpacked.
     bytes: i64,
     /// Chunks loaded so far.
@@ -133,6 +135,12 @@ pub(crate) struct ImportView {
     id: i64,
     /// What it imports.
     dataset: String,
+    /// The version of a declared dataset that it began with; null for a built-in one.
+    dataset_version: Option<i32>,
+    /// How its rows meet those that are stored: `upsert`, `insert`, `append` or `sync`; null for a built-in dataset.
+    load: Option<String>,
+    /// The import whose rejects it brings back.
+    corrects: Option<i64>,
     /// Where it stands.
     pub(crate) state: ImportState,
     /// What happens with rejects.
@@ -255,6 +263,9 @@ impl ImportView {
         Self {
             id: import.id,
             dataset: import.dataset,
+            dataset_version: import.dataset_version,
+            load: import.load,
+            corrects: import.corrects,
             state: import.state.into(),
             mode: import.mode.into(),
             max_rejects: import.max_rejects,
@@ -342,6 +353,7 @@ fn counts(import: &Import, progress: &Progress) -> CountsView {
             deleted: import.deleted?,
             rejected: import.rejected?,
             relations_dropped: import.relations_dropped,
+            removed: import.removed,
             bytes,
             chunks,
         })
@@ -357,6 +369,7 @@ fn counts(import: &Import, progress: &Progress) -> CountsView {
             deleted: 0,
             rejected: progress.rejected,
             relations_dropped: Some(0),
+            removed: None,
             bytes,
             chunks,
         }
@@ -374,6 +387,9 @@ impl Example for ImportView {
         Self {
             id: 1,
             dataset: "airports".to_owned(),
+            dataset_version: None,
+            load: None,
+            corrects: None,
             state: ImportState::Complete,
             mode: ImportMode::Lenient,
             max_rejects: None,
@@ -392,6 +408,7 @@ impl Example for ImportView {
                 deleted: 0,
                 rejected: 0,
                 relations_dropped: Some(0),
+                removed: None,
                 bytes: 1_127_225,
                 chunks: 2,
             },

@@ -6,11 +6,11 @@ use super::{Around, Family, Filter, QueryFault, Reader, Subject, family::listed,
 use crate::datasets::{Dataset, Place};
 
 /// Most groups of a statistic's rows.
-pub const MAX_BY: usize = 4;
+pub(super) const MAX_BY: usize = 4;
 /// Most measures.
-pub const MAX_MEASURES: usize = 16;
+pub(super) const MAX_MEASURES: usize = 16;
 /// Most columns of facets.
-pub const MAX_FACETS: usize = 4;
+pub(super) const MAX_FACETS: usize = 4;
 
 /// Which values of which rows are put together.
 #[derive(Debug, Clone)]

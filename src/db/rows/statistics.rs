@@ -12,7 +12,7 @@ use crate::datasets::{
 };
 
 /// Most groups.
-pub const MAX_GROUPS: usize = 10_000;
+const MAX_GROUPS: usize = 10_000;
 
 /// Why there are no statistics.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod collector;
 pub(crate) mod command;
 pub(crate) mod database;
+pub(crate) mod datasets;
 pub(crate) mod engine;
 pub(crate) mod files;
 pub(crate) mod http2;
