@@ -1,6 +1,6 @@
 //! Records of CSV in the dialect of a dataset, so that what is exported can be uploaded as it is.
 
-use crate::datasets::{FileDialect, Quote};
+use crate::datasets::{Encoding, FileDialect, Quote};
 
 /// Writes records.
 #[derive(Debug, Clone)]
@@ -14,22 +14,39 @@ pub(super) struct Writer {
     comment: Option<char>,
     /// Whether the first record names the columns.
     pub(super) has_header: bool,
+    /// What is before the first record.
+    pub(super) beginning: String,
 }
 
 impl Writer {
-    /// Of that dialect.
+    /// Of that dialect. A header that begins with `_id` tells the reader that the service wrote the file: then it is UTF-8, has quotes even
+    /// where the dataset's other files have none, and nothing before the header. Files that have no header are like the others.
     pub(super) fn of(dialect: &FileDialect) -> Self {
+        let has_header = dialect.header != Some(false);
+        let delimiter = dialect.delimiter.unwrap_or(b',');
+        let taken = [Some(delimiter), dialect.escape, dialect.comment];
         let quote = match dialect.quote {
-            None => Some('"'),
-            Some(Quote::Byte(byte)) => Some(char::from(byte)),
+            None => Some(b'"'),
+            Some(Quote::Byte(byte)) => Some(byte),
+            Some(Quote::None) if has_header => {
+                [b'"', b'\'', b'`', b'~'].into_iter().find(|byte| !taken.contains(&Some(*byte)))
+            }
             Some(Quote::None) => None,
         };
+        let mut beginning = String::new();
+        if !has_header {
+            if dialect.encoding.is_some_and(|encoding| encoding != Encoding::Utf8) {
+                beginning.push('\u{feff}');
+            }
+            (0..dialect.skip.unwrap_or_default()).for_each(|_| beginning.push_str("\r\n"));
+        }
         Self {
-            delimiter: char::from(dialect.delimiter.unwrap_or(b',')),
-            quote,
+            delimiter: char::from(delimiter),
+            quote: quote.map(char::from),
             escape: dialect.escape.map(char::from),
             comment: dialect.comment.map(char::from),
-            has_header: dialect.header != Some(false),
+            has_header,
+            beginning,
         }
     }
 
@@ -113,10 +130,17 @@ mod tests {
         assert_eq!(written(other, &["#a", "#b", "c;d'"]).as_deref(), Ok("'#a';#b;'c;d'''\r\n"));
         let escaped = FileDialect { escape: Some(b'\\'), ..FileDialect::default() };
         assert_eq!(written(escaped.clone(), &["a\\b", "c"]).as_deref(), Ok("\"a\\\\b\",c\r\n"));
-        let bare = FileDialect { quote: Some(Quote::None), ..FileDialect::default() };
+        let own = FileDialect { quote: Some(Quote::None), ..FileDialect::default() };
+        assert_eq!(written(own, &["a\"b", "c"]).as_deref(), Ok("\"a\"\"b\",c\r\n"));
+        let bare = FileDialect { quote: Some(Quote::None), header: Some(false), ..FileDialect::default() };
         assert_eq!(written(bare.clone(), &["a\"b", "c"]).as_deref(), Ok("a\"b,c\r\n"));
         assert_eq!(written(bare, &["a", "b,c"]), Err(1));
-        let bare = FileDialect { quote: Some(Quote::None), ..escaped };
+        let bare = FileDialect { quote: Some(Quote::None), header: Some(false), ..escaped };
         assert_eq!(written(bare, &["a", "b,c"]).as_deref(), Ok("a,b\\,c\r\n"));
+        let foreign =
+            FileDialect { encoding: Some(Encoding::Utf16), skip: Some(2), ..FileDialect::default() };
+        assert_eq!(Writer::of(&foreign).beginning, "");
+        let foreign = FileDialect { header: Some(false), ..foreign };
+        assert_eq!(Writer::of(&foreign).beginning, "\u{feff}\r\n\r\n");
     }
 }

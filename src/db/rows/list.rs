@@ -133,6 +133,9 @@ pub async fn list(
         column: subjects.get(place).map_or_else(String::new, header),
         id: id.to_owned(),
     };
+    if format == Format::Csv {
+        page.header.clone_from(&writer.beginning);
+    }
     if format == Format::Csv && writer.has_header {
         let names: Vec<_> = subjects.iter().map(header).collect();
         writer
