@@ -43,6 +43,8 @@ const OWN: &str = "own";
 
 /// How operations are marked that any key is enough for.
 const ANY_KEY: &str = "any";
+/// How operations are marked that a key for one dataset is enough for.
+const READ_SOME: &str = "some:read";
 /// How operations are marked that are about the dataset in their path.
 const DESCRIBE: &str = "dataset:describe";
 const READ: &str = "dataset:read";
@@ -90,6 +92,8 @@ declarations! {
     MayWrite = Scope::Write.name();
     /// Declares that an operation needs any key.
     SignedIn = ANY_KEY;
+    /// Declares that an operation needs a key that may read some dataset, and answers with what is of those.
+    ReadsSome = READ_SOME;
     /// Declares that an operation on a dataset needs a key that may know of it.
     DescribesDataset = DESCRIBE;
     /// Declares that an operation on a dataset needs a key that may read its rows.
@@ -125,7 +129,7 @@ pub(super) fn scope_of(operation: &MetaOperation) -> Option<Scope> {
     let marks: Vec<_> = operation.security.iter().flat_map(|requirement| requirement.keys()).collect();
     match marks.as_slice() {
         [mark] if **mark == ANYONE => None,
-        [mark] if [ANY_KEY, OWN, DESCRIBE, READ].contains(&&**mark) => Some(Scope::Read),
+        [mark] if [ANY_KEY, READ_SOME, OWN, DESCRIBE, READ].contains(&&**mark) => Some(Scope::Read),
         [mark] if **mark == WRITE => Some(Scope::Write),
         [mark] if **mark == DECLARE => Some(Scope::Schema),
         [mark] => Some(Scope::named(mark).unwrap_or(Scope::Admin)),
@@ -145,9 +149,12 @@ pub(super) fn action_of(operation: &MetaOperation) -> Option<Action> {
     })
 }
 
-/// Whether any key is enough for the operation.
+/// Whether any key is enough for the operation, or any that has something for the dataset.
 pub(super) fn is_for_any_key(operation: &MetaOperation) -> bool {
-    operation.security.iter().any(|requirement| requirement.keys().any(|mark| *mark == ANY_KEY))
+    operation
+        .security
+        .iter()
+        .any(|requirement| requirement.keys().any(|mark| [ANY_KEY, DESCRIBE].contains(mark)))
 }
 
 /// Whether the operation reads one import, for which the key that uploaded it is enough.
@@ -155,13 +162,26 @@ pub(super) fn is_of_own(operation: &MetaOperation) -> bool {
     operation.security.iter().any(|requirement| requirement.keys().any(|mark| *mark == OWN))
 }
 
+/// Whether the handler decides what a key is enough for.
+pub(super) fn is_decided_later(operation: &MetaOperation) -> bool {
+    operation
+        .security
+        .iter()
+        .any(|requirement| requirement.keys().any(|mark| [ANY_KEY, READ_SOME].contains(mark)))
+}
+
 /// Says in the document what [`scope_of`] says. The array of a requirement is for OAuth's scopes and stays empty.
-pub(super) fn describe(operation: &mut Value, scope: Option<Scope>, is_of_own: bool) {
+pub(super) fn describe(operation: &mut Value, scope: Option<Scope>, is_of_own: bool, is_for_any_key: bool) {
     let Some(scope) = scope else {
         operation["security"] = json!([]);
         return;
     };
     operation["security"] = json!([{ SCHEME: [] }]);
+    if is_for_any_key {
+        operation["x-scope"] = ANY_KEY.into();
+        operation["responses"]["403"]["description"] = "The key has nothing for what is asked for".into();
+        return;
+    }
     operation["x-scope"] = scope.name().into();
     if is_of_own {
         operation["x-scope-own"] = Scope::Write.name().into();

@@ -140,7 +140,13 @@ fn complete(document: &mut Value) {
             for operation in &path.operations {
                 if let Some(described) = operations.get_mut(operation.method.as_str().to_lowercase().as_str())
                 {
-                    access::describe(described, access::scope_of(operation), access::is_of_own(operation));
+                    let any_key = access::is_for_any_key(operation);
+                    access::describe(
+                        described,
+                        access::scope_of(operation),
+                        access::is_of_own(operation),
+                        any_key,
+                    );
                 }
             }
             add_head(operations);

@@ -228,7 +228,7 @@ impl Rules {
         let action = access::action_of(operation);
         let otherwise = match action {
             Some(_) => Otherwise::AnyKey,
-            None if access::is_for_any_key(operation) => Otherwise::AnyKey,
+            None if access::is_decided_later(operation) => Otherwise::AnyKey,
             None if of_import => Otherwise::Import { may_be_own: access::is_of_own(operation) },
             None => built_in(path).map_or(Otherwise::Nothing, Otherwise::Dataset),
         };

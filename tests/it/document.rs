@@ -48,7 +48,9 @@ fn every_json_body_is_closed_and_has_an_example() {
             let reference = content["schema"]["$ref"].as_str().unwrap_or_default();
             let schema =
                 &document::json()["components"]["schemas"][reference.rsplit('/').next().unwrap_or_default()];
-            assert_eq!(schema["additionalProperties"], false, "{place}: {media_type}");
+            // What a dataset's rows have, its own document says; a declaration may have members that Tarmac does not know.
+            let is_open = place.contains("/datasets/{name}") && !place.contains("/check");
+            assert_eq!(schema["additionalProperties"] == false, !is_open, "{place}: {media_type}");
             assert!(schema["example"].is_object(), "{place}: {media_type} has no example");
         }
     }

@@ -25,7 +25,7 @@ use self::{
 };
 use super::{
     Context, Tag,
-    access::{Anyone, MayRead, MayReadOwn, MayWrite, OptionalCaller, SignedIn},
+    access::{Anyone, MayRead, MayReadOwn, MayWrite, OptionalCaller, ReadsSome},
     body::{JSON, Json},
     citizens::{
         store::{StoreRefusal, Stored},
@@ -190,7 +190,7 @@ impl Imports {
     #[oai(path = "/imports", method = "get", operation_id = "list_imports")]
     async fn list_imports(
         &self,
-        _caller: SignedIn,
+        _caller: ReadsSome,
         /// Only of this dataset
         Query(dataset): Query<Option<String>>,
         /// Only in this state

@@ -135,12 +135,6 @@ pub(crate) struct ImportView {
     id: i64,
     /// What it imports.
     dataset: String,
-    /// The version of a declared dataset that it began with; null for a built-in one.
-    dataset_version: Option<i32>,
-    /// How its rows meet those that are stored: `upsert`, `insert`, `append` or `sync`; null for a built-in dataset.
-    load: Option<String>,
-    /// The import whose rejects it brings back.
-    corrects: Option<i64>,
     /// Where it stands.
     pub(crate) state: ImportState,
     /// What happens with rejects.
@@ -149,6 +143,12 @@ pub(crate) struct ImportView {
     max_rejects: Option<i64>,
     /// Whether it validates and decides, and stores nothing.
     dry_run: bool,
+    /// The version of a declared dataset that it began with; null for a built-in one.
+    dataset_version: Option<i32>,
+    /// How its rows meet those that are stored: `upsert`, `insert`, `append` or `sync`; null for a built-in dataset.
+    load: Option<String>,
+    /// The import whose rejects it brings back.
+    corrects: Option<i64>,
     /// In the answer to an upload: the same file was imported before, this is that import, and nothing new was begun. False wherever an
     /// import is read.
     pub(crate) repeated: bool,
