@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use poem::{
     FromRequest, Request, RequestBody,
-    http::{HeaderValue, header},
+    http::{HeaderValue, Method, header},
 };
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -27,8 +27,9 @@ use crate::{
     clock::Clock,
     datasets::Dataset,
     db::{
-        Db, DbError,
-        owners::{self, Owner},
+        Db,
+        imports::Readable,
+        owners::{self, Owner, Ownership},
     },
     text::cut,
 };
@@ -207,9 +208,18 @@ impl<'a> FromRequest<'a> for OptionalCaller {
 pub(super) struct Caller(pub(super) Arc<Key>);
 
 impl Caller {
-    /// Whether it has the scope `admin`.
-    pub(super) fn operates(&self) -> bool {
-        has(&self.0, Scope::Admin)
+    /// The datasets that it may read; refused where there is none.
+    pub(super) fn readable(&self) -> Result<Readable, Problem> {
+        let mut readable = Readable::default();
+        for grant in self.grants() {
+            match grant {
+                Grant::Read(None) => readable.all_public = true,
+                Grant::Read(Some(name)) => readable.named.push(name.as_str().to_owned()),
+                Grant::Write(_) | Grant::Schema | Grant::Admin => {}
+            }
+        }
+        let is_any = readable.all_public || !readable.named.is_empty();
+        if is_any { Ok(readable) } else { Err(forbidden(Scope::Read.name())) }
     }
 
     /// What it may do.
@@ -231,8 +241,13 @@ fn has(key: &Key, scope: Scope) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Otherwise {
     Nothing,
-    /// That the import was uploaded with the key.
-    OwnImport,
+    /// That the key reaches the dataset of the import, or that the import was uploaded with it.
+    Import {
+        /// Whether the latter is enough.
+        may_be_own: bool,
+    },
+    /// That the key reaches this built-in dataset.
+    Dataset(&'static str),
     /// That there is a key: [`Gate::target`] or the handler decides.
     AnyKey,
 }
@@ -265,9 +280,12 @@ impl Gate {
             Verdict::Expired => return Err(unauthorized("the key has expired", INVALID_TOKEN)),
         };
         let is_enough = match otherwise {
-            Otherwise::Nothing => has(&key, scope),
-            Otherwise::OwnImport => has(&key, scope) || self.is_own(request, &key).await?,
             Otherwise::AnyKey => true,
+            Otherwise::Import { may_be_own } => self.reaches_import(request, &key, scope, may_be_own).await?,
+            Otherwise::Dataset(name) => {
+                has(&key, scope) || reaches(&key, scope, name, false) == Some(Access::Yes)
+            }
+            Otherwise::Nothing => has(&key, scope),
         };
         if is_enough { Ok(Some(Caller(key))) } else { Err(forbidden(scope.name())) }
     }
@@ -279,26 +297,27 @@ impl Gate {
         caller: Option<&Caller>,
         action: Action,
     ) -> Result<Target, Problem> {
+        let action = if action == Action::Declare && is_purge(request) { Action::Purge } else { action };
         let name = request.raw_path_param("param0").unwrap_or_default();
         let dataset = Catalog::new(self.db.clone()).by_name(name).await?;
         let absent = || NotFound::new(format!("there is no dataset {:?}", cut(name)));
         let Some(caller) = caller else {
             return match dataset {
-                None if action != Action::Declare => Err(absent().into()),
+                None if !matches!(action, Action::Declare | Action::Purge) => Err(absent().into()),
                 dataset => Ok(Target(dataset)),
             };
         };
         let grants = caller.grants();
-        let Some(dataset) = dataset else {
-            let may = action == Action::Declare && scopes::may_declare(&grants);
-            return match action {
-                Action::Declare if !may => Err(forbidden(Scope::Schema.name())),
-                Action::Declare => Ok(Target(None)),
-                _ => Err(absent().into()),
-            };
-        };
-        match scopes::access(&grants, action, name, dataset.private) {
-            Access::Yes => Ok(Target(Some(dataset))),
+        if dataset.is_none() && action == Action::Declare {
+            let may = scopes::may_declare(&grants);
+            return if may { Ok(Target(None)) } else { Err(forbidden(Scope::Schema.name())) };
+        }
+        // Of a dataset that there is not, a key hears what it would hear of one that is not private.
+        let is_private = dataset.as_ref().is_some_and(|dataset| dataset.private);
+        match scopes::access(&grants, action, name, is_private) {
+            // A hidden one can be purged.
+            Access::Yes if dataset.is_none() && action != Action::Purge => Err(absent().into()),
+            Access::Yes => Ok(Target(dataset)),
             Access::Hidden => Err(absent().into()),
             Access::Forbidden => Err(forbidden(&match action {
                 Action::Write => format!("write:{name}"),
@@ -309,14 +328,53 @@ impl Gate {
         }
     }
 
-    async fn is_own(&self, request: &Request, key: &Key) -> Result<bool, DbError> {
+    /// Whether the key may do that with the import in the path of the request. To a key that has nothing for its dataset there is none.
+    async fn reaches_import(
+        &self,
+        request: &Request,
+        key: &Key,
+        scope: Scope,
+        may_be_own: bool,
+    ) -> Result<bool, Problem> {
         let id = request.raw_path_param("param0").and_then(|id| id.parse().ok());
-        let Some(id) = id.filter(|_| has(key, Scope::Write)) else { return Ok(false) };
-        Ok(owners::of(&self.db, id).await? == Some(key.id))
+        let ownership = match id {
+            Some(id) => owners::ownership(&self.db, id).await?,
+            None => None,
+        };
+        let Some(Ownership { key_id, dataset, private }) = ownership else { return Ok(has(key, scope)) };
+        if may_be_own
+            && key_id == Some(key.id)
+            && reaches(key, Scope::Write, &dataset, private) == Some(Access::Yes)
+        {
+            return Ok(true);
+        }
+        match reaches(key, scope, &dataset, private) {
+            None => Ok(has(key, scope)),
+            Some(Access::Yes) => Ok(true),
+            Some(Access::Forbidden) => Ok(false),
+            Some(Access::Hidden) => Err(NotFound::new("there is no such import").into()),
+        }
     }
 }
 
+/// Whether a key may do with a dataset what the scope is for; `None`: the scope is not about datasets.
+fn reaches(key: &Key, scope: Scope, dataset: &str, is_private: bool) -> Option<Access> {
+    let action = match scope {
+        Scope::Read => Action::Read,
+        Scope::Write => Action::Write,
+        Scope::Schema | Scope::Admin => return None,
+    };
+    Some(scopes::access(&scopes::parse_all(key.stored_scopes()), action, dataset, is_private))
+}
+
 const INVALID_TOKEN: Option<&str> = Some("error=\"invalid_token\"");
+
+/// Whether a dataset is to be gone for good, which operators alone may do.
+fn is_purge(request: &Request) -> bool {
+    let given: Vec<(String, String)> = request.params().unwrap_or_default();
+    *request.method() == Method::DELETE
+        && given.iter().any(|(name, value)| name == "purge" && value == "true")
+}
 
 /// The key in `Authorization: Bearer …`.
 fn bearer(request: &Request) -> Result<Option<&str>, Problem> {

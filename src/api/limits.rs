@@ -165,6 +165,13 @@ impl Share {
         exports.wait(&self.identity, *patience).await.map_err(|full| refused(full, "exports"))
     }
 
+    /// Room for another `bytes` of a body that is kept in memory while it is looked at, among those of JSON.
+    pub(super) fn memory(&self, bytes: usize) -> Result<Place, Unavailable> {
+        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
+        let room = self.limiter.json.take(&self.identity, pieces);
+        room.map_err(|full| refused(full, "bytes of bodies in memory"))
+    }
+
     fn take(&self, places: &Places<Identity>, what: &str) -> Result<Place, Unavailable> {
         places.take(&self.identity, 1).map_err(|full| refused(full, what))
     }

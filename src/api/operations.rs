@@ -229,8 +229,8 @@ impl Rules {
         let otherwise = match action {
             Some(_) => Otherwise::AnyKey,
             None if access::is_for_any_key(operation) => Otherwise::AnyKey,
-            None if access::is_of_own(operation) => Otherwise::OwnImport,
-            None => Otherwise::Nothing,
+            None if of_import => Otherwise::Import { may_be_own: access::is_of_own(operation) },
+            None => built_in(path).map_or(Otherwise::Nothing, Otherwise::Dataset),
         };
         let is_object =
             |schema: &MetaSchemaRef| matches!(schema, MetaSchemaRef::Inline(schema) if schema.ty == "object");
@@ -292,6 +292,17 @@ impl Rules {
             .ok_or_else(|| NotAcceptable::new(format!("the answer exists as {}", self.offers.join(", "))))?;
         request.set_data(accepted);
         Ok(())
+    }
+}
+
+/// The built-in dataset that the operations of a path are about.
+fn built_in(path: &str) -> Option<&'static str> {
+    let (first, _) =
+        path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+    match first {
+        "airports" | "upload" | "create" | "update" | "delete" => Some("airports"),
+        "imports" => Some("citizens"),
+        _ => None,
     }
 }
 

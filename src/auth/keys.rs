@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 pub use crate::db::keys::{Key, Scope};
 use crate::{
-    auth::token,
+    auth::{scopes::Grant, token},
     db::{Db, DbError, keys},
 };
 
@@ -148,10 +148,11 @@ pub async fn create(
     db: &Db,
     random: &mut impl CryptoRng,
     name: &str,
-    scopes: &[Scope],
+    grants: &[impl Clone + Into<Grant>],
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<(String, Key), DbError> {
     let secret = format!("{PREFIX}{}", token::new(random));
-    let key = keys::create(db, &token::hash(&secret), name, scopes, expires_at).await?;
+    let scopes: Vec<_> = grants.iter().map(|grant| grant.clone().into().to_string()).collect();
+    let key = keys::create(db, &token::hash(&secret), name, &scopes, expires_at).await?;
     Ok((secret, key))
 }

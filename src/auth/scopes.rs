@@ -2,14 +2,13 @@
 //!
 //! A key's grants are stored as these texts, so keys of before there were datasets mean what they meant.
 //!
-//! Unlimited `read` and `write` are for every dataset that is not private; a private one is reached only by a grant that names it, or by
-//! `admin`. No grant includes another, with two exceptions that otherwise would make a key useless: `admin` may do everything with every
-//! dataset, and `schema` sees the descriptors of all datasets that are not private, because who declares must see what is declared. It
-//! does not read rows.
+//! Unlimited `read` and `write` are for every dataset that is not private; a private one is reached only by a grant that names it, and by
+//! `admin`. No grant includes another. But who purges datasets must see them, so `admin` sees all; and who declares must see what is
+//! declared, so `schema` sees the descriptors of all datasets that are not private. Neither reads rows.
 
 use std::{fmt, str::FromStr};
 
-use crate::datasets::Ident;
+use crate::{datasets::Ident, db::keys::Scope};
 
 /// What is written between a verb and a dataset.
 const SEPARATOR: char = ':';
@@ -67,6 +66,17 @@ pub enum GrantError {
         "{0:?} is no name of a dataset: it must begin with a lower-case letter, have at most 40 lower-case letters, digits and _, and no __"
     )]
     Name(String),
+}
+
+impl From<Scope> for Grant {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Read => Self::Read(None),
+            Scope::Write => Self::Write(None),
+            Scope::Schema => Self::Schema,
+            Scope::Admin => Self::Admin,
+        }
+    }
 }
 
 impl FromStr for Grant {
@@ -128,9 +138,9 @@ pub fn access(grants: &[Grant], action: Action, name: &str, is_private: bool) ->
         Action::Read => reads,
         Action::Write => writes,
         Action::Declare => sees && has(|grant| *grant == Grant::Schema),
-        Action::Purge => false,
+        Action::Purge => is_admin,
     };
-    if may || is_admin {
+    if may {
         Access::Yes
     } else if sees {
         Access::Forbidden
@@ -141,7 +151,7 @@ pub fn access(grants: &[Grant], action: Action, name: &str, is_private: bool) ->
 
 /// Whether a key with these grants may declare a dataset of a name that is free.
 pub fn may_declare(grants: &[Grant]) -> bool {
-    grants.iter().any(|grant| matches!(grant, Grant::Schema | Grant::Admin))
+    grants.contains(&Grant::Schema)
 }
 
 #[cfg(test)]
@@ -197,7 +207,7 @@ mod tests {
             ("read", "YYFFF", "HHHHH"),
             ("write", "YFYFF", "HHHHH"),
             ("schema", "YFFYF", "HHHHH"),
-            ("admin", "YYYYY", "YYYYY"),
+            ("admin", "YFFFY", "YFFFY"),
             ("read:cats", "YYFFF", "YYFFF"),
             ("write:cats", "YFYFF", "YFYFF"),
             ("read:dogs write:dogs", "HHHHH", "HHHHH"),
@@ -218,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_new_name_takes_schema() {
-        assert!(may_declare(&grants("schema")) && may_declare(&grants("admin")));
-        assert!(!may_declare(&grants("read write write:cats")));
+        assert!(may_declare(&grants("schema")));
+        assert!(!may_declare(&grants("read write admin write:cats")));
     }
 }

@@ -10,7 +10,10 @@ use super::{
     table::{table, timestamp},
 };
 use crate::{
-    auth::keys::{self, Key, Scope},
+    auth::{
+        keys::{self, Key},
+        scopes::{Grant, GrantError},
+    },
     clock::Clock,
     db::{self, Db},
 };
@@ -24,7 +27,8 @@ Examples:
 const CREATE_HELP: &str = "\
 Examples:
   tarmac keys create --name partner --scopes read,write >partner.key
-  tarmac keys create --name audit --scopes read --expires 2999-01-31";
+  tarmac keys create --name audit --scopes read --expires 2999-01-31
+  tarmac keys create --name vet --scopes read:cats,write:cats";
 
 const LIST_HELP: &str = "\
 Examples:
@@ -43,9 +47,9 @@ pub(super) enum Command {
         /// Who the key is for; people read it in the list of keys.
         #[arg(long, value_parser = key_name)]
         name: String,
-        /// What it permits: read, write, admin. No scope includes another.
+        /// What it permits: read, write, schema, admin; read and write of one dataset as read:cats.
         #[arg(long, required = true, value_delimiter = ',', value_parser = scope)]
-        scopes: Vec<Scope>,
+        scopes: Vec<Grant>,
         /// When it expires: a day (at its beginning in UTC), or a time like 2027-01-31T12:00:00Z.
         #[arg(long, value_name = "TIME", value_parser = expiry)]
         expires: Option<DateTime<Utc>>,
@@ -96,7 +100,7 @@ fn row(key: &Key, now: DateTime<Utc>) -> [String; 7] {
     [
         key.id.to_string(),
         key.name.clone(),
-        key.scopes().map(Scope::name).collect::<Vec<_>>().join(","),
+        key.stored_scopes().join(","),
         time(Some(key.created_at)),
         time(key.expires_at),
         time(key.last_used_at),
@@ -104,8 +108,8 @@ fn row(key: &Key, now: DateTime<Utc>) -> [String; 7] {
     ]
 }
 
-fn scope(name: &str) -> Result<Scope, String> {
-    Scope::named(name).ok_or_else(|| "must be read, write or admin".to_owned())
+fn scope(text: &str) -> Result<Grant, String> {
+    text.parse().map_err(|error: GrantError| error.to_string())
 }
 
 fn key_name(text: &str) -> Result<String, String> {

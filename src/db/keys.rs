@@ -80,10 +80,9 @@ pub async fn create(
     db: &Db,
     key_hash: &[u8],
     name: &str,
-    scopes: &[Scope],
+    scopes: &[String],
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<Key, DbError> {
-    let scopes: Vec<_> = scopes.iter().map(|scope| scope.name()).collect();
     sqlx::query_as(concat!(
         "insert into api_keys (key_hash, name, scopes, expires_at) values ($1, $2, $3, $4) returning ",
         columns!()

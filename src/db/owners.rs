@@ -1,6 +1,6 @@
 //! The API key that each import was uploaded with.
 
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 
 use super::{Db, DbError};
 
@@ -24,12 +24,25 @@ pub async fn set(connection: &mut PgConnection, import_id: i64, key_id: i64) -> 
         .map_err(DbError::during("storing the key of an import"))
 }
 
-/// The key that the import was uploaded with; `None` for an unknown import and for one without a key.
-pub async fn of(db: &Db, import_id: i64) -> Result<Option<i64>, DbError> {
-    let key: Option<Option<i64>> = sqlx::query_scalar("select key_id from imports where id = $1")
-        .bind(import_id)
-        .fetch_optional(db.pool())
-        .await
-        .map_err(DbError::during("reading the key of an import"))?;
-    Ok(key.flatten())
+/// Whose import it is, and of what.
+#[derive(Debug, Clone, FromRow)]
+pub struct Ownership {
+    /// The key that it was uploaded with.
+    pub key_id: Option<i64>,
+    /// The name of its dataset.
+    pub dataset: String,
+    /// Whether only keys that name the dataset reach it.
+    pub private: bool,
+}
+
+/// Whose import it is; `None` for one that there is not.
+pub async fn ownership(db: &Db, import_id: i64) -> Result<Option<Ownership>, DbError> {
+    sqlx::query_as(
+        "select i.key_id, i.dataset, coalesce(c.private, false) as private
+         from imports i left join dataset_catalog c on c.id = i.dataset_id where i.id = $1",
+    )
+    .bind(import_id)
+    .fetch_optional(db.pool())
+    .await
+    .map_err(DbError::during("reading whose an import is"))
 }

@@ -9,7 +9,7 @@ use super::IngestError;
 use crate::{db::imports::Note, text::cut};
 
 /// Most names that are listed: an archive may have a thousand.
-const NAMES: usize = 10;
+pub(super) const NAMES: usize = 10;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What happens to a file between its first byte and its last row: [`receive`] keeps the bytes, [`unpack`] makes them
 //! plain CSV, [`split`] cuts them, [`load`] checks and stores a chunk, [`finish`] makes the import visible. [`coordinator`] leads one
-//! import through them; [`control`] is what a client may do to it meanwhile, and [`removal`] takes its rows out again.
+//! import through them; [`control`] is what a client may do to it meanwhile, and [`removal`] takes its rows out again. [`propose`]
+//! reads a file that is not imported, and says what it could be declared as.
 //!
 //! Nothing here knows a dataset: what is particular to one is data in [`crate::datasets`].
 
@@ -14,6 +15,7 @@ pub mod finish;
 mod header;
 pub mod load;
 pub mod manifest;
+pub mod propose;
 pub mod receive;
 mod records;
 pub mod rejects_csv;
@@ -21,6 +23,7 @@ pub mod removal;
 mod shape;
 pub mod split;
 mod symmetry;
+mod transcode;
 pub mod unpack;
 mod unreadable;
 mod zip_directory;

@@ -1,4 +1,4 @@
-//! Makes plain CSV files of an upload. A plain upload is its own file. A gzip or ZIP is unpacked whole before the first row
+//! Makes plain CSV files of an upload, in UTF-8. A plain upload in UTF-8 is its own file. A gzip or ZIP is unpacked whole before the first row
 //! is loaded: an archive that ends early, lies about itself or is a bomb fails the import with nothing loaded.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -7,24 +7,27 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use zip::result::ZipError;
+use zip::{read::ZipFile, result::ZipError};
 
 use super::{
     IngestError, blocking, damage_of,
     entries::{self, Entry},
-    sealed, zip_directory,
+    sealed,
+    transcode::{BadEncoding, Transcoder},
+    zip_directory,
 };
 use crate::{
     archive::{Archive, ArchiveError, Listed},
     config,
     db::{
         files::{File, Layout},
-        imports::{Import, Note},
+        imports::{Dialect, Import, Note},
     },
     text::cut,
 };
 
 const BLOCK_BYTES: usize = 1 << 20;
+const ZIP: &str = "application/zip";
 
 /// What an upload is made of.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ pub async fn unpack(
     limits: &config::Ingest,
     import: &Import,
 ) -> Result<Unpacked, IngestError> {
-    if !import.gzipped && import.media_type != "application/zip" {
+    if !import.gzipped && import.media_type != ZIP && import.dialect.encoding.is_none() {
         return Ok(Unpacked::one(import.source.clone(), import.bytes));
     }
     remove_earlier_attempts(archive, import).await?;
@@ -134,15 +137,21 @@ impl Unpacker {
 
     fn unpack(&self) -> Result<Unpacked, IngestError> {
         let packed = self.import.bytes as u64;
-        let source = self.open(&self.import.source, packed);
-        if !self.import.gzipped {
+        let mut source = self.open(&self.import.source, packed);
+        let is_zip = self.import.media_type == ZIP;
+        if is_zip && !self.import.gzipped {
             return self.unzip(source, packed);
         }
-        let is_zip = self.import.media_type == "application/zip";
         let object = self.object(if is_zip { "zip" } else { "0" });
-        let unpacked = self
-            .copy(&mut flate2::read::MultiGzDecoder::new(source), &object, packed, 0)
-            .map_err(|error| error.explain(gzip_error))?;
+        // Of a ZIP the files within are text.
+        let dialect = Some(&self.import.dialect).filter(|_| !is_zip);
+        let unpacked = if self.import.gzipped {
+            let mut source = flate2::read::MultiGzDecoder::new(source);
+            self.copy(&mut source, dialect, &object, packed, 0)
+        } else {
+            self.copy(&mut source, dialect, &object, packed, 0)
+        };
+        let unpacked = unpacked.map_err(|error| error.explain(None, gzip_error))?;
         if unpacked == 0 {
             return Err(empty_file());
         }
@@ -175,34 +184,19 @@ impl Unpacker {
         let mut unpacked = 0_u64;
         for index in 0..zip.len() {
             let mut entry = zip.by_index(index).map_err(zip_error)?;
-            let name = entry.name().map_err(zip_error)?.into_owned();
-            if entry.is_dir() {
-                continue;
-            }
-            let absolute = name.starts_with(['/', '\\']);
-            if absolute || entry.enclosed_name().is_none() {
-                let message = format!("{:?} in the archive leads out of it", cut(&name));
-                return Err(IngestError::refused("unsafe_name", message));
-            }
-            match Entry::of(&name) {
-                Entry::Data => {}
-                Entry::Beside => {
+            let name = match judge(&entry)? {
+                Judged::Folder => continue,
+                Judged::Beside(name) => {
                     beside.push(name);
                     continue;
                 }
-                Entry::Archive => {
-                    let message = format!(
-                        "{:?} in the archive is an archive itself; put the CSV files in directly",
-                        cut(&name)
-                    );
-                    return Err(IngestError::refused("nested_archive", message));
-                }
-            }
+                Judged::Data(name) => name,
+            };
             let file_no = i32::try_from(files.len()).unwrap_or(i32::MAX);
             let object = self.object(&file_no.to_string());
             let bytes = self
-                .copy(&mut entry, &object, packed, unpacked)
-                .map_err(|error| error.explain(|error| entry_error(&name, error)))?;
+                .copy(&mut entry, Some(&self.import.dialect), &object, packed, unpacked)
+                .map_err(|error| error.explain(Some(&name), |error| entry_error(&name, error)))?;
             unpacked += bytes;
             files.push(file(file_no, Some(cut(&name).into_owned()), object, to_i64(bytes)));
         }
@@ -215,14 +209,24 @@ impl Unpacker {
         Ok(Unpacked { files, notes: entries::notes(&beside) })
     }
 
-    /// Copies what `reader` gives into the archive, within the limits on what `packed` bytes may become together.
+    /// Copies what `reader` gives into the archive, as UTF-8 if it is a file of that dialect, within the limits on what `packed` bytes
+    /// may become together.
     fn copy(
         &self,
         reader: &mut impl Read,
+        dialect: Option<&Dialect>,
         object: &str,
         packed: u64,
         unpacked_before: u64,
     ) -> Result<u64, Copying> {
+        let mut transcoder;
+        let reader: &mut dyn Read = match dialect.and_then(|dialect| Some((dialect, dialect.encoding?))) {
+            Some((dialect, encoding)) => {
+                transcoder = Transcoder::new(reader, encoding, dialect);
+                &mut transcoder
+            }
+            None => reader,
+        };
         let mut writer = self.runtime.block_on(self.archive.write(object))?;
         let copied = (|| -> Result<(), Copying> {
             let mut block = vec![0; BLOCK_BYTES];
@@ -266,11 +270,45 @@ impl Unpacker {
     }
 }
 
-fn empty_file() -> IngestError {
+/// What is done with an entry of a ZIP.
+pub(super) enum Judged {
+    /// Nothing: it is a folder.
+    Folder,
+    /// It is left out.
+    Beside(String),
+    /// It is read.
+    Data(String),
+}
+
+/// Tells what an entry is, and refuses those that no archive of ours has.
+pub(super) fn judge<R: Read>(entry: &ZipFile<'_, R>) -> Result<Judged, IngestError> {
+    let name = entry.name().map_err(zip_error)?.into_owned();
+    if entry.is_dir() {
+        return Ok(Judged::Folder);
+    }
+    let absolute = name.starts_with(['/', '\\']);
+    if absolute || entry.enclosed_name().is_none() {
+        let message = format!("{:?} in the archive leads out of it", cut(&name));
+        return Err(IngestError::refused("unsafe_name", message));
+    }
+    match Entry::of(&name) {
+        Entry::Data => Ok(Judged::Data(name)),
+        Entry::Beside => Ok(Judged::Beside(name)),
+        Entry::Archive => {
+            let message = format!(
+                "{:?} in the archive is an archive itself; put the CSV files in directly",
+                cut(&name)
+            );
+            Err(IngestError::refused("nested_archive", message))
+        }
+    }
+}
+
+pub(super) fn empty_file() -> IngestError {
     IngestError::refused("empty_file", "the file is empty")
 }
 
-fn gzip_error(error: &io::Error) -> IngestError {
+pub(super) fn gzip_error(error: &io::Error) -> IngestError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             IngestError::refused("truncated_gzip", "the gzip stream ends before it is complete")
@@ -279,14 +317,15 @@ fn gzip_error(error: &io::Error) -> IngestError {
     }
 }
 
-fn entry_error(name: &str, error: &io::Error) -> IngestError {
+pub(super) fn entry_error(name: &str, error: &io::Error) -> IngestError {
     IngestError::refused("bad_zip", format!("{:?} in the archive cannot be read: {error}", cut(name)))
 }
 
 pub(super) fn zip_error(error: ZipError) -> IngestError {
     match error {
-        ZipError::Io(error) => Copying::Read(error)
-            .explain(|error| IngestError::refused("bad_zip", format!("the archive cannot be read: {error}"))),
+        ZipError::Io(error) => Copying::Read(error).explain(None, |error| {
+            IngestError::refused("bad_zip", format!("the archive cannot be read: {error}"))
+        }),
         ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
             IngestError::refused("encrypted_zip", "the archive is encrypted")
         }
@@ -306,12 +345,18 @@ enum Copying {
 }
 
 impl Copying {
-    /// A reader reads from the archive: what went wrong there is no fault of the file.
-    fn explain(self, refuse: impl FnOnce(&io::Error) -> IngestError) -> IngestError {
+    /// A reader reads from the archive: what went wrong there is no fault of the file. `name`: that of the file, in a ZIP.
+    fn explain(self, name: Option<&str>, refuse: impl FnOnce(&io::Error) -> IngestError) -> IngestError {
         match self {
             Self::Read(error) => match error.downcast::<ArchiveError>() {
                 Ok(error) => error.into(),
-                Err(error) => refuse(&error),
+                Err(error) => match error.downcast::<BadEncoding>() {
+                    Ok(error) => {
+                        let place = name.map(|name| format!("{}: ", cut(name))).unwrap_or_default();
+                        IngestError::refused("bad_encoding", format!("{place}{error}"))
+                    }
+                    Err(error) => refuse(&error),
+                },
             },
             Self::Other(error) => error,
         }

@@ -1,12 +1,17 @@
-//! `tarmac fixtures`: what it writes, and that an import agrees with it.
+//! `tarmac fixtures`: what it writes, and that an import of citizens agrees with it.
 
 use std::{
+    fs,
     path::Path,
     process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tarmac::datasets::{
+    Ident,
+    descriptor::{self, Limits},
+};
 
 use crate::support::{App, imports::outcome};
 
@@ -68,6 +73,47 @@ async fn an_import_reports_the_expected_rejects_and_no_others() {
     assert_eq!(reported, expected);
     let rejected = expected.iter().filter(|(.., accepted)| *accepted == json!(false)).count();
     assert_eq!(import["counts"]["rejected"], json!(rejected));
+}
+
+#[test]
+fn awkward_files_come_with_what_reads_them_and_what_an_import_must_report() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let target = directory.path().join("new/awkward");
+    let write = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
+        let output = command.args(["fixtures", "awkward"]).arg(&target).output().expect("the program runs");
+        assert!(
+            output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(),
+            "{output:?}"
+        );
+        let read = |name: &str| fs::read(target.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let expected: Value = serde_json::from_slice(&read("expected.json")).expect("JSON");
+        let mut files = vec![("expected.json".to_owned(), read("expected.json"))];
+        for entry in expected.as_array().expect("an array") {
+            let text = |member: &str| entry[member].as_str().expect("a string");
+            for name in [text("file"), text("descriptor")] {
+                files.push((name.to_owned(), read(name)));
+            }
+            let name = Ident::dataset(text("dataset")).expect("a name");
+            let declared = descriptor::read(&name, &read(text("descriptor")), &Limits::default());
+            assert!(declared.is_ok(), "{}: {declared:?}", text("descriptor"));
+        }
+        files
+    };
+    let files = write();
+    assert_eq!(fs::read_dir(&target).expect("it is there").count(), files.len(), "there is nothing else");
+    assert!(files.len() > 20 && files.iter().all(|(_, bytes)| !bytes.is_empty()));
+    assert!(write() == files, "the same bytes again");
+}
+
+#[test]
+fn awkward_files_that_cannot_be_written_are_a_failure() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tarmac"));
+    let output = command.args(["fixtures", "awkward"]).arg(file.path()).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&file.path().display().to_string()), "{said}");
 }
 
 /// Row, column, code and whether the row is accepted.

@@ -165,7 +165,7 @@ async fn utf_16_is_refused() {
     };
     for file in [utf_16(true), utf_16(false)] {
         let detail = refused(&app, "text/csv", file.clone(), 400).await["detail"].clone();
-        assert_eq!(detail, "the file is UTF-16; only UTF-8 is read");
+        assert_eq!(detail, "the file is UTF-16; say so with encoding=utf-16, or save it as UTF-8");
         let (media_type, body) = form("file", "a.csv", &file);
         refused(&app, &media_type, body, 400).await;
         fails(&app, "application/zip", zip(&[("a.csv", file)]), "not_utf8").await;

@@ -46,7 +46,7 @@ fn relatives(length: usize) -> String {
 async fn no_request_takes_more_memory_than_promised() {
     let database = Database::create().await;
     let archive = tempfile::tempdir().expect("a temporary directory can be made");
-    let json = "application/json";
+    let (json, csv) = ("application/json", "text/csv");
     let form = "multipart/form-data; boundary=b";
     let list =
         |item: &str| format!("{{\"citizens\":[{}{item}]}}", format!("{item},").repeat(LENGTH / item.len()));
@@ -77,6 +77,15 @@ async fn no_request_takes_more_memory_than_promised() {
             "--b\r\nContent-Disposition: x".to_owned() + &"x".repeat(4 * LENGTH),
             400,
         ),
+        (Method::POST, "/schemas/infer?delimiter=,", csv, ",".repeat(64 << 20), 400),
+        (
+            Method::POST,
+            "/schemas/infer",
+            csv,
+            (0..).map(|id| format!("{id},{id}x\n")).take(4_000_000).collect(),
+            200,
+        ),
+        (Method::POST, "/schemas/infer", csv, format!("{}1\n", "1,".repeat(9_999)).repeat(3_000), 200),
     ] {
         // Of its own, so that none hides in what another has freed.
         let service = Launch::new(&database.url, archive.path()).start();

@@ -149,10 +149,16 @@ impl DatasetImports {
         Query(force): Query<bool>,
         /// What stands between fields: one ASCII character, or `\t`
         Query(delimiter): Query<Option<String>>,
-        /// What stands around fields: one ASCII character
+        /// What stands around fields: one ASCII character, or `none` where a quote is text
         Query(quote): Query<Option<String>>,
         /// What takes the next character as it is, within quotes and outside: one ASCII character; none unless given
         Query(escape): Query<Option<String>>,
+        /// What begins lines that are no records: one ASCII character; none unless given
+        Query(comment): Query<Option<String>>,
+        /// How the text is encoded: `utf-8`, `windows-1252`, `iso-8859-1` or `utf-16`; `utf-8` unless the dataset says otherwise
+        Query(encoding): Query<Option<String>>,
+        /// How many lines come before the header or the first record
+        Query(skip): Query<Option<u32>>,
         /// A field that stands for null in every column, beside the missing values of each
         Query(null): Query<Option<String>>,
         /// Whether the first record names the columns; unless given, it does when two or more of its fields are names of columns
@@ -187,6 +193,9 @@ impl DatasetImports {
             delimiter,
             quote,
             escape,
+            comment,
+            encoding,
+            skip,
             null,
             header,
             filename,
@@ -219,6 +228,7 @@ impl DatasetImports {
         let filter = Filter {
             dataset: Some(dataset.name.as_str().to_owned()),
             dataset_id: dataset.id,
+            readable: None,
             state: state.0.map(Into::into),
             before,
         };

@@ -1,6 +1,263 @@
-//! Until the branch with inference comes.
-use crate::api::{Context, imports::receive::UploadRefusal, problem::Invalid, upload_body::UploadBody};
+//! `/schemas/infer`: what a file could be declared as.
+
+use std::io;
+
 use bytes::Bytes;
-pub(super) async fn declaration(_context: &Context, _file: UploadBody) -> Result<Bytes, UploadRefusal> {
-    Err(Invalid::new("not yet").into())
+use futures_util::{Stream, StreamExt};
+use poem_openapi::{ApiResponse, Object, OpenApi, param::Query, types::Example};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{
+        Context, Tag,
+        access::MayRead,
+        body::Json,
+        imports::receive::{
+            HeaderParameter, UploadRefusal, check_distinct, one_byte, stated_encoding, stated_header,
+        },
+        limits::Share,
+        problem::{Internal, Invalid, Problem, TooLarge, Unavailable, Violation},
+        upload_body::UploadBody,
+    },
+    datasets::{Encoding, infer},
+    db::imports::Dialect,
+    ingest::{
+        IngestError,
+        propose::{MOST_BYTES, TOO_LARGE, Upload},
+        receive::ReceiveError,
+    },
+    places::Place,
+    refusal,
+};
+
+/// Room for a body is taken in pieces of so many bytes.
+const ROOM_BYTES: usize = 1 << 20;
+
+/// See the module.
+pub(in crate::api) struct Infer {
+    /// What it works with.
+    pub(in crate::api) context: Context,
+}
+
+/// What a client says of a file that is to be looked at.
+#[derive(Debug, Default)]
+pub(in crate::api) struct FileParameters {
+    pub(in crate::api) delimiter: Option<String>,
+    pub(in crate::api) quote: Option<String>,
+    pub(in crate::api) escape: Option<String>,
+    pub(in crate::api) comment: Option<String>,
+    pub(in crate::api) encoding: Option<String>,
+    pub(in crate::api) skip: Option<u32>,
+    pub(in crate::api) null: Option<String>,
+    pub(in crate::api) header: Option<HeaderParameter>,
+}
+
+/// What a file could be declared as
+#[derive(Debug, Object)]
+#[oai(rename = "Proposal", example)]
+struct Proposed {
+    /// The body of a `PUT` that declares a dataset for the file. Keys, enums, points and what is required are hints, never in here.
+    descriptor: Value,
+    /// For each field: `name`; `ruled_out`, the first value, row and line against each type; `missing`, what stands for null, with
+    /// counts; `hints`.
+    evidence: Value,
+    /// Records that were looked at.
+    records: u64,
+    /// Records that could not be told into fields or are not UTF-8. They are left out.
+    malformed: u64,
+    /// Records that have another number of fields. They are left out.
+    other_width: u64,
+    /// What concerns the whole file.
+    hints: Vec<String>,
+}
+
+impl Example for Proposed {
+    fn example() -> Self {
+        Self {
+            descriptor: json!({
+                "schema": { "fields": [
+                    { "name": "name", "type": "string" },
+                    { "name": "born", "type": "date", "format": "%d.%m.%Y", "missingValues": ["", "-"] },
+                ] },
+                "dialect": { "delimiter": ";" },
+            }),
+            evidence: json!([
+                {
+                    "name": "name",
+                    "ruled_out": [{ "type": "integer", "value": "Rex", "row": 1, "line": 2 }],
+                    "missing": [],
+                    "hints": ["required: no value is missing"],
+                },
+                {
+                    "name": "born",
+                    "ruled_out": [{ "type": "integer", "value": "31.12.2019", "row": 1, "line": 2 }],
+                    "missing": [{ "value": "-", "count": 2 }],
+                    "hints": [],
+                },
+            ]),
+            records: 1_200,
+            malformed: 0,
+            other_width: 1,
+            hints: vec!["records: 1 do not have 2 fields and were left out".to_owned()],
+        }
+    }
+}
+
+impl From<infer::Proposal> for Proposed {
+    fn from(proposal: infer::Proposal) -> Self {
+        let infer::Proposal { descriptor, evidence, records, malformed, other_width, hints } = proposal;
+        Self { descriptor, evidence, records, malformed, other_width, hints }
+    }
+}
+
+/// The answer to a file.
+#[derive(ApiResponse)]
+enum Inferred {
+    /// A declaration, and what speaks for it
+    #[oai(status = 200)]
+    Proposal(Json<Proposed>),
+}
+
+refusal!(
+    /// Why nothing is proposed.
+    pub(in crate::api) InferRefusal: Invalid, TooLarge, Internal, Unavailable
+);
+
+impl From<ReceiveError> for InferRefusal {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Empty => in_file("empty_file", error.to_string()).into(),
+            error => Self(Problem::from(UploadRefusal::from(error))),
+        }
+    }
+}
+
+impl From<IngestError> for InferRefusal {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Refused(error) if error.code == TOO_LARGE => TooLarge::new(error.message).into(),
+            IngestError::Refused(error) if error.code.ends_with("_delimiter") => {
+                Invalid::parameter("delimiter", error.code, error.message).into()
+            }
+            IngestError::Refused(error) => in_file(error.code, error.message).into(),
+            IngestError::Fenced => Unavailable::new("the service is about to end").into(),
+            error => Internal::because(error).into(),
+        }
+    }
+}
+
+fn in_file(code: &str, message: String) -> Invalid {
+    Invalid::because([Violation::at("", code, message)])
+}
+
+#[OpenApi(tag = "Tag::Datasets")]
+impl Infer {
+    /// Propose a declaration for a file
+    ///
+    /// Every record is looked at, and a type is proposed only where every value has it; the evidence names the first value against each
+    /// other type. A file may have 64 MiB, unpacked too. Of a ZIP, it is the first file with records. Nothing is stored.
+    #[oai(path = "/schemas/infer", method = "post", operation_id = "infer_schema")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
+    async fn infer_schema(
+        &self,
+        _caller: MayRead,
+        /// What stands between fields: one ASCII character, or `\t`; unless given, what a line `sep=` states, else the one of `,`, `;`,
+        /// tab and `|` that gives every record the same number of fields
+        Query(delimiter): Query<Option<String>>,
+        /// What stands around fields: one ASCII character, or `none` where a quote is text
+        Query(quote): Query<Option<String>>,
+        /// What takes the next character as it is, within quotes and outside: one ASCII character; none unless given
+        Query(escape): Query<Option<String>>,
+        /// What begins lines that are no records: one ASCII character; none unless given
+        Query(comment): Query<Option<String>>,
+        /// How the text is encoded: `utf-8`, `windows-1252`, `iso-8859-1` or `utf-16`; `utf-8` unless given
+        Query(encoding): Query<Option<String>>,
+        /// How many lines come before the header or the first record
+        Query(skip): Query<Option<u32>>,
+        /// The field that stands for null, beside the empty one
+        Query(null): Query<Option<String>>,
+        /// Whether the first record names the columns; unless given, it does when none of its fields is a number, a date, or another
+        /// value
+        Query(header): Query<Option<HeaderParameter>>,
+        body: UploadBody,
+    ) -> Result<Inferred, InferRefusal> {
+        let parameters = FileParameters { delimiter, quote, escape, comment, encoding, skip, null, header };
+        let proposal = propose(&self.context, parameters, body).await?;
+        Ok(Inferred::Proposal(Json(proposal.into())))
+    }
+}
+
+/// What the file could be declared as. Keeps nothing of it.
+pub(in crate::api) async fn propose(
+    context: &Context,
+    parameters: FileParameters,
+    body: UploadBody,
+) -> Result<infer::Proposal, InferRefusal> {
+    let dialect = dialect(parameters, body.header, body.charset)?;
+    let UploadBody { packing, bytes, place, share, .. } = body;
+    let (bytes, room) = collect(&share, bytes).await?;
+    let proposal =
+        Upload::new(packing, dialect.encoding, bytes)?.propose(dialect, &context.config.ingest).await?;
+    drop((place, room));
+    Ok(proposal)
+}
+
+/// The body of a `PUT` that declares a dataset for the file, of which nothing is said but what its media type says.
+pub(super) async fn declaration(context: &Context, file: UploadBody) -> Result<Bytes, InferRefusal> {
+    let proposal = propose(context, FileParameters::default(), file).await?;
+    Ok(proposal.descriptor.to_string().into())
+}
+
+fn dialect(
+    parameters: FileParameters,
+    typed: Option<bool>,
+    charset: Option<Encoding>,
+) -> Result<Dialect, Invalid> {
+    let FileParameters { delimiter, quote, escape, comment, encoding, skip, null, header } = parameters;
+    let stated = one_byte("delimiter", delimiter.as_deref())?;
+    let quote = match quote.as_deref() {
+        Some("none") => None,
+        quote => one_byte("quote", quote)?.or(Some(b'"')),
+    };
+    let escape = one_byte("escape", escape.as_deref())?;
+    let comment = one_byte("comment", comment.as_deref())?;
+    check_distinct(stated, quote, escape, comment)?;
+    let encoding =
+        stated_encoding(encoding.as_deref(), charset)?.filter(|encoding| *encoding != Encoding::Utf8);
+    Ok(Dialect {
+        delimiter: stated.unwrap_or(b','),
+        delimiter_stated: stated.is_some(),
+        quote,
+        escape,
+        comment,
+        encoding,
+        skip: skip.unwrap_or_default(),
+        header: stated_header(header, typed)?,
+        ..Dialect::standard(null.as_deref().unwrap_or_default())
+    })
+}
+
+/// The whole body, and its room among bodies in memory.
+async fn collect(
+    share: &Share,
+    mut body: impl Stream<Item = io::Result<Bytes>> + Unpin,
+) -> Result<(Vec<u8>, Vec<Place>), InferRefusal> {
+    let (mut bytes, mut room) = (Vec::new(), Vec::new());
+    while let Some(piece) = body.next().await {
+        let piece = piece.map_err(|source| ReceiveError::Body { received: bytes.len() as u64, source })?;
+        let length = bytes.len() + piece.len();
+        if length as u64 > MOST_BYTES {
+            return Err(TooLarge::new(format!(
+                "the file is longer than {MOST_BYTES} bytes; send its beginning"
+            ))
+            .into());
+        }
+        while room.len() * ROOM_BYTES < length {
+            room.push(share.memory(ROOM_BYTES)?);
+        }
+        bytes.extend_from_slice(&piece);
+        // A fast client has more at once; requests shall not wait for all of it.
+        tokio::task::yield_now().await;
+    }
+    Ok((bytes, room))
 }

@@ -11,6 +11,7 @@ use super::{
     body::DeclarationBody,
     declare::{CatalogRefusal, invalid, refused},
     document,
+    infer::InferRefusal,
     views::{DatasetList, DatasetView, DescriptorView, PlanView, SchemaView},
 };
 use crate::{
@@ -20,9 +21,7 @@ use crate::{
         body::Json,
         negotiate::Accepted,
         precondition::{IfMatch, etag, has_version},
-        problem::{
-            Forbidden, Internal, Invalid, NotFound, PreconditionFailed, PreconditionRequired, Unavailable,
-        },
+        problem::{Internal, Invalid, NotFound, PreconditionFailed, PreconditionRequired, Unavailable},
     },
     auth::scopes::{self, Access, Action},
     catalog::Catalog,
@@ -158,12 +157,12 @@ refusal!(
 
 refusal!(
     /// Why a declaration is refused.
-    PutRefusal: CatalogRefusal, Invalid, PreconditionFailed, PreconditionRequired, crate::api::imports::receive::UploadRefusal
+    PutRefusal: CatalogRefusal, Invalid, PreconditionFailed, PreconditionRequired, InferRefusal
 );
 
 refusal!(
     /// Why a dataset is not deleted.
-    DeleteRefusal: CatalogRefusal, Forbidden, PreconditionFailed, PreconditionRequired, Unavailable
+    DeleteRefusal: CatalogRefusal, PreconditionFailed, PreconditionRequired, Unavailable
 );
 
 impl From<CatalogError> for PutRefusal {
@@ -328,7 +327,6 @@ impl Datasets {
         /// The version that may be deleted, else 412.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
-        caller: OptionalCaller,
         target: Target,
     ) -> Result<Gone, DeleteRefusal> {
         if target.0.as_ref().is_some_and(|dataset| dataset.built_in().is_some()) {
@@ -344,9 +342,6 @@ impl Datasets {
             let version = if_match.0.is_some().then_some(entry.version);
             catalog::hide(&self.context.db, &name, version).await?;
             return Ok(Gone::Gone);
-        }
-        if caller.0.as_ref().is_some_and(|caller| !caller.operates()) {
-            return Err(Forbidden::new("to purge a dataset, a key needs the scope admin").into());
         }
         if if_match.0.is_none() {
             let message =

@@ -13,7 +13,7 @@ mod views;
 use super::Context;
 
 /// All of them.
-pub(super) type Resources = (item::Datasets, imports::DatasetImports, check::DatasetCheck);
+pub(super) type Resources = (item::Datasets, imports::DatasetImports, check::DatasetCheck, infer::Infer);
 
 pub(super) fn resources(context: &Context) -> Resources {
     let own = || context.clone();
@@ -21,5 +21,6 @@ pub(super) fn resources(context: &Context) -> Resources {
         item::Datasets { context: own() },
         imports::DatasetImports { context: own() },
         check::DatasetCheck { context: own() },
+        infer::Infer { context: own() },
     )
 }

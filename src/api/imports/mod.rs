@@ -25,7 +25,7 @@ use self::{
 };
 use super::{
     Context, Tag,
-    access::{Anyone, MayRead, MayReadOwn, MayWrite},
+    access::{Anyone, MayRead, MayReadOwn, MayWrite, OptionalCaller, SignedIn},
     body::{JSON, Json},
     citizens::{
         store::{StoreRefusal, Stored},
@@ -35,7 +35,7 @@ use super::{
     idempotency::{Idempotency, OneOf, Replayable},
     negotiate::Accepted,
     page,
-    problem::{Conflict, Gone, Internal, Invalid, NotFound, Unavailable},
+    problem::{Conflict, Forbidden, Gone, Internal, Invalid, NotFound, Unavailable},
 };
 use crate::{
     datasets::citizen,
@@ -145,7 +145,7 @@ refusal!(
 );
 refusal!(
     /// Why imports are not listed.
-    ListRefusal: Invalid, Internal
+    ListRefusal: Invalid, Internal, Forbidden
 );
 refusal!(
     /// Why an import is not read.
@@ -190,7 +190,7 @@ impl Imports {
     #[oai(path = "/imports", method = "get", operation_id = "list_imports")]
     async fn list_imports(
         &self,
-        _caller: MayRead,
+        _caller: SignedIn,
         /// Only of this dataset
         Query(dataset): Query<Option<String>>,
         /// Only in this state
@@ -199,11 +199,16 @@ impl Imports {
         Query(limit): Query<Option<u64>>,
         /// Where to go on: from the link to the next page
         Query(cursor): Query<Option<String>>,
+        caller: OptionalCaller,
         uri: &Uri,
     ) -> Result<ListAnswer, ListRefusal> {
+        let readable = match caller.0 {
+            None => None,
+            Some(caller) => Some(caller.readable().map_err(ListRefusal)?),
+        };
         let limit = page::limit(limit, &self.context.config.server)?;
         let before = cursor.map(|cursor| page::decode_number(&cursor, 1)).transpose()?;
-        let filter = Filter { dataset, dataset_id: None, state: state.map(Into::into), before };
+        let filter = Filter { dataset, dataset_id: None, readable, state: state.map(Into::into), before };
         let mut found = imports::list(&self.context.db, &filter, to_i64(limit) + 1).await?;
         let more = found.len() as u64 > limit;
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -239,10 +244,18 @@ impl Imports {
         Query(force): Query<bool>,
         /// Of a file: what stands between fields, one ASCII character or `\t`
         Query(delimiter): Query<Option<String>>,
-        /// Of a file: what stands around fields, one ASCII character
+        /// Of a file: what stands around fields, one ASCII character, or `none`: then a quote is text
         Query(quote): Query<Option<String>>,
         /// Of a file: what takes the next character as it is, within quotes and outside: one ASCII character; none unless given
         Query(escape): Query<Option<String>>,
+        /// Of a file: how its text is encoded: `utf-8`, `windows-1252`, `iso-8859-1` or `utf-16`; UTF-8 unless given. A `charset` of the media type
+        /// says the same
+        Query(encoding): Query<Option<String>>,
+        /// Of a file: how many lines are before the header, or before the first record
+        #[oai(validator(maximum(value = "1000")))]
+        Query(skip): Query<Option<u32>>,
+        /// Of a file: what begins a line that is no record: one ASCII character; none unless given
+        Query(comment): Query<Option<String>>,
         /// Of a file: the field that stands for null, beside the empty one
         Query(null): Query<Option<String>>,
         /// Of a file: whether the first record names the columns; unless given, it does when two or more of its fields are names of
@@ -272,6 +285,9 @@ impl Imports {
             delimiter,
             quote,
             escape,
+            encoding,
+            skip,
+            comment,
             null,
             header,
             filename,

@@ -17,7 +17,7 @@ use crate::{
         upload_body::UploadBody,
     },
     datasets::{
-        Dataset,
+        Dataset, Encoding,
         plan::{Blanks, InvalidMaxDeleted, LoadMode, MaxDeleted},
     },
     db::{
@@ -112,6 +112,9 @@ pub(crate) struct UploadParameters {
     pub(crate) delimiter: Option<String>,
     pub(crate) quote: Option<String>,
     pub(crate) escape: Option<String>,
+    pub(crate) encoding: Option<String>,
+    pub(crate) skip: Option<u32>,
+    pub(crate) comment: Option<String>,
     pub(crate) null: Option<String>,
     pub(crate) header: Option<HeaderParameter>,
     pub(crate) filename: Option<String>,
@@ -131,17 +134,21 @@ impl UploadParameters {
             delimiter,
             quote,
             escape,
+            encoding,
+            skip,
+            comment,
             null,
             header,
             filename,
             prefer: _,
             traceparent: _,
         } = self;
-        let texts = [delimiter, quote, escape, null, filename];
+        let texts = [delimiter, quote, escape, encoding, comment, null, filename];
         *force
             || mode.is_some()
             || max_rejects.is_some()
             || header.is_some()
+            || skip.is_some()
             || texts.iter().any(|text| text.is_some())
     }
 }
@@ -219,7 +226,7 @@ impl Context {
             loading: parameters.loading.options(&dataset)?,
             corrects: parameters.loading.corrects,
             dry_run: parameters.dry_run,
-            dialect: dialect(&dataset, &parameters, body.header)?,
+            dialect: dialect(&dataset, &parameters, body.header, body.charset)?,
             dataset,
             filename: parameters.filename.or(body.filename).map(|name| name.replace('\0', "\u{fffd}")),
             // Where spans are sent, what becomes of the import is a part of this request, which may be a part of something else.
@@ -230,8 +237,8 @@ impl Context {
         };
         self.check_imports().await?;
         let claim = key.claim(&self.db).await?;
-        let limit = self.config.ingest.upload_bytes;
-        let stored = receive::store(&self.archive, body.packing, limit, body.bytes).await?;
+        let (encoding, limit) = (options.dialect.encoding, self.config.ingest.upload_bytes);
+        let stored = receive::store(&self.archive, body.packing, encoding, limit, body.bytes).await?;
         drop(body.place);
         let first = match claim.decide(&stored.sha256()) {
             Ok(Decision::First(first)) => first,
@@ -410,37 +417,93 @@ fn wait(prefer: Option<&str>, at_most_seconds: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds.min(at_most_seconds))).filter(|wait| !wait.is_zero())
 }
 
+/// How the file is written: as the upload says, else as its dataset does.
 fn dialect(
     dataset: &Dataset,
     parameters: &UploadParameters,
     header: Option<bool>,
+    charset: Option<Encoding>,
 ) -> Result<Dialect, Invalid> {
-    let stated = one_byte("delimiter", parameters.delimiter.as_deref())?;
-    let delimiter = stated.unwrap_or(b',');
-    let quote = one_byte("quote", parameters.quote.as_deref())?.unwrap_or(b'"');
-    let escape = one_byte("escape", parameters.escape.as_deref())?;
-    if delimiter == quote {
-        return Err(Invalid::parameter("quote", "not_allowed", "quote and delimiter must differ"));
+    let mut dialect = Dialect::of(dataset);
+    if let Some(delimiter) = one_byte("delimiter", parameters.delimiter.as_deref())? {
+        (dialect.delimiter, dialect.delimiter_stated) = (delimiter, true);
     }
-    if [Some(delimiter), Some(quote)].contains(&escape) {
-        let message = "escape must be another character than delimiter and quote";
-        return Err(Invalid::parameter("escape", "not_allowed", message));
+    match parameters.quote.as_deref() {
+        None => {}
+        Some("none") => dialect.quote = None,
+        quote => dialect.quote = one_byte("quote", quote)?,
     }
-    let delimiter_stated = stated.is_some();
-    let stated = parameters.header.map(|header| header == HeaderParameter::Present);
-    let header = match (stated, header) {
+    dialect.escape = one_byte("escape", parameters.escape.as_deref())?.or(dialect.escape);
+    dialect.comment = one_byte("comment", parameters.comment.as_deref())?.or(dialect.comment);
+    check_distinct(Some(dialect.delimiter), dialect.quote, dialect.escape, dialect.comment)?;
+    dialect.header = stated_header(parameters.header, header)?.or(dialect.header);
+    let encoding = stated_encoding(parameters.encoding.as_deref(), charset)?;
+    if let Some(encoding) = encoding {
+        dialect.encoding = (encoding != Encoding::Utf8).then_some(encoding);
+    }
+    dialect.except_own &= encoding.is_none() && parameters.quote.is_none();
+    dialect.skip = parameters.skip.unwrap_or(dialect.skip);
+    if let Some(null) = &parameters.null {
+        dialect.null.clone_from(null);
+    }
+    Ok(dialect)
+}
+
+/// The encoding that the upload states.
+pub(in crate::api) fn stated_encoding(
+    parameter: Option<&str>,
+    charset: Option<Encoding>,
+) -> Result<Option<Encoding>, Invalid> {
+    let refused = |code, message| Err(Invalid::parameter("encoding", code, message));
+    let Some(name) = parameter else { return Ok(charset) };
+    match (Encoding::named(name), charset) {
+        (None, _) => refused("not_allowed", "encoding must be utf-8, windows-1252, iso-8859-1 or utf-16"),
+        (stated, Some(_)) if stated != charset => {
+            refused("contradiction", "encoding contradicts the charset of the media type")
+        }
+        (stated, _) => Ok(stated),
+    }
+}
+
+/// Characters that mean something must differ. A delimiter that is still to be found differs from the others.
+pub(in crate::api) fn check_distinct(
+    delimiter: Option<u8>,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    comment: Option<u8>,
+) -> Result<(), Invalid> {
+    let refused = |name, others: &str| {
+        let message = format!("{name} must be another character than {others}");
+        Err(Invalid::parameter(name, "not_allowed", message))
+    };
+    if quote.is_some() && delimiter == quote {
+        return refused("quote", "delimiter");
+    }
+    if escape.is_some() && [delimiter, quote].contains(&escape) {
+        return refused("escape", "delimiter and quote");
+    }
+    if comment.is_some() && [delimiter, quote, escape].contains(&comment) {
+        return refused("comment", "delimiter, quote and escape");
+    }
+    Ok(())
+}
+
+/// Whether there is a header, as far as the parameter or the media type says so.
+pub(in crate::api) fn stated_header(
+    parameter: Option<HeaderParameter>,
+    typed: Option<bool>,
+) -> Result<Option<bool>, Invalid> {
+    match (parameter.map(|header| header == HeaderParameter::Present), typed) {
         (Some(stated), Some(typed)) if stated != typed => {
             let message = "header contradicts the header of the media type";
-            return Err(Invalid::parameter("header", "contradiction", message));
+            Err(Invalid::parameter("header", "contradiction", message))
         }
-        (stated, typed) => stated.or(typed),
-    };
-    let null = parameters.null.clone().unwrap_or_else(|| dataset.null().to_owned());
-    Ok(Dialect { delimiter, delimiter_stated, quote, escape, null, header })
+        (stated, typed) => Ok(stated.or(typed)),
+    }
 }
 
 /// A character that means something to a reader of CSV: one byte, so that it is never a part of another character.
-fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
+pub(in crate::api) fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
     match value.map(str::as_bytes) {
         None => Ok(None),
         Some(br"\t") => Ok(Some(b'\t')),
