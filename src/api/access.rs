@@ -388,20 +388,29 @@ fn bearer(request: &Request) -> Result<Option<&str>, Problem> {
 }
 
 fn unauthorized(detail: &str, error: Option<&str>) -> Problem {
-    challenge(Unauthorized::new(detail).into(), error)
+    let mut problem: Problem = Unauthorized::new(detail).into();
+    if let Some(challenge) = challenge(error) {
+        problem.set_header(header::WWW_AUTHENTICATE, challenge);
+    }
+    problem
 }
 
 fn forbidden(scope: &str) -> Problem {
+    insufficient(scope).into()
+}
+
+/// The refusal of a key that does not have the scope.
+pub(super) fn insufficient(scope: &str) -> Forbidden {
     let error = format!("error=\"insufficient_scope\", scope=\"{scope}\"");
-    let detail = format!("the key does not have the scope {scope}");
-    challenge(Forbidden::new(detail).into(), Some(&error))
+    let refusal = Forbidden::new(format!("the key does not have the scope {scope}"));
+    match challenge(Some(&error)) {
+        Some(challenge) => refusal.with_header(header::WWW_AUTHENTICATE, challenge),
+        None => refusal,
+    }
 }
 
 /// RFC 6750, section 3.
-fn challenge(mut problem: Problem, error: Option<&str>) -> Problem {
+fn challenge(error: Option<&str>) -> Option<HeaderValue> {
     let challenge = ["realm=\"tarmac\""].into_iter().chain(error).collect::<Vec<_>>().join(", ");
-    if let Ok(value) = HeaderValue::from_str(&format!("Bearer {challenge}")) {
-        problem.set_header(header::WWW_AUTHENTICATE, value);
-    }
-    problem
+    HeaderValue::from_str(&format!("Bearer {challenge}")).ok()
 }

@@ -90,6 +90,13 @@ pub(crate) struct JsonItem<T> {
     schema: PhantomData<fn() -> T>,
 }
 
+/// The body of a PATCH in the same way.
+pub(crate) struct PatchItem<T> {
+    /// The text.
+    pub(crate) bytes: Bytes,
+    schema: PhantomData<fn() -> T>,
+}
+
 /// The body of a PATCH: JSON that changes what it names and leaves the rest (RFC 7396).
 pub(crate) struct MergePatch<T>(pub(crate) T);
 
@@ -180,6 +187,29 @@ impl<'a, T: Type> ApiExtractor<'a> for JsonItem<T> {
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         Ok(Self { bytes: read(request, body, &[JSON], Length::Item).await?, schema: PhantomData })
+    }
+}
+
+impl<'a, T: Type> ApiExtractor<'a> for PatchItem<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(meta::<T>(&[JSON, MERGE_PATCH]))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let bytes = read(request, body, &[JSON, MERGE_PATCH], Length::Item).await?;
+        Ok(Self { bytes, schema: PhantomData })
     }
 }
 

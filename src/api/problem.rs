@@ -340,6 +340,14 @@ impl Invalid {
     }
 }
 
+impl Forbidden {
+    /// The same with another header.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.set_header(name, value);
+        self
+    }
+}
+
 impl Conflict {
     /// With the stored rows that stand against the request.
     pub(crate) fn of_rows(detail: impl Into<String>, rows: Vec<OffendingRow>) -> Self {

@@ -123,6 +123,13 @@ impl DbError {
         }
     }
 
+    /// Whether a statement names a table or a column that is not there (any more).
+    pub fn is_of_unknown_name(&self) -> bool {
+        let code = self.source.as_database_error().and_then(|error| error.code());
+        // undefined_column, undefined_table.
+        matches!(code.as_deref(), Some("42703" | "42P01"))
+    }
+
     /// The constraint that was violated.
     pub fn constraint(&self) -> Option<&str> {
         self.source.as_database_error()?.constraint()

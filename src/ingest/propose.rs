@@ -11,7 +11,7 @@ use super::{
     receive::{self, Packing, ReceiveError},
     records::{Lines, Records},
     split::{Cut, Head, Limits, SplitError, Splitter},
-    transcode::{self, Transcoder},
+    transcode::{BadEncoding, Transcoder},
     unpack::{self, Judged},
     zip_directory,
 };
@@ -135,15 +135,18 @@ impl Reader {
         self,
         text: Text<R, E>,
     ) -> Result<Proposal, IngestError> {
-        let Some(encoding) = self.dialect.encoding else { return self.read_utf8(text) };
+        let Some(encoding) = self.dialect.encoding else { return self.infer(text) };
         let Text { reader, explain, .. } = text;
-        let reader = Transcoder::new(reader, encoding, &self.dialect);
-        self.read_utf8(Text::new(reader, |error: &io::Error| {
-            transcode::refused(error).unwrap_or_else(|| explain(error))
-        }))
+        let transcoder = Transcoder::new(reader, encoding, &self.dialect);
+        let explain =
+            |error: &io::Error| match error.get_ref().and_then(|error| error.downcast_ref::<BadEncoding>()) {
+                Some(error) => IngestError::refused("bad_encoding", error.to_string()),
+                None => explain(error),
+            };
+        self.infer(Text::new(transcoder, explain))
     }
 
-    fn read_utf8<R: Read, E: Fn(&io::Error) -> IngestError>(
+    fn infer<R: Read, E: Fn(&io::Error) -> IngestError>(
         mut self,
         mut text: Text<R, E>,
     ) -> Result<Proposal, IngestError> {
@@ -271,10 +274,10 @@ impl Reader {
         let text = |byte: u8| Value::from(char::from(byte).to_string());
         let said = [
             ("quote", (quote != Some(b'"')).then(|| quote.map_or_else(|| "none".into(), text))),
+            ("escape", escape.map(text)),
             ("comment", comment.map(text)),
             ("encoding", encoding.map(|encoding| encoding.as_str().into())),
             ("skip", (skip > 0).then(|| skip.into())),
-            ("escape", escape.map(text)),
             ("null", (!null.is_empty()).then(|| Value::from(null.as_str()))),
             ("header", header.map(Value::from)),
         ];

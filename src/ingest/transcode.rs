@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use encoding_rs::{Decoder, DecoderResult, UTF_16BE, UTF_16LE, WINDOWS_1252, mem::convert_latin1_to_utf8};
 use memchr::memchr2;
 
-use super::{IngestError, header};
+use super::header;
 use crate::{datasets::Encoding, db::imports::Dialect};
 
 /// Bytes that are decoded at once; a header that the service has written is shorter.
@@ -38,12 +38,6 @@ pub(super) enum BadEncoding {
         /// The one that it is in.
         is: Encoding,
     },
-}
-
-/// Why a file cannot be read, where the error of a reader is about its encoding.
-pub(super) fn refused(error: &io::Error) -> Option<IngestError> {
-    let error = error.get_ref()?.downcast_ref::<BadEncoding>()?;
-    Some(IngestError::refused("bad_encoding", error.to_string()))
 }
 
 /// Reads UTF-8 from text in another encoding, without its byte order mark.

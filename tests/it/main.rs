@@ -64,6 +64,8 @@ mod removal;
 mod requests;
 mod restore;
 mod retention;
+mod rows;
+mod rows_lists;
 mod same_file;
 mod segments;
 mod sites;

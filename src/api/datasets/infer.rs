@@ -12,14 +12,12 @@ use crate::{
         Context, Tag,
         access::MayRead,
         body::Json,
-        imports::receive::{
-            HeaderParameter, UploadRefusal, check_distinct, one_byte, stated_encoding, stated_header,
-        },
+        imports::receive::{HeaderParameter, UploadParameters, UploadRefusal, stated_dialect},
         limits::Share,
         problem::{Internal, Invalid, Problem, TooLarge, Unavailable, Violation},
         upload_body::UploadBody,
     },
-    datasets::{Encoding, infer},
+    datasets::infer,
     db::imports::Dialect,
     ingest::{
         IngestError,
@@ -37,19 +35,6 @@ const ROOM_BYTES: usize = 1 << 20;
 pub(in crate::api) struct Infer {
     /// What it works with.
     pub(in crate::api) context: Context,
-}
-
-/// What a client says of a file that is to be looked at.
-#[derive(Debug, Default)]
-pub(in crate::api) struct FileParameters {
-    pub(in crate::api) delimiter: Option<String>,
-    pub(in crate::api) quote: Option<String>,
-    pub(in crate::api) escape: Option<String>,
-    pub(in crate::api) comment: Option<String>,
-    pub(in crate::api) encoding: Option<String>,
-    pub(in crate::api) skip: Option<u32>,
-    pub(in crate::api) null: Option<String>,
-    pub(in crate::api) header: Option<HeaderParameter>,
 }
 
 /// What a file could be declared as
@@ -164,16 +149,18 @@ impl Infer {
         /// What stands between fields: one ASCII character, or `\t`; unless given, what a line `sep=` states, else the one of `,`, `;`,
         /// tab and `|` that gives every record the same number of fields
         Query(delimiter): Query<Option<String>>,
-        /// What stands around fields: one ASCII character, or `none` where a quote is text
+        /// What stands around fields: one ASCII character, or `none`: then a quote is text
         Query(quote): Query<Option<String>>,
         /// What takes the next character as it is, within quotes and outside: one ASCII character; none unless given
         Query(escape): Query<Option<String>>,
-        /// What begins lines that are no records: one ASCII character; none unless given
-        Query(comment): Query<Option<String>>,
-        /// How the text is encoded: `utf-8`, `windows-1252`, `iso-8859-1` or `utf-16`; `utf-8` unless given
+        /// How the text is encoded: `utf-8`, `windows-1252`, `iso-8859-1` or `utf-16`; UTF-8 unless given. A `charset` of the media type
+        /// says the same
         Query(encoding): Query<Option<String>>,
-        /// How many lines come before the header or the first record
+        /// How many lines are before the header, or before the first record
+        #[oai(validator(maximum(value = "1000")))]
         Query(skip): Query<Option<u32>>,
+        /// What begins a line that is no record: one ASCII character; none unless given
+        Query(comment): Query<Option<String>>,
         /// The field that stands for null, beside the empty one
         Query(null): Query<Option<String>>,
         /// Whether the first record names the columns; unless given, it does when none of its fields is a number, a date, or another
@@ -181,8 +168,18 @@ impl Infer {
         Query(header): Query<Option<HeaderParameter>>,
         body: UploadBody,
     ) -> Result<Inferred, InferRefusal> {
-        let parameters = FileParameters { delimiter, quote, escape, comment, encoding, skip, null, header };
-        let proposal = propose(&self.context, parameters, body).await?;
+        let parameters = UploadParameters {
+            delimiter,
+            quote,
+            escape,
+            encoding,
+            skip,
+            comment,
+            null,
+            header,
+            ..UploadParameters::default()
+        };
+        let proposal = propose(&self.context, &parameters, body).await?;
         Ok(Inferred::Proposal(Json(proposal.into())))
     }
 }
@@ -190,10 +187,12 @@ impl Infer {
 /// What the file could be declared as. Keeps nothing of it.
 pub(in crate::api) async fn propose(
     context: &Context,
-    parameters: FileParameters,
+    parameters: &UploadParameters,
     body: UploadBody,
 ) -> Result<infer::Proposal, InferRefusal> {
-    let dialect = dialect(parameters, body.header, body.charset)?;
+    // Until one is stated or found, no character is the delimiter: a NUL cannot be stated.
+    let unknown = Dialect { delimiter: 0, ..Dialect::standard("") };
+    let dialect = stated_dialect(unknown, parameters, body.header, body.charset)?;
     let UploadBody { packing, bytes, place, share, .. } = body;
     let (bytes, room) = collect(&share, bytes).await?;
     let proposal =
@@ -204,37 +203,8 @@ pub(in crate::api) async fn propose(
 
 /// The body of a `PUT` that declares a dataset for the file, of which nothing is said but what its media type says.
 pub(super) async fn declaration(context: &Context, file: UploadBody) -> Result<Bytes, InferRefusal> {
-    let proposal = propose(context, FileParameters::default(), file).await?;
+    let proposal = propose(context, &UploadParameters::default(), file).await?;
     Ok(proposal.descriptor.to_string().into())
-}
-
-fn dialect(
-    parameters: FileParameters,
-    typed: Option<bool>,
-    charset: Option<Encoding>,
-) -> Result<Dialect, Invalid> {
-    let FileParameters { delimiter, quote, escape, comment, encoding, skip, null, header } = parameters;
-    let stated = one_byte("delimiter", delimiter.as_deref())?;
-    let quote = match quote.as_deref() {
-        Some("none") => None,
-        quote => one_byte("quote", quote)?.or(Some(b'"')),
-    };
-    let escape = one_byte("escape", escape.as_deref())?;
-    let comment = one_byte("comment", comment.as_deref())?;
-    check_distinct(stated, quote, escape, comment)?;
-    let encoding =
-        stated_encoding(encoding.as_deref(), charset)?.filter(|encoding| *encoding != Encoding::Utf8);
-    Ok(Dialect {
-        delimiter: stated.unwrap_or(b','),
-        delimiter_stated: stated.is_some(),
-        quote,
-        escape,
-        comment,
-        encoding,
-        skip: skip.unwrap_or_default(),
-        header: stated_header(header, typed)?,
-        ..Dialect::standard(null.as_deref().unwrap_or_default())
-    })
 }
 
 /// The whole body, and its room among bodies in memory.

@@ -103,6 +103,7 @@ impl LoadParameters {
 }
 
 /// The parameters of an upload.
+#[derive(Default)]
 pub(crate) struct UploadParameters {
     pub(crate) loading: LoadParameters,
     pub(crate) mode: Option<ImportMode>,
@@ -424,7 +425,16 @@ fn dialect(
     header: Option<bool>,
     charset: Option<Encoding>,
 ) -> Result<Dialect, Invalid> {
-    let mut dialect = Dialect::of(dataset);
+    stated_dialect(Dialect::of(dataset), parameters, header, charset)
+}
+
+/// The dialect with what the upload says in place of what was there.
+pub(in crate::api) fn stated_dialect(
+    mut dialect: Dialect,
+    parameters: &UploadParameters,
+    header: Option<bool>,
+    charset: Option<Encoding>,
+) -> Result<Dialect, Invalid> {
     if let Some(delimiter) = one_byte("delimiter", parameters.delimiter.as_deref())? {
         (dialect.delimiter, dialect.delimiter_stated) = (delimiter, true);
     }
@@ -435,9 +445,27 @@ fn dialect(
     }
     dialect.escape = one_byte("escape", parameters.escape.as_deref())?.or(dialect.escape);
     dialect.comment = one_byte("comment", parameters.comment.as_deref())?.or(dialect.comment);
-    check_distinct(Some(dialect.delimiter), dialect.quote, dialect.escape, dialect.comment)?;
-    dialect.header = stated_header(parameters.header, header)?.or(dialect.header);
-    let encoding = stated_encoding(parameters.encoding.as_deref(), charset)?;
+    let Dialect { delimiter, quote, escape, comment, .. } = dialect;
+    if Some(delimiter) == quote {
+        return Err(Invalid::parameter("quote", "not_allowed", "quote and delimiter must differ"));
+    }
+    if escape.is_some() && [Some(delimiter), quote].contains(&escape) {
+        let message = "escape must be another character than delimiter and quote";
+        return Err(Invalid::parameter("escape", "not_allowed", message));
+    }
+    if comment.is_some() && [Some(delimiter), quote, escape].contains(&comment) {
+        let message = "comment must be another character than delimiter, quote and escape";
+        return Err(Invalid::parameter("comment", "not_allowed", message));
+    }
+    let stated = parameters.header.map(|header| header == HeaderParameter::Present);
+    match (stated, header) {
+        (Some(stated), Some(typed)) if stated != typed => {
+            let message = "header contradicts the header of the media type";
+            return Err(Invalid::parameter("header", "contradiction", message));
+        }
+        (stated, typed) => dialect.header = stated.or(typed).or(dialect.header),
+    }
+    let encoding = encoding(parameters, charset)?;
     if let Some(encoding) = encoding {
         dialect.encoding = (encoding != Encoding::Utf8).then_some(encoding);
     }
@@ -450,12 +478,9 @@ fn dialect(
 }
 
 /// The encoding that the upload states.
-pub(in crate::api) fn stated_encoding(
-    parameter: Option<&str>,
-    charset: Option<Encoding>,
-) -> Result<Option<Encoding>, Invalid> {
+fn encoding(parameters: &UploadParameters, charset: Option<Encoding>) -> Result<Option<Encoding>, Invalid> {
     let refused = |code, message| Err(Invalid::parameter("encoding", code, message));
-    let Some(name) = parameter else { return Ok(charset) };
+    let Some(name) = parameters.encoding.as_deref() else { return Ok(charset) };
     match (Encoding::named(name), charset) {
         (None, _) => refused("not_allowed", "encoding must be utf-8, windows-1252, iso-8859-1 or utf-16"),
         (stated, Some(_)) if stated != charset => {
@@ -465,45 +490,8 @@ pub(in crate::api) fn stated_encoding(
     }
 }
 
-/// Characters that mean something must differ. A delimiter that is still to be found differs from the others.
-pub(in crate::api) fn check_distinct(
-    delimiter: Option<u8>,
-    quote: Option<u8>,
-    escape: Option<u8>,
-    comment: Option<u8>,
-) -> Result<(), Invalid> {
-    let refused = |name, others: &str| {
-        let message = format!("{name} must be another character than {others}");
-        Err(Invalid::parameter(name, "not_allowed", message))
-    };
-    if quote.is_some() && delimiter == quote {
-        return refused("quote", "delimiter");
-    }
-    if escape.is_some() && [delimiter, quote].contains(&escape) {
-        return refused("escape", "delimiter and quote");
-    }
-    if comment.is_some() && [delimiter, quote, escape].contains(&comment) {
-        return refused("comment", "delimiter, quote and escape");
-    }
-    Ok(())
-}
-
-/// Whether there is a header, as far as the parameter or the media type says so.
-pub(in crate::api) fn stated_header(
-    parameter: Option<HeaderParameter>,
-    typed: Option<bool>,
-) -> Result<Option<bool>, Invalid> {
-    match (parameter.map(|header| header == HeaderParameter::Present), typed) {
-        (Some(stated), Some(typed)) if stated != typed => {
-            let message = "header contradicts the header of the media type";
-            Err(Invalid::parameter("header", "contradiction", message))
-        }
-        (stated, typed) => Ok(stated.or(typed)),
-    }
-}
-
 /// A character that means something to a reader of CSV: one byte, so that it is never a part of another character.
-pub(in crate::api) fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
+fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
     match value.map(str::as_bytes) {
         None => Ok(None),
         Some(br"\t") => Ok(Some(b'\t')),

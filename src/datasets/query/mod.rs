@@ -89,10 +89,9 @@ impl Query {
         let mut reader = Reader::new(dataset, around);
         let parameters = reader.parameters(parameters);
         let filter = reader.filter(&parameters, OF_PAGES);
-        let sort = reader.one(&parameters, "sort");
-        let sort = reader.sort(sort, filter.near.as_ref());
-        let fields = reader.one(&parameters, "fields");
-        let fields = fields.map(|fields| reader.fields(fields));
+        let sort = reader.sort(&values(&parameters, "sort"), filter.near.as_ref());
+        let fields = values(&parameters, "fields");
+        let fields = (!fields.is_empty()).then(|| reader.fields(&fields));
         let limit = reader.one(&parameters, "limit");
         let limit = limit.map_or(around.page_rows, |limit| reader.limit(limit));
         let cursor = reader.one(&parameters, "cursor");
@@ -116,6 +115,14 @@ impl Query {
 struct Parameter<'p> {
     name: &'p str,
     values: Vec<&'p str>,
+}
+
+/// What a parameter was given, be it several times or with commas.
+fn values<'p>(parameters: &[Parameter<'p>], name: &str) -> Vec<&'p str> {
+    let parameter = parameters.iter().find(|parameter| parameter.name == name);
+    parameter.map_or_else(Vec::new, |parameter| {
+        parameter.values.iter().flat_map(|value| value.split(',')).collect()
+    })
 }
 
 /// Reads parameters and collects what is wrong with them.
@@ -157,19 +164,18 @@ impl<'a> Reader<'a> {
         grouped
     }
 
-    fn sort(&mut self, sort: Option<&str>, near: Option<&Near>) -> Vec<Sort> {
+    fn sort(&mut self, names: &[&str], near: Option<&Near>) -> Vec<Sort> {
         let by_id = Sort { subject: Subject::Service(Service::Id), descending: false };
-        let Some(sort) = sort else {
+        if names.is_empty() {
             let nearest = near.map(|_| Sort { subject: Subject::Distance, descending: false });
             return nearest.into_iter().chain([by_id]).collect();
-        };
-        let names: Vec<_> = sort.split(',').collect();
+        }
         if names.len() > MAX_SORT_KEYS {
             self.fault("sort", "too_many", format!("sort takes at most {MAX_SORT_KEYS} columns"));
             return Vec::new();
         }
         let mut keys: Vec<Sort> = Vec::new();
-        for name in names {
+        for &name in names {
             let (name, descending) = name.strip_prefix('-').map_or((name, false), |name| (name, true));
             let subject = match name {
                 "_distance_m" if near.is_some() => Some(Subject::Distance),
@@ -196,9 +202,9 @@ impl<'a> Reader<'a> {
         keys
     }
 
-    fn fields(&mut self, fields: &str) -> Vec<Subject> {
+    fn fields(&mut self, names: &[&str]) -> Vec<Subject> {
         let mut chosen = Vec::new();
-        for name in fields.split(',') {
+        for name in names {
             match Subject::named(self.dataset, name) {
                 Some(subject) => chosen.push(subject),
                 None => {

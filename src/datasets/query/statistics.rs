@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use super::{Around, Family, Filter, Parameter, QueryFault, Reader, Subject, family::listed};
+use super::{Around, Family, Filter, QueryFault, Reader, Subject, family::listed, values};
 use crate::datasets::{Dataset, Place};
 
 /// Most groups of a statistic's rows.
@@ -193,14 +193,6 @@ pub enum GroupedPlace {
     Point(usize),
     /// Longitude and latitude.
     Degrees(usize, usize),
-}
-
-/// What a parameter was given, be it several times or with commas.
-fn values<'p>(parameters: &[Parameter<'p>], name: &str) -> Vec<&'p str> {
-    let parameter = parameters.iter().find(|parameter| parameter.name == name);
-    parameter.map_or_else(Vec::new, |parameter| {
-        parameter.values.iter().flat_map(|value| value.split(',')).collect()
-    })
 }
 
 fn distinct(names: Vec<&str>) -> Vec<&str> {

@@ -47,12 +47,6 @@ pub enum WriteError {
         /// Its name.
         dataset: String,
     },
-    /// The row has another version than the request expects.
-    #[error("the row has version {version}")]
-    Precondition {
-        /// The one it has.
-        version: i64,
-    },
     /// The dataset has changed since the request was read: it is to be read again.
     #[error("the dataset has changed meanwhile")]
     Moved,
@@ -126,16 +120,6 @@ impl<'d> Write<'d> {
             query.build().persistent(false).fetch_one(&mut *self.transaction).await.map_err(failed())?;
         let values = (0..columns.len()).map(|place| texts.try_get(place)).collect::<Result<_, _>>();
         Ok(Some(Locked { row, id: id.to_owned(), values: values.map_err(failed())? }))
-    }
-
-    /// The same, which must not be deleted, and have the version that is expected.
-    pub async fn lock_version(&mut self, id: &str, expected: Option<i64>) -> Result<Locked, WriteError> {
-        let locked = self.lock(id).await?.ok_or(WriteError::NotFound)?;
-        let version = locked.row.version;
-        if expected.is_some_and(|expected| expected != version) {
-            return Err(WriteError::Precondition { version });
-        }
-        Ok(locked)
     }
 
     /// A new row. The service makes its `_id` where it is not given.

@@ -1,8 +1,10 @@
 //! The values of columns with how often they are there.
 
+use std::time::Duration;
+
 use sqlx::{Postgres, QueryBuilder, Row as _};
 
-use super::{Db, DbError, filter, json, value};
+use super::{Db, DbError, begin_reading, filter, json, value};
 use crate::datasets::{Dataset, query::Facets};
 
 /// Most values of a column.
@@ -29,10 +31,16 @@ impl Facet {
     }
 }
 
-/// Counts the values of the columns among the rows that the filter leaves.
-pub async fn facets(db: &Db, dataset: &Dataset, facets: &Facets) -> Result<Vec<Facet>, DbError> {
+/// Counts the values of the columns among the rows that the filter leaves. The database stops after `time` for each column.
+pub async fn facets(
+    db: &Db,
+    dataset: &Dataset,
+    facets: &Facets,
+    time: Duration,
+) -> Result<Vec<Facet>, DbError> {
     let failed = || DbError::during("counting values");
     let mut connection = db.acquire().await?;
+    let mut transaction = begin_reading(&mut connection, time).await?;
     let mut counted = Vec::new();
     for subject in &facets.columns {
         let family = subject.family(dataset);
@@ -43,12 +51,13 @@ pub async fn facets(db: &Db, dataset: &Dataset, facets: &Facets) -> Result<Vec<F
         filter::push(&mut query, dataset, &facets.filter);
         query.push(" group by 1) c order by c.count desc, c.value").push(filter::collation(&family));
         query.push(" nulls last limit ").push_bind(MAX_VALUES);
-        let rows = query.build().persistent(false).fetch_all(&mut *connection).await.map_err(failed())?;
+        let rows = query.build().persistent(false).fetch_all(&mut *transaction).await.map_err(failed())?;
         let mut values = Vec::with_capacity(rows.len());
         for row in rows {
             values.push((row.try_get(0).map_err(failed())?, row.try_get(1).map_err(failed())?));
         }
         counted.push(Facet { column: subject.name(dataset).to_owned(), values });
     }
+    super::super::commit(transaction, "ending the count of values").await?;
     Ok(counted)
 }

@@ -1,10 +1,14 @@
 //! Pages of rows.
 
+use std::time::Duration;
+
 use futures_util::TryStreamExt;
 use sqlx::{Postgres, QueryBuilder, Row as _, postgres::PgRow};
 
 use super::{
-    Db, DbError, all, columns, filter, json,
+    Db, DbError, all, begin_reading, columns,
+    csv::Writer,
+    filter, json,
     order::{Order, Part},
     value,
 };
@@ -76,62 +80,113 @@ impl Page {
     }
 }
 
-/// How many rows the filter leaves.
-pub async fn count(db: &Db, dataset: &Dataset, filter: &Filter) -> Result<i64, DbError> {
+/// Why there is no list.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// Files of the dataset have nothing around fields, and the value has in it what ends a field.
+    #[error(
+        "the files of this dataset have no quotes, so that none can say the {column} of row {id}: ask for another format, or leave the column out by fields="
+    )]
+    NotWritable {
+        /// The column's name.
+        column: String,
+        /// The row.
+        id: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+/// How many rows the filter leaves. The database stops after `time`.
+pub async fn count(db: &Db, dataset: &Dataset, filter: &Filter, time: Duration) -> Result<i64, DbError> {
     let failed = || DbError::during("counting rows");
     let mut query = QueryBuilder::<Postgres>::new("select count(*) from ");
     query.push(dataset.table()).push(" r where ");
     filter::push(&mut query, dataset, filter);
     let mut connection = db.acquire().await?;
-    query.build_query_scalar().persistent(false).fetch_one(&mut *connection).await.map_err(failed())
+    let mut transaction = begin_reading(&mut connection, time).await?;
+    let count = query.build_query_scalar().persistent(false).fetch_one(&mut *transaction).await;
+    let count = count.map_err(failed())?;
+    super::super::commit(transaction, "ending the count of rows").await?;
+    Ok(count)
 }
 
-/// A page of the rows that a query asks for.
-pub async fn list(db: &Db, dataset: &Dataset, query: &Query, format: Format) -> Result<Page, DbError> {
+/// A page of the rows that a query asks for. The database stops after `time`.
+pub async fn list(
+    db: &Db,
+    dataset: &Dataset,
+    query: &Query,
+    format: Format,
+    time: Duration,
+) -> Result<Page, ListError> {
     let failed = || DbError::during("listing rows");
     let subjects = subjects(dataset, query, format);
     let order = Order::of(dataset, query);
     let mut page = Page { rows: Vec::new(), header: String::new(), next: None };
+    let writer = Writer::of(&dataset.dialect);
+    let header = |subject: &Subject| match subject.column(dataset) {
+        Some(column) => column.name.to_string(),
+        None => subject.name(dataset).to_owned(),
+    };
+    let unwritable = |place: usize, id: &str| ListError::NotWritable {
+        column: subjects.get(place).map_or_else(String::new, header),
+        id: id.to_owned(),
+    };
     if format == Format::Csv {
-        page.header = record(subjects.iter().map(|subject| match subject.column(dataset) {
-            Some(column) => &*column.name,
-            None => subject.name(dataset),
-        }))?;
+        page.header.clone_from(&writer.beginning);
+    }
+    if format == Format::Csv && writer.has_header {
+        let names: Vec<_> = subjects.iter().map(header).collect();
+        writer
+            .write(names.iter().map(String::as_str), &mut page.header)
+            .map_err(|place| unwritable(place, "0"))?;
     }
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let mut bytes = 0;
     let mut last: Vec<Option<String>> = Vec::new();
     let mut connection = db.acquire().await?;
+    let mut transaction = begin_reading(&mut connection, time).await?;
+    let mut full = false;
     for &part in order.parts() {
         // One row more tells whether there is a next page.
         let wanted = query.limit.saturating_sub(page.rows.len() as u64).saturating_add(1);
         let mut statement = QueryBuilder::new("");
         write(&mut statement, dataset, query, &order, part, (&subjects, format), wanted);
         let statement = statement.build().persistent(false);
-        let mut rows = statement.fetch(&mut *connection);
-        let mut full = false;
+        let mut rows = statement.fetch(&mut *transaction);
         while let Some(row) = rows.try_next().await.map_err(failed())? {
             if page.rows.len() == limit || bytes >= MAX_BYTES {
                 full = true;
                 break;
             }
+            last = keys(&row, query)?;
             let text = match format {
                 Format::Json | Format::GeoJson => row.try_get(0).map_err(failed())?,
-                Format::Csv => csv(&row, subjects.len())?,
+                Format::Csv => {
+                    let mut text = String::new();
+                    let id = last.last().and_then(Option::as_deref).unwrap_or_default();
+                    writer
+                        .write(fields(&row, subjects.len())?, &mut text)
+                        .map_err(|place| unwritable(place, id))?;
+                    text
+                }
             };
             bytes += text.len();
             page.rows.push(text);
-            last = keys(&row, query)?;
         }
         drop(rows);
         if full {
-            if bytes >= MAX_BYTES {
-                // The server would go on sending what nobody wants.
-                connection.close_on_drop();
-            }
             page.next = query.cursor(dataset, &last);
             break;
         }
+    }
+    if full && bytes >= MAX_BYTES {
+        // The server would go on sending what nobody wants.
+        drop(transaction);
+        connection.close_on_drop();
+    } else {
+        super::super::commit(transaction, "ending a list of rows").await?;
     }
     Ok(page)
 }
@@ -143,7 +198,9 @@ fn subjects(dataset: &Dataset, query: &Query, format: Format) -> Vec<Subject> {
         None => true,
         Some(fields) => fields.iter().any(|field| field.name(dataset) == subject.name(dataset)),
     };
-    let is_id = |subject: &Subject| matches!(subject, Subject::Service(Service::Id));
+    // Files without a header have the dataset's columns by their places, and no others.
+    let has_id = query.fields.is_some() || format != Format::Csv || dataset.dialect.header != Some(false);
+    let is_id = |subject: &Subject| has_id && matches!(subject, Subject::Service(Service::Id));
     let mut subjects: Vec<_> =
         all(dataset).into_iter().filter(|subject| is_id(subject) || chosen(subject)).collect();
     if query.filter.near.is_some() && format != Format::Csv {
@@ -208,20 +265,9 @@ fn keys(row: &PgRow, query: &Query) -> Result<Vec<Option<String>>, DbError> {
     keys.collect::<Result<_, _>>().map_err(DbError::during("reading what a row was sorted by"))
 }
 
-/// A record of the first so many columns.
-fn csv(row: &PgRow, columns: usize) -> Result<String, DbError> {
+/// The first so many columns, which are the fields of a record.
+fn fields(row: &PgRow, columns: usize) -> Result<Vec<&str>, DbError> {
     let fields =
         (0..columns).map(|place| row.try_get::<Option<&str>, _>(place).map(Option::unwrap_or_default));
-    let fields: Vec<_> = fields.collect::<Result<_, _>>().map_err(DbError::during("reading a row"))?;
-    record(fields)
-}
-
-fn record<'f>(fields: impl IntoIterator<Item = &'f str>) -> Result<String, DbError> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        DbError::during("writing a record")(sqlx::Error::Encode(error))
-    };
-    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    writer.write_record(fields).map_err(|error| failed(error.into()))?;
-    let bytes = writer.into_inner().map_err(|error| failed(error.to_string().into()))?;
-    String::from_utf8(bytes).map_err(|error| failed(error.into()))
+    fields.collect::<Result<_, _>>().map_err(DbError::during("reading a row"))
 }

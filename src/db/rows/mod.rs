@@ -3,17 +3,20 @@
 //! [`Ident`]: crate::datasets::Ident
 
 mod change;
+mod csv;
 mod facets;
 mod filter;
 mod list;
 mod order;
 mod statistics;
 
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, QueryBuilder, Row as _};
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, QueryBuilder, Row as _, Transaction};
 
 pub use change::{Locked, Values, Write, WriteError};
 pub use facets::{Facet, facets};
-pub use list::{Format, Page, count, list};
+pub use list::{Format, ListError, Page, count, list};
 pub use statistics::{Grouped, StatisticsError, statistics};
 
 use super::{Db, DbError, catalog};
@@ -129,6 +132,18 @@ fn plain_json(family: &Family, value: &str) -> String {
         ),
         _ => value.to_owned(),
     }
+}
+
+/// Begins to read: the database stops each statement after `time`.
+async fn begin_reading(
+    connection: &mut PgConnection,
+    time: Duration,
+) -> Result<Transaction<'_, Postgres>, DbError> {
+    let during = "beginning to read rows";
+    let mut transaction = connection.begin().await.map_err(DbError::during(during))?;
+    let limit = format!("set local statement_timeout = {}", time.as_millis().clamp(1, 3_600_000));
+    execute(&mut transaction, limit, during).await?;
+    Ok(transaction)
 }
 
 /// Runs statements without values, of which the caller knows that they are safe.

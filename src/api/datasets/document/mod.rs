@@ -157,7 +157,9 @@ impl Maker<'_, '_> {
             let name = parameter["name"].as_str().unwrap_or_default();
             let is_replaced = parameter["in"] == "query" && own.iter().any(|(own, _)| own == name);
             let is_of_point = is_filtered && ["near", "radius", "bbox"].contains(&name);
-            !is_name(parameter) && !is_replaced && !is_of_point
+            // They are listed one by one.
+            let is_general = is_filtered && name == "filters";
+            !is_name(parameter) && !is_replaced && !is_of_point && !is_general
         });
         let names: Vec<_> = parameters
             .iter()
