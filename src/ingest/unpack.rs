@@ -1,5 +1,6 @@
-//! Makes plain CSV files of an upload, in UTF-8. A plain upload in UTF-8 is its own file. A gzip or ZIP is unpacked whole before the first row
-//! is loaded: an archive that ends early, lies about itself or is a bomb fails the import with nothing loaded.
+//! Makes plain CSV files of an upload, in UTF-8. A plain upload in UTF-8 is its own file; one in another encoding is written anew. A gzip
+//! or ZIP is unpacked whole before the first row is loaded: an archive that ends early, lies about itself or is a bomb fails the import
+//! with nothing loaded.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 

@@ -214,6 +214,9 @@ async fn the_charset_of_the_media_type_states_the_encoding() {
     }
     post("?encoding=iso-8859-1&force=true", "iso-8859-1", file.clone()).await.expect(200);
     post("", "utf-16", utf16(&row(2))).await.expect(200);
+    // The bytes are not what the media type says.
+    let import = app.ended(post("", "utf-16", b"odd".to_vec()).await.expect(200)).await;
+    assert_eq!(failure(&import), "bad_encoding");
     for (query, charset) in [("?encoding=windows-1252", "utf-8"), ("?encoding=utf-8", "iso-8859-1")] {
         let answer = post(query, charset, file.clone()).await.expect(400);
         assert_eq!(answer.codes(), ["contradiction"]);

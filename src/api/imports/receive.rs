@@ -502,3 +502,110 @@ fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::datasets::{Ident, airport, descriptor};
+
+    /// A dataset that is declared with that dialect.
+    fn declared(dialect: &Value) -> Dataset {
+        let name = Ident::dataset("dogs").expect("a name");
+        let schema = json!({"fields": [{"name": "breed", "type": "string"}]});
+        let body = json!({"schema": schema, "dialect": dialect}).to_string();
+        descriptor::stored(&name, &body).expect("no faults").compile(Some(1), 1)
+    }
+
+    fn text(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn other_than_standard() -> Dataset {
+        declared(&json!({
+            "delimiter": ";", "quote": "none", "escape": "\\", "comment": "#", "encoding": "windows-1252", "skip": 2,
+            "header": true, "null": "NA",
+        }))
+    }
+
+    #[test]
+    fn a_file_of_which_nothing_is_said_is_as_its_dataset_says() {
+        let read = dialect(&other_than_standard(), &UploadParameters::default(), None, None);
+        let expected = Dialect {
+            delimiter: b';',
+            delimiter_stated: false,
+            quote: None,
+            escape: Some(b'\\'),
+            comment: Some(b'#'),
+            encoding: Some(Encoding::Windows1252),
+            skip: 2,
+            except_own: true,
+            null: "NA".to_owned(),
+            header: Some(true),
+        };
+        assert_eq!(read.ok(), Some(expected));
+        let nothing = UploadParameters::default();
+        let read = dialect(&declared(&json!({"encoding": "UTF-8", "skip": 0})), &nothing, None, None);
+        assert_eq!(read.ok(), Some(Dialect::standard("")));
+        assert_eq!(dialect(&airport::DATASET, &nothing, None, None).ok(), Some(Dialect::standard(r"\N")));
+    }
+
+    #[test]
+    fn what_the_upload_says_comes_first() {
+        let parameters = UploadParameters {
+            delimiter: text("\\t"),
+            quote: text("'"),
+            escape: text("!"),
+            comment: text("%"),
+            encoding: text("UTF-8"),
+            skip: Some(0),
+            null: text(""),
+            header: Some(HeaderParameter::Absent),
+            ..UploadParameters::default()
+        };
+        let expected = Dialect {
+            delimiter: b'\t',
+            delimiter_stated: true,
+            quote: Some(b'\''),
+            escape: Some(b'!'),
+            comment: Some(b'%'),
+            header: Some(false),
+            ..Dialect::standard("")
+        };
+        assert_eq!(dialect(&other_than_standard(), &parameters, None, None).ok(), Some(expected));
+    }
+
+    #[test]
+    fn a_charset_comes_before_the_dataset_and_must_not_contradict() {
+        let dataset = other_than_standard();
+        let stated = |encoding: Option<&str>, charset| {
+            let parameters =
+                UploadParameters { encoding: encoding.map(ToOwned::to_owned), ..UploadParameters::default() };
+            dialect(&dataset, &parameters, None, charset).ok().map(|read| (read.encoding, read.except_own))
+        };
+        assert_eq!(stated(None, Some(Encoding::Utf8)), Some((None, false)));
+        assert_eq!(stated(None, Some(Encoding::Utf16)), Some((Some(Encoding::Utf16), false)));
+        assert_eq!(stated(Some("utf-16"), Some(Encoding::Utf16)), Some((Some(Encoding::Utf16), false)));
+        assert_eq!(stated(Some("utf-16"), Some(Encoding::Utf8)), None);
+        assert_eq!(stated(Some("utf16"), None), None);
+    }
+
+    #[test]
+    fn a_character_that_contradicts_what_the_dataset_says_is_refused() {
+        let dataset = other_than_standard();
+        for (parameters, is_read) in [
+            (UploadParameters { delimiter: text("#"), ..UploadParameters::default() }, false),
+            (UploadParameters { quote: text(";"), ..UploadParameters::default() }, false),
+            (UploadParameters { quote: text("\\"), ..UploadParameters::default() }, false),
+            (UploadParameters { comment: text("\\"), ..UploadParameters::default() }, false),
+            (UploadParameters { comment: text("\""), ..UploadParameters::default() }, true),
+            (
+                UploadParameters { comment: text("\""), quote: text("\""), ..UploadParameters::default() },
+                false,
+            ),
+        ] {
+            assert_eq!(dialect(&dataset, &parameters, None, None).is_ok(), is_read);
+        }
+    }
+}
