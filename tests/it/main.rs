@@ -72,6 +72,7 @@ mod sites;
 mod stuck_sessions;
 mod traces;
 mod transport;
+mod tutorial;
 mod upgrade;
 mod upload;
 mod upload_airports;
