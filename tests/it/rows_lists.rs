@@ -441,7 +441,8 @@ async fn rows_are_json_csv_ndjson_and_geojson() {
     let app = App::start().await;
     app.declare("cats", cats()).await;
     let file = "Кличка;breed;born;weight;lon;lat\n\"T;\"\"om\";siberian;01.02.2020;4,5;1.5;2.5\nMia;;;-;;\n";
-    app.upload_rows("cats", "", file).await;
+    let import = app.upload_rows("cats", "", file).await;
+    assert_eq!(import["counts"]["inserted"], 2, "{import}");
     let get = async |accept: &str, query: &str| {
         app.client.get(&format!("/datasets/cats/rows{query}")).header("Accept", accept).send().await
     };
