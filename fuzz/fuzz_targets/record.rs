@@ -38,13 +38,13 @@ fuzz_target!(|input: Input<'_>| {
     };
     let dialect = Dialect {
         delimiter: input.delimiter & 0x7f,
-        quote: input.quote & 0x7f,
+        quote: Some(input.quote & 0x7f),
         escape: input.escape.map(|byte| byte & 0x7f),
         null: ["", r"\N", "NULL"][usize::from(input.null) % 3].to_owned(),
         ..Dialect::standard("")
     };
     let layout =
-        Layout { delimiter: None, spare: usize::from(input.spare), code: input.code.map(usize::from) };
+        Layout { spare: usize::from(input.spare), code: input.code.map(usize::from), ..Layout::default() };
     let today = NaiveDate::from_ymd_opt(2026, 1, 1).expect("a day that exists");
     let format = Format::new(dataset, &dialect, &columns, layout, today, "upload");
     let chunk = Chunk {

@@ -49,7 +49,7 @@ fn dialect(input: &Input<'_>) -> Dialect {
     let delimiter = if matches!(delimiter, b'\n' | b'\r' | b'"') { b',' } else { delimiter };
     let escape = input.escape.map(|byte| ascii(byte, b'\\'));
     let escape = escape.filter(|byte| ![delimiter, quote].contains(byte));
-    Dialect { delimiter, quote, escape, ..Dialect::standard("") }
+    Dialect { delimiter, quote: Some(quote), escape, ..Dialect::standard("") }
 }
 
 fn cuts(input: &Input<'_>, step: usize) -> Result<Vec<Cut>, SplitError> {
@@ -63,6 +63,6 @@ fn cuts(input: &Input<'_>, step: usize) -> Result<Vec<Cut>, SplitError> {
 
 fn assert_blank(input: &Input<'_>, bytes: &[u8]) {
     let Dialect { delimiter, quote, .. } = dialect(input);
-    let is_blank = |byte: &u8| [b'\n', b'\r', delimiter, quote].contains(byte);
+    let is_blank = |byte: &u8| [Some(b'\n'), Some(b'\r'), Some(delimiter), quote].contains(&Some(*byte));
     assert!(bytes.iter().all(is_blank), "{bytes:?} is in no chunk");
 }

@@ -46,6 +46,7 @@ mod m20261130_000040_always_note_changed_citizens;
 mod m20261130_000041_create_import_removals;
 mod m20261130_000060_add_owner;
 mod m20261130_000070_create_dataset_catalog;
+mod m20261130_000071_let_scopes_name_datasets;
 
 /// All migrations, oldest first.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000031_add_turns_to_journal::Migration),
             Box::new(m20261130_000060_add_owner::Migration),
             Box::new(m20261130_000070_create_dataset_catalog::Migration),
+            Box::new(m20261130_000071_let_scopes_name_datasets::Migration),
         ]
     }
 }

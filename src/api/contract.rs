@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     config,
-    datasets::{Column, Dataset, Rule, airport},
+    datasets::{Column, Dataset, Encoding, Rule, airport},
+    db::imports::Dialect,
 };
 
 #[derive(ApiResponse)]
@@ -59,7 +60,7 @@ struct ColumnContract {
 struct DialectContract {
     /// Between fields.
     delimiter: String,
-    /// Around fields; doubled inside them.
+    /// Around fields; doubled inside them. `none`: it is text.
     quote: String,
     /// Takes the next character as it is; null: no character does.
     escape: Option<String>,
@@ -67,8 +68,14 @@ struct DialectContract {
     null: String,
     /// When the first record names the columns.
     header: String,
-    /// The only encoding that is read.
+    /// How the text is encoded.
     encoding: String,
+    /// The encodings that the parameter may name.
+    encodings: Vec<String>,
+    /// How many lines are before the header, or before the first record.
+    skip: u32,
+    /// What begins a line that is no record; null: no character does.
+    comment: Option<String>,
 }
 
 /// Limits, all of them configurable
@@ -102,14 +109,7 @@ impl ImportContract {
             row_id: dataset.row_id().map(ColumnContract::of),
             media_types: others.iter().chain(&MEDIA_TYPES).map(|&media_type| media_type.to_owned()).collect(),
             content_codings: CODINGS.split(", ").map(ToOwned::to_owned).collect(),
-            dialect: DialectContract {
-                delimiter: ",".to_owned(),
-                quote: "\"".to_owned(),
-                escape: None,
-                null: dataset.null().to_owned(),
-                header: HEADER.to_owned(),
-                encoding: "UTF-8".to_owned(),
-            },
+            dialect: DialectContract::of(dataset),
             limits: LimitContract {
                 upload_bytes: limits.upload_bytes,
                 record_bytes: limits.record_bytes as u64,
@@ -119,6 +119,29 @@ impl ImportContract {
                 unpacked_ratio: limits.unpacked_ratio,
                 rejects_kept: limits.rejects_kept,
             },
+        }
+    }
+}
+
+impl DialectContract {
+    fn of(dataset: &Dataset) -> Self {
+        let dialect = Dialect::of(dataset);
+        let character = |byte: u8| char::from(byte).to_string();
+        Self {
+            delimiter: character(dialect.delimiter),
+            quote: dialect.quote.map_or_else(|| "none".to_owned(), character),
+            escape: dialect.escape.map(character),
+            null: dialect.null,
+            header: match dialect.header {
+                None => HEADER,
+                Some(true) => "the first record",
+                Some(false) => "none: the fields are the columns in their order",
+            }
+            .to_owned(),
+            encoding: dialect.encoding.map_or("UTF-8", Encoding::as_str).to_owned(),
+            encodings: Encoding::ALL.map(|encoding| encoding.as_str().to_owned()).into(),
+            skip: dialect.skip,
+            comment: dialect.comment.map(character),
         }
     }
 }

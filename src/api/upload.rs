@@ -50,10 +50,18 @@ impl Upload {
         Query(force): Query<bool>,
         /// What stands between fields: one ASCII character, or `\t`
         Query(delimiter): Query<Option<String>>,
-        /// What stands around fields: one ASCII character
+        /// What stands around fields: one ASCII character, or `none`: then a quote is text
         Query(quote): Query<Option<String>>,
         /// What takes the next character as it is, within quotes and outside: one ASCII character; none unless given
         Query(escape): Query<Option<String>>,
+        /// How the text is encoded: `utf-8`, `windows-1252`, `iso-8859-1` or `utf-16`; UTF-8 unless given. A `charset` of the media type
+        /// says the same
+        Query(encoding): Query<Option<String>>,
+        /// How many lines are before the header, or before the first record
+        #[oai(validator(maximum(value = "1000")))]
+        Query(skip): Query<Option<u32>>,
+        /// What begins a line that is no record: one ASCII character; none unless given
+        Query(comment): Query<Option<String>>,
         /// The field that stands for null, beside the empty one; `\N` unless given
         Query(null): Query<Option<String>>,
         /// Whether the first record names the columns; unless given, it does when two or more of its fields are names of columns
@@ -82,6 +90,9 @@ impl Upload {
             delimiter,
             quote,
             escape,
+            encoding,
+            skip,
+            comment,
             null,
             header,
             filename,

@@ -28,7 +28,7 @@ use super::{
     limits::Share,
     problem::{Invalid, Problem, UnsupportedMediaType, Violation},
 };
-use crate::{ingest::receive::Packing, places::Place, text::cut};
+use crate::{datasets::Encoding, ingest::receive::Packing, places::Place, text::cut};
 
 const FORM: &str = "multipart/form-data";
 const CSV: &str = "text/csv";
@@ -58,6 +58,8 @@ pub(super) struct UploadBody {
     pub(super) packing: Packing,
     /// Whether the media type says that the CSV has a header (RFC 4180).
     pub(super) header: Option<bool>,
+    /// How the media type says that the text of a CSV is encoded.
+    pub(super) charset: Option<Encoding>,
     /// The name that the form gives the file.
     pub(super) filename: Option<String>,
     /// The bytes.
@@ -114,13 +116,11 @@ impl<'a> ApiExtractor<'a> for UploadBody {
             FORM if gzipped => Err(UnsupportedMediaType::coding("gzip", "identity").into()),
             FORM => Self::of_form(request, body, share()?).await,
             CSV | EXCEL => {
-                let ascii = media_type.get_param(mime::CHARSET).is_some_and(|charset| charset == "us-ascii");
-                if !ascii && !is_utf8(&media_type) {
-                    return Err(UnsupportedMediaType::new("only UTF-8 is read").into());
-                }
+                let charset = charset(&media_type)?;
                 let is_stated = media_type.essence_str() == CSV || gzipped;
                 let packing = if is_stated { Packing::Csv { gzipped } } else { Packing::Unstated };
-                Self::of_body(body, packing, header_parameter(&media_type)?, share()?)
+                let header = header_parameter(&media_type)?;
+                Ok(Self { charset, ..Self::of_body(body, packing, header, share()?)? })
             }
             ZIP | WINDOWS_ZIP => Self::of_body(body, Packing::Zip { gzipped }, None, share()?),
             // The stated coding must be there; the file inside is read as CSV.
@@ -139,7 +139,7 @@ impl UploadBody {
         (place, share): (Place, Share),
     ) -> poem::Result<Self> {
         let bytes = body.take()?.into_bytes_stream().boxed();
-        Ok(Self { packing, header, filename: None, bytes, place, share })
+        Ok(Self { packing, header, charset: None, filename: None, bytes, place, share })
     }
 
     /// The form's one field is the file. Another one after it is found when the file has been read.
@@ -194,7 +194,8 @@ impl UploadBody {
                 Err(_) => yield Err(io::Error::other(Problem::from(reading.fault()))),
             }
         };
-        Ok(Self { packing: Packing::Unstated, header: None, filename, bytes: bytes.boxed(), place, share })
+        let packing = Packing::Unstated;
+        Ok(Self { packing, header: None, charset: None, filename, bytes: bytes.boxed(), place, share })
     }
 }
 
@@ -263,6 +264,22 @@ fn is_gzipped(request: &Request) -> Result<bool, UnsupportedMediaType> {
         [] => Ok(false),
         [coding] if ["gzip", "x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip)) => Ok(true),
         codings => Err(UnsupportedMediaType::coding(&codings.join(", "), CODINGS)),
+    }
+}
+
+/// What the charset of a CSV says of its encoding. ASCII is the same in most of them.
+fn charset(media_type: &mime::Mime) -> Result<Option<Encoding>, UnsupportedMediaType> {
+    let Some(charset) = media_type.get_param(mime::CHARSET) else { return Ok(None) };
+    if is_utf8(media_type) {
+        return Ok(Some(Encoding::Utf8));
+    }
+    match Encoding::named(charset.as_str()) {
+        None if charset == "us-ascii" => Ok(None),
+        None => {
+            let known = Encoding::ALL.map(Encoding::as_str).join(", ");
+            Err(UnsupportedMediaType::new(format!("of charsets there are {known}")))
+        }
+        encoding => Ok(encoding),
     }
 }
 

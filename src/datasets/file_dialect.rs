@@ -1,5 +1,7 @@
 //! How the files of a dataset are written.
 
+use serde::{Deserialize, Serialize};
+
 /// How the files of a dataset are written, as far as its declaration says so; an upload can say otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FileDialect {
@@ -31,20 +33,26 @@ pub enum Quote {
 }
 
 /// How text is encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Encoding {
+    #[serde(rename = "utf-8")]
     Utf8,
+    #[serde(rename = "windows-1252")]
     Windows1252,
+    #[serde(rename = "iso-8859-1")]
     Iso8859_1,
+    #[serde(rename = "utf-16")]
     Utf16,
 }
 
 impl Encoding {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Utf8, Self::Windows1252, Self::Iso8859_1, Self::Utf16];
+
     /// The encoding of that name, whatever its case.
     pub fn named(name: &str) -> Option<Self> {
-        let all = [Self::Utf8, Self::Windows1252, Self::Iso8859_1, Self::Utf16];
-        all.into_iter().find(|encoding| encoding.as_str().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|encoding| encoding.as_str().eq_ignore_ascii_case(name))
     }
 
     /// The name that the parameter `encoding` has for it.

@@ -11,6 +11,9 @@ use super::{Db, DbError, imports::Dialect};
 pub struct Layout {
     /// The delimiter, where the file states it.
     pub delimiter: Option<u8>,
+    /// What is around fields, where that is known to be otherwise than the upload says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quote: Option<u8>,
     /// How many fields may follow those of the columns, all of them empty.
     pub spare: usize,
     /// The field that has the code of an earlier reject, in a file of rejects.
@@ -21,7 +24,7 @@ impl Layout {
     /// How the file is written, which belongs to an import of this dialect.
     pub fn dialect(&self, of_import: &Dialect) -> Dialect {
         let delimiter = self.delimiter.unwrap_or(of_import.delimiter);
-        Dialect { delimiter, ..of_import.clone() }
+        Dialect { delimiter, quote: self.quote.or(of_import.quote), ..of_import.clone() }
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::{Db, DbError, catalog::Pinned, notify};
 use crate::datasets::{
-    Dataset,
+    Dataset, Encoding, Quote,
     plan::{Blanks, LoadMode, MaxDeleted},
 };
 
@@ -59,11 +59,24 @@ pub struct Dialect {
     /// Whether the client stated the delimiter. A file may state another one only where it did not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub delimiter_stated: bool,
-    /// Around fields; one ASCII byte.
-    pub quote: u8,
+    /// Around fields; one ASCII byte. `None`: a quote is text.
+    pub quote: Option<u8>,
     /// Before a byte that is to be taken as it is; one ASCII byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escape: Option<u8>,
+    /// At the beginning of lines that are no records; one ASCII byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<u8>,
+    /// How the upload's text is encoded, which is UTF-8 once it is unpacked. `None`: it is UTF-8 already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
+    /// How many lines there are before the first record.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skip: u32,
+    /// Whether it is the dataset, not the upload, that says how the text is encoded or that a quote is text. What the service itself has
+    /// written, in UTF-8 and with quotes, is read as it was written then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub except_own: bool,
     /// The field that stands for null, beside the empty one.
     pub null: String,
     /// Whether the first record of a file names the columns; `None`: it does when it looks like a header.
@@ -76,12 +89,52 @@ impl Dialect {
         Self {
             delimiter: b',',
             delimiter_stated: false,
-            quote: b'"',
+            quote: Some(b'"'),
             escape: None,
+            comment: None,
+            encoding: None,
+            skip: 0,
+            except_own: false,
             null: null.to_owned(),
             header: None,
         }
     }
+
+    /// What holds for files of the dataset of which nothing is said.
+    pub fn of(dataset: &Dataset) -> Self {
+        let declared = &dataset.dialect;
+        let quote = match declared.quote {
+            None => Some(b'"'),
+            Some(Quote::None) => None,
+            Some(Quote::Byte(quote)) => Some(quote),
+        };
+        let encoding = declared.encoding.filter(|encoding| *encoding != Encoding::Utf8);
+        Self {
+            delimiter: declared.delimiter.unwrap_or(b','),
+            delimiter_stated: false,
+            quote,
+            escape: declared.escape,
+            comment: declared.comment,
+            encoding,
+            skip: declared.skip.unwrap_or_default(),
+            except_own: quote.is_none() || encoding.is_some(),
+            null: declared.null.as_deref().unwrap_or_else(|| dataset.null()).to_owned(),
+            header: declared.header,
+        }
+    }
+
+    /// What the service writes around fields of its own files of this dialect: where a quote is text, something must be around those
+    /// with delimiters and line breaks in them all the same.
+    pub fn own_quote(&self) -> u8 {
+        let taken = [Some(self.delimiter), self.escape, self.comment];
+        let free = || [b'"', b'\'', b'`', b'~'].into_iter().find(|byte| !taken.contains(&Some(*byte)));
+        self.quote.or_else(free).unwrap_or(b'"')
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Something about an import, or a file of it, that is neither a count nor a reject; shown to its owner.
@@ -568,4 +621,51 @@ pub async fn set_chunks_total(connection: &mut PgConnection, id: i64, chunks: i6
         .await
         .map(drop)
         .map_err(DbError::during("keeping the number of chunks"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_dialect_of_an_older_version_is_the_same_as_one_that_says_nothing_new() {
+        let old = json!({"delimiter": 44, "quote": 34, "null": "", "header": null});
+        let read: Dialect = serde_json::from_value(old.clone()).expect("it is read");
+        assert_eq!(read, Dialect::standard(""));
+        assert_eq!(serde_json::to_value(read).expect("it is written"), old);
+    }
+
+    #[test]
+    fn a_dialect_comes_back() {
+        for encoding in Encoding::ALL {
+            let dialect = Dialect {
+                quote: None,
+                comment: Some(b'#'),
+                encoding: Some(encoding),
+                skip: 7,
+                except_own: true,
+                ..Dialect::standard(r"\N")
+            };
+            let written = serde_json::to_value(&dialect).expect("it is written");
+            assert_eq!((&written["encoding"], &written["quote"]), (&json!(encoding.as_str()), &json!(null)));
+            assert_eq!(serde_json::from_value::<Dialect>(written).expect("it is read"), dialect);
+        }
+    }
+
+    #[test]
+    fn the_quote_of_own_files_means_nothing_else() {
+        let unquoted = |delimiter, escape, comment| Dialect {
+            delimiter,
+            quote: None,
+            escape,
+            comment,
+            ..Dialect::standard("")
+        };
+        assert_eq!(Dialect { quote: Some(b'|'), ..Dialect::standard("") }.own_quote(), b'|');
+        assert_eq!(unquoted(b',', None, None).own_quote(), b'"');
+        assert_eq!(unquoted(b'"', None, Some(b'\'')).own_quote(), b'`');
+        assert_eq!(unquoted(b'"', Some(b'`'), Some(b'\'')).own_quote(), b'~');
+    }
 }

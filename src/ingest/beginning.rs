@@ -2,8 +2,8 @@
 //! are, before a row of it is loaded.
 
 use super::{
-    IngestError, header,
-    header::Header,
+    IngestError,
+    header::{self, Header, ROW_ID},
     shape,
     split::{Head, Sample, SplitError, Splitter},
 };
@@ -36,13 +36,15 @@ pub(super) struct Beginning<'a> {
     limit: usize,
     /// The delimiter that the file states.
     stated: Option<u8>,
+    /// What is around its fields, where that is known to be otherwise than the upload says.
+    quote: Option<u8>,
     /// Once it is read, with whether there is a first record.
     header: Option<(Header, bool)>,
 }
 
 impl<'a> Beginning<'a> {
     pub(super) fn new(dataset: &'a Dataset, dialect: &Dialect, file: &'a File, limit: usize) -> Self {
-        Self { dataset, dialect: dialect.clone(), file, limit, stated: None, header: None }
+        Self { dataset, dialect: dialect.clone(), file, limit, stated: None, quote: None, header: None }
     }
 
     /// What the fields are, once enough bytes are there to tell. What is no data is left out of the chunks from then on.
@@ -62,12 +64,20 @@ impl<'a> Beginning<'a> {
             if let (None, Some(delimiter)) = (self.stated, first.as_deref().and_then(stated_delimiter)) {
                 self.take(delimiter, &place)?;
                 splitter.skip_head();
-                splitter.set_delimiter(delimiter);
+                splitter.set_dialect(&self.dialect);
                 continue;
             }
             let header = header::read(self.dataset, &self.dialect, &place, first.as_deref())?;
             if header.is_record {
                 splitter.skip_head();
+            }
+            let is_export =
+                self.dialect.except_own && header.columns.first().is_some_and(|key| key == ROW_ID);
+            if self.dialect.quote.is_none() && (header.code.is_some() || is_export) {
+                // The service writes quotes, whatever is said of other files.
+                self.dialect.quote = Some(self.dialect.own_quote());
+                self.quote = self.dialect.quote;
+                splitter.set_dialect(&self.dialect);
             }
             self.header = Some((header, has_records));
         }
@@ -92,7 +102,7 @@ impl<'a> Beginning<'a> {
         sample: &Sample,
         place: &str,
     ) -> Result<Fields, IngestError> {
-        let Self { dataset, dialect, file, limit, stated, .. } = self;
+        let Self { dataset, dialect, file, limit, stated, quote, .. } = self;
         let Sample { records, is_broken } = sample;
         let spare = shape::spare(dialect, &header, records);
         let fields = header.columns.len() + spare;
@@ -106,7 +116,7 @@ impl<'a> Beginning<'a> {
         {
             return Err(IngestError::refused("wrong_shape", format!("{place}: {fault}")));
         }
-        let layout = Layout { delimiter: *stated, spare, code: header.code };
+        let layout = Layout { delimiter: *stated, quote: *quote, spare, code: header.code };
         Ok(Fields { columns: header.columns, layout, has_records })
     }
 
@@ -122,8 +132,9 @@ pub(super) fn check_stated(dialect: &Dialect, delimiter: u8, place: &str) -> Res
         let message = format!("{place}: the line states the delimiter {shown:?}, but {what}");
         Err(IngestError::refused("contradiction", message))
     };
-    if delimiter == dialect.quote || Some(delimiter) == dialect.escape {
-        return contradiction("that is the quote or the escape character");
+    let Dialect { quote, escape, comment, .. } = *dialect;
+    if [quote, escape, comment].contains(&Some(delimiter)) {
+        return contradiction("that is the quote, the escape or the comment character");
     }
     if dialect.delimiter_stated && delimiter != dialect.delimiter {
         let other = char::from(dialect.delimiter);
@@ -141,6 +152,7 @@ pub(super) fn refused(file: &File, error: &SplitError) -> IngestError {
 pub(super) fn code(error: &SplitError) -> &'static str {
     match error {
         SplitError::Utf16 => "not_utf8",
+        SplitError::TooFewLines { .. } => "empty_file",
         SplitError::UnclosedQuotes { .. } => "unclosed_quotes",
     }
 }
@@ -255,6 +267,43 @@ mod tests {
             "{message}"
         );
         assert_eq!(refusal(&Dialect::standard(""), "sep=\"\n1,2\n").0, "contradiction");
+    }
+
+    #[test]
+    fn a_delimiter_that_means_something_else_is_refused() {
+        let commented = Dialect { comment: Some(b';'), ..Dialect::standard("") };
+        assert_eq!(refusal(&commented, "sep=;\n1;2\n").0, "contradiction");
+        let unquoted = Dialect { quote: None, ..Dialect::standard("") };
+        let fields = begin(&unquoted, "sep=\"\nname\"country\"latitude\"longitude\n").expect("it is read").0;
+        assert_eq!(fields.columns, ["name", "country", "latitude", "longitude"]);
+    }
+
+    #[test]
+    fn lines_and_comments_may_be_before_the_header() {
+        let dialect = Dialect { skip: 1, comment: Some(b'#'), ..Dialect::standard("") };
+        let text = "airports \"2024\n#\n# more\n\nname,country,latitude,longitude\n#\nA,B,1,2\n";
+        let (fields, cuts) = begin(&dialect, text).expect("it is read");
+        assert_eq!((fields.columns.len(), cuts), (4, vec![(1, 7)]));
+        let (code, message) = refusal(&dialect, "x\n#\nname,country,lat,longitude\n");
+        assert_eq!((code, message.split(':').next()), ("unknown_column", Some("line 3")));
+        let (code, message) = refusal(&Dialect { skip: 9, ..dialect }, "a\nb\n");
+        assert_eq!((code, message.as_str()), ("empty_file", "skip leaves out 9 lines, and the file has 2"));
+    }
+
+    #[test]
+    fn what_the_service_has_written_has_quotes_also_where_they_are_text() {
+        let rejects = "name,country,latitude,longitude,_row,_line,_file,_column,_code,_message\n";
+        let record = "\"A\nB\",C,1,2,1,1,,,,\"x, y\"\n";
+        let dialect = Dialect { quote: None, ..Dialect::standard("") };
+        let (fields, cuts) = begin(&dialect, &format!("{rejects}{record}")).expect("it is read");
+        assert_eq!((fields.layout.quote, cuts), (Some(b'"'), vec![(1, 2)]));
+        assert_eq!(fields.layout.dialect(&dialect).quote, Some(b'"'));
+        let export = "_id,name,country,latitude,longitude\n,\"A\nB\",C,1,2\n";
+        assert_eq!(begin(&dialect, export).expect("it is read").1, [(2, 2)], "who states it means it");
+        let dialect = Dialect { except_own: true, ..dialect };
+        assert_eq!(begin(&dialect, export).expect("it is read").0.layout.quote, Some(b'"'));
+        let other = "name,country,latitude,longitude\n\"A,C,1,2\n";
+        assert_eq!(begin(&dialect, other).expect("it is read").0.layout.quote, None);
     }
 
     #[test]

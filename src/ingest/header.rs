@@ -11,6 +11,8 @@ use crate::{
 /// file of rejects can be posted as it is.
 pub(crate) const REJECT_COLUMNS: [&str; 6] = ["_row", "_line", "_file", "_column", CODE_COLUMN, "_message"];
 const CODE_COLUMN: &str = "_code";
+/// The column that exports begin with.
+pub(super) const ROW_ID: &str = "_id";
 
 /// Unknown names that a message lists.
 const NAMES_SAID: usize = 5;
@@ -115,6 +117,14 @@ fn reject_column(name: &str) -> Option<&'static str> {
 /// Without what cannot be seen at the edges: blanks, byte order marks, spaces of no width.
 fn trim(name: &str) -> &str {
     name.trim_matches(|char: char| char.is_whitespace() || matches!(char, '\u{feff}' | '\u{200b}'))
+}
+
+/// Whether a line is a header that the service writes itself: that of an export, which begins with the ids of rows, or that of rejects.
+pub(super) fn is_own(line: &[u8], delimiter: u8) -> bool {
+    let Ok(line) = std::str::from_utf8(line) else { return false };
+    let names = || line.split(char::from(delimiter)).map(|name| trim(trim(name).trim_matches('"')));
+    names().next() == Some(ROW_ID)
+        || REJECT_COLUMNS.into_iter().all(|known| names().any(|name| name.eq_ignore_ascii_case(known)))
 }
 
 /// What a field of a file is, by its name in the header.

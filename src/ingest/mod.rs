@@ -23,6 +23,7 @@ pub mod removal;
 mod shape;
 pub mod split;
 mod symmetry;
+mod transcode;
 pub mod unpack;
 mod unreadable;
 mod zip_directory;

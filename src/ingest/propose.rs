@@ -11,12 +11,16 @@ use super::{
     receive::{self, Packing, ReceiveError},
     records::{Lines, Records},
     split::{Cut, Head, Limits, SplitError, Splitter},
+    transcode::{BadEncoding, Transcoder},
     unpack::{self, Judged},
     zip_directory,
 };
 use crate::{
     config,
-    datasets::infer::{self, Inference, MAX_COLUMNS, Proposal, Sample},
+    datasets::{
+        Encoding,
+        infer::{self, Inference, MAX_COLUMNS, Proposal, Sample},
+    },
     db::imports::Dialect,
     text::cut,
 };
@@ -43,11 +47,11 @@ pub struct Upload {
 
 impl Upload {
     /// An upload of at most [`MOST_BYTES`], unless it is not what it is said to be.
-    pub fn new(packing: Packing, bytes: Vec<u8>) -> Result<Self, ReceiveError> {
+    pub fn new(packing: Packing, encoding: Option<Encoding>, bytes: Vec<u8>) -> Result<Self, ReceiveError> {
         if bytes.is_empty() {
             return Err(ReceiveError::Empty);
         }
-        let (media_type, gzipped) = receive::recognize(packing, &bytes[..bytes.len().min(4)])?;
+        let (media_type, gzipped) = receive::recognize(packing, encoding, &bytes[..bytes.len().min(4)])?;
         Ok(Self { bytes, is_zip: media_type == receive::ZIP, gzipped })
     }
 
@@ -128,6 +132,21 @@ impl Reader {
     }
 
     fn read_text<R: Read, E: Fn(&io::Error) -> IngestError>(
+        self,
+        text: Text<R, E>,
+    ) -> Result<Proposal, IngestError> {
+        let Some(encoding) = self.dialect.encoding else { return self.infer(text) };
+        let Text { reader, explain, .. } = text;
+        let transcoder = Transcoder::new(reader, encoding, &self.dialect);
+        let explain =
+            |error: &io::Error| match error.get_ref().and_then(|error| error.downcast_ref::<BadEncoding>()) {
+                Some(error) => IngestError::refused("bad_encoding", error.to_string()),
+                None => explain(error),
+            };
+        self.infer(Text::new(transcoder, explain))
+    }
+
+    fn infer<R: Read, E: Fn(&io::Error) -> IngestError>(
         mut self,
         mut text: Text<R, E>,
     ) -> Result<Proposal, IngestError> {
@@ -180,7 +199,7 @@ impl Reader {
 
     /// What the client states, else a line `sep=`, else what fits the records.
     fn delimiter(&self, beginning: &[u8], is_whole: bool) -> Result<u8, IngestError> {
-        let Dialect { delimiter, delimiter_stated, quote, escape, .. } = self.dialect;
+        let Dialect { delimiter, delimiter_stated, quote, escape, comment, .. } = self.dialect;
         let mut splitter = Splitter::new(&self.dialect, self.cuts(), 1);
         splitter.push(beginning);
         if is_whole {
@@ -199,7 +218,7 @@ impl Reader {
         if delimiter_stated {
             return Ok(delimiter);
         }
-        let sample = Sample { text: splitter.rest(), is_whole, quote: Some(quote), escape, comment: None };
+        let sample = Sample { text: splitter.rest(), is_whole, quote, escape, comment };
         infer::sniff_delimiter(&sample).map_err(|error| IngestError::refused(error.code(), error.to_string()))
     }
 
@@ -251,11 +270,14 @@ impl Reader {
 
     /// Adds to the proposal how the file is written, so that an import of it has to be told nothing more.
     fn describe(&self, proposal: &mut Proposal, header: Option<bool>) {
-        let Dialect { quote, escape, ref null, .. } = self.dialect;
+        let Dialect { quote, escape, comment, encoding, skip, ref null, .. } = self.dialect;
         let text = |byte: u8| Value::from(char::from(byte).to_string());
         let said = [
-            ("quote", (quote != b'"').then(|| text(quote))),
+            ("quote", (quote != Some(b'"')).then(|| quote.map_or_else(|| "none".into(), text))),
             ("escape", escape.map(text)),
+            ("comment", comment.map(text)),
+            ("encoding", encoding.map(|encoding| encoding.as_str().into())),
+            ("skip", (skip > 0).then(|| skip.into())),
             ("null", (!null.is_empty()).then(|| Value::from(null.as_str()))),
             ("header", header.map(Value::from)),
         ];

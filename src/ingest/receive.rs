@@ -12,7 +12,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::manifest::Manifest;
 use crate::{
     archive::{Archive, ArchiveError, Writer},
-    datasets::Dataset,
+    datasets::{Dataset, Encoding},
     db::{
         DbError,
         imports::{self, Dialect, Import, LoadOptions, Mode, NewImport},
@@ -107,7 +107,7 @@ pub enum ReceiveError {
         begin: String,
     },
     /// It is text in another encoding.
-    #[error("the file is UTF-16; only UTF-8 is read")]
+    #[error("the file is UTF-16; say so with encoding=utf-16, or save it as UTF-8")]
     Utf16,
     /// It cannot be kept.
     #[error(transparent)]
@@ -126,16 +126,17 @@ pub enum Received {
     Same(Import),
 }
 
-/// Keeps the bytes of `body` in the archive, in constant memory.
+/// Keeps the bytes of `body` in the archive, in constant memory. `encoding`: that of the text, if it is not UTF-8.
 pub async fn store(
     archive: &Archive,
     packing: Packing,
+    encoding: Option<Encoding>,
     limit: u64,
     body: impl Stream<Item = io::Result<Bytes>> + Unpin,
 ) -> Result<Stored, ReceiveError> {
     let object = format!("uploads/{}", uuid::Uuid::now_v7());
     let mut writer = archive.write(&object).await?;
-    match copy(&mut writer, packing, limit, body).await {
+    match copy(&mut writer, packing, encoding, limit, body).await {
         Ok((sha256, media_type, gzipped)) => {
             let bytes = writer.bytes();
             writer.finish().await?;
@@ -153,6 +154,7 @@ pub async fn store(
 async fn copy(
     writer: &mut Writer,
     packing: Packing,
+    encoding: Option<Encoding>,
     limit: u64,
     mut body: impl Stream<Item = io::Result<Bytes>> + Unpin,
 ) -> Result<([u8; 32], &'static str, bool), ReceiveError> {
@@ -177,7 +179,7 @@ async fn copy(
     if head.is_empty() {
         return Err(ReceiveError::Empty);
     }
-    let (media_type, gzipped) = recognize(packing, &head)?;
+    let (media_type, gzipped) = recognize(packing, encoding, &head)?;
     drop(pieces);
     let sha256 = digest.await.map_err(ArchiveError::during("digesting", writer.object()))?;
     Ok((sha256, media_type, gzipped))
@@ -200,7 +202,11 @@ const CSV: &str = "text/csv";
 pub(super) const ZIP: &str = "application/zip";
 
 /// Holds what the bytes are said to be against how they begin.
-pub(super) fn recognize(packing: Packing, head: &[u8]) -> Result<(&'static str, bool), ReceiveError> {
+pub(super) fn recognize(
+    packing: Packing,
+    encoding: Option<Encoding>,
+    head: &[u8],
+) -> Result<(&'static str, bool), ReceiveError> {
     let is_zip = head.starts_with(b"PK");
     let is_gzip = head.starts_with(&[0x1f, 0x8b]);
     let mislabelled = |expected| Err(ReceiveError::Mislabelled { expected, begin: hex::encode(head) });
@@ -213,7 +219,8 @@ pub(super) fn recognize(packing: Packing, head: &[u8]) -> Result<(&'static str, 
         Packing::Zip { gzipped: false } => Ok((ZIP, false)),
         Packing::Csv { gzipped: false } if head.starts_with(b"PK\x03\x04") || is_gzip => mislabelled("CSV"),
         Packing::Csv { gzipped: false } | Packing::Unstated
-            if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") =>
+            if encoding != Some(Encoding::Utf16)
+                && (head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff")) =>
         {
             Err(ReceiveError::Utf16)
         }

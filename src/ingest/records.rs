@@ -16,8 +16,9 @@ use crate::db::imports::Dialect;
 pub(super) struct Records<'a> {
     bytes: &'a [u8],
     delimiter: u8,
-    quote: u8,
+    quote: Option<u8>,
     escape: Option<u8>,
+    blanks: Blanks,
     /// The field that stands for null.
     null: &'a [u8],
     /// What is before is read.
@@ -59,6 +60,8 @@ impl<'a> Records<'a> {
             delimiter,
             quote,
             escape,
+            // Longer records than allowed are in no chunk with others.
+            blanks: Blanks::new(dialect, usize::MAX),
             null: null.as_bytes(),
             at: 0,
             fields: Vec::new(),
@@ -72,31 +75,26 @@ impl<'a> Records<'a> {
         self.fields.clear();
         self.unescaped.clear();
         self.is_malformed = false;
-        // Longer records than allowed are in no chunk with others.
-        let blanks = Blanks { delimiter: self.delimiter, quote: self.quote, record_bytes: usize::MAX };
-        let start = self.at + blanks.leading(&self.bytes[self.at..], true);
+        let start = self.at + self.blanks.leading(&self.bytes[self.at..], true).length;
         if start == self.bytes.len() {
             return None;
         }
         self.at = start;
-        match self.escape {
-            None => self.read(start),
-            Some(escape) => self.read_escaped(start, escape),
+        match (self.escape, self.quote) {
+            (None, Some(quote)) => self.read(start, quote),
+            (None, None) => self.read_unquoted(start),
+            (Some(escape), quote) => self.read_escaped(start, escape, quote),
         }
         let Self { bytes, at, ref fields, ref unescaped, is_malformed, .. } = *self;
         Some(Record { start, raw: &bytes[start..at], is_malformed, fields, unescaped })
     }
 
     /// Reads the fields of the record that begins at `start`.
-    fn read(&mut self, start: usize) {
+    fn read(&mut self, start: usize, quote: u8) {
         loop {
             let field = match self.bytes.get(self.at) {
-                Some(byte) if *byte == self.quote => self.quoted(start),
-                _ => {
-                    let begin = self.at;
-                    self.at = self.end_of_field();
-                    Field { start: begin - start, end: self.at - start, is_unescaped: false }
-                }
+                Some(byte) if *byte == quote => self.quoted(start, quote),
+                _ => self.unquoted(start),
             };
             self.fields.push(field);
             if self.bytes.get(self.at) != Some(&self.delimiter) {
@@ -106,17 +104,37 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// Reads the fields of the record that begins at `start`, where a quote is text.
+    fn read_unquoted(&mut self, start: usize) {
+        loop {
+            let field = self.unquoted(start);
+            self.fields.push(field);
+            if self.bytes.get(self.at) != Some(&self.delimiter) {
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Reads the field at `at`, of the record that begins at `record`.
+    #[inline]
+    fn unquoted(&mut self, record: usize) -> Field {
+        let begin = self.at;
+        self.at = self.end_of_field();
+        Field { start: begin - record, end: self.at - record, is_unescaped: false }
+    }
+
     /// Reads the field that begins with the quote at `at`, of the record that begins at `record`.
-    fn quoted(&mut self, record: usize) -> Field {
+    fn quoted(&mut self, record: usize, quote: u8) -> Field {
         let text = self.unescaped.len();
         let mut begin = self.at + 1;
         loop {
             // A quote that is never closed reaches to the end.
-            let close = memchr(self.quote, &self.bytes[begin..]);
+            let close = memchr(quote, &self.bytes[begin..]);
             let close = close.map_or(self.bytes.len(), |found| begin + found);
             self.at = self.bytes.len().min(close + 1);
             let after = self.bytes.get(self.at);
-            if after == Some(&self.quote) {
+            if after == Some(&quote) {
                 // One of the two quotes is meant.
                 self.unescaped.extend_from_slice(&self.bytes[begin..self.at]);
                 begin = self.at + 1;
@@ -224,7 +242,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8], delimiter: u8, quote: u8) -> Vec<(Range<usize>, Vec<Vec<u8>>)> {
-        read_as(&Dialect { delimiter, quote, ..Dialect::standard("") }, bytes)
+        read_as(&Dialect { delimiter, quote: Some(quote), ..Dialect::standard("") }, bytes)
     }
 
     fn read_as(dialect: &Dialect, bytes: &[u8]) -> Vec<(Range<usize>, Vec<Vec<u8>>)> {
@@ -239,8 +257,14 @@ mod tests {
     }
 
     fn read_by_csv(bytes: &[u8], delimiter: u8, quote: u8) -> Vec<Vec<Vec<u8>>> {
+        read_by_csv_as(&Dialect { delimiter, quote: Some(quote), ..Dialect::standard("") }, bytes)
+    }
+
+    fn read_by_csv_as(dialect: &Dialect, bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
+        let Dialect { delimiter, quote, comment, .. } = *dialect;
         let mut reader = csv::ReaderBuilder::new();
-        let reader = reader.has_headers(false).flexible(true).delimiter(delimiter).quote(quote);
+        let reader = reader.has_headers(false).flexible(true).delimiter(delimiter).comment(comment);
+        let reader = reader.quoting(quote.is_some()).quote(quote.unwrap_or(b'"'));
         let records = reader.from_reader(bytes).into_byte_records();
         let records = records.map(|record| record.expect("flexible records of a slice cannot fail"));
         let records = records.filter(|record| !record.iter().all(<[u8]>::is_empty));
@@ -296,8 +320,42 @@ mod tests {
         assert_eq!(read(b"\xef\xbb\xbfa\n", b',', b'"')[0].1, [b"\xef\xbb\xbfa"]);
     }
 
+    #[test]
+    fn a_comment_is_no_record_and_within_one_its_character_is_text() {
+        let dialect = Dialect { comment: Some(b'#'), ..Dialect::standard("") };
+        let read = read_as(&dialect, b"#a,\"b\n,\n#\r\na,#b\n\"c\n#d\",e\n\"#f\"\n #g\n#");
+        let fields: Vec<_> = read.into_iter().flat_map(|(_, fields)| fields).collect();
+        assert_eq!(fields, [b"a".as_ref(), b"#b", b"c\n#d", b"e", b"#f", b" #g"]);
+    }
+
+    #[test]
+    fn where_quotes_are_text_a_record_is_a_line() {
+        let dialect = Dialect { quote: None, ..Dialect::standard("") };
+        let read = read_as(&dialect, b"\"a,b\n\"c\",d\"\r\n\"\"\n");
+        let fields: Vec<_> = read.into_iter().flat_map(|(_, fields)| fields).collect();
+        assert_eq!(fields, [b"\"a".as_ref(), b"b", b"\"c\"", b"d\"", b"\"\""]);
+        let escaped = Dialect { escape: Some(b'\\'), ..dialect };
+        assert_eq!(read_as(&escaped, b"\"a\\,b\\\nc\",d\n")[0].1, [b"\"a,b\nc\"".as_ref(), b"d"]);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        // There a comment goes on at a carriage return alone; here a line ends there.
+        #[test]
+        fn records_are_those_of_the_csv_crate_without_quotes_and_with_comments(
+            file in prop::collection::vec(prop::sample::select(vec!["a", "b", ",", "\"", "#", "\n", "\r\n", " "]), 0..60),
+            has_quotes in any::<bool>(),
+            has_comments in any::<bool>(),
+        ) {
+            let quote = has_quotes.then_some(b'"');
+            let dialect = Dialect { quote, comment: has_comments.then_some(b'#'), ..Dialect::standard("") };
+            let file = file.concat();
+            let mut read = read_as(&dialect, file.as_bytes());
+            read.retain(|(_, fields)| !fields.iter().all(Vec::is_empty));
+            let fields: Vec<_> = read.into_iter().map(|(_, fields)| fields).collect();
+            prop_assert_eq!(fields, read_by_csv_as(&dialect, file.as_bytes()));
+        }
 
         #[test]
         fn records_are_those_of_the_csv_crate(file in "[ab,;\"'\n\r é]{0,60}", other in any::<bool>()) {

@@ -90,18 +90,6 @@ impl RejectWriter {
     }
 
     fn write(&self, records: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Result<Vec<u8>, ExportError> {
-        let records = records.into_iter().map(|record| record.into_iter().map(|field| self.escape(field)));
-        export::csv(self.dialect.delimiter, self.dialect.quote, records)
-    }
-
-    /// The field as it must be written for its escape characters to be read as they are.
-    fn escape(&self, field: Vec<u8>) -> Vec<u8> {
-        match self.dialect.escape {
-            Some(escape) if field != self.dialect.null.as_bytes() && field.contains(&escape) => {
-                let doubled = |byte| if byte == escape { vec![byte; 2] } else { vec![byte] };
-                field.into_iter().flat_map(doubled).collect()
-            }
-            _ => field,
-        }
+        export::in_dialect(&self.dialect, records)
     }
 }

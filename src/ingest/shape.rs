@@ -72,7 +72,7 @@ fn width_with(
     delimiter: u8,
     sample: &[u8],
 ) -> Option<usize> {
-    if [Some(dialect.delimiter), Some(dialect.quote), dialect.escape].contains(&Some(delimiter)) {
+    if [Some(dialect.delimiter), dialect.quote, dialect.escape, dialect.comment].contains(&Some(delimiter)) {
         return None;
     }
     let dialect = Dialect { delimiter, ..dialect.clone() };

@@ -10,7 +10,10 @@ mod escaped;
 use bytes::{Bytes, BytesMut};
 use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
-use super::blank::Blanks;
+use super::{
+    blank::{Blanks, Leading},
+    header,
+};
 use crate::{db::imports::Dialect, transport::Broken};
 
 /// A file with more unclosed quotes than this is not what its dialect says.
@@ -18,6 +21,8 @@ const UNCLOSED_QUOTES: u32 = 1_000;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// How far a sample reaches, whatever the size of chunks: a file is judged alike everywhere.
 const SAMPLE_BYTES: usize = 1 << 20;
+/// A header that the service writes is shorter.
+const OWN_HEADER_BYTES: usize = 64 * 1024;
 
 /// How large a chunk may be.
 #[derive(Debug, Clone, Copy)]
@@ -53,8 +58,16 @@ pub struct Cut {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     /// It begins with the byte order mark of UTF-16.
-    #[error("the file is UTF-16; only UTF-8 is read")]
+    #[error("the file is UTF-16; say so with encoding=utf-16, or save it as UTF-8")]
     Utf16,
+    /// Nothing is left of it.
+    #[error("skip leaves out {skip} lines, and the file has {lines}")]
+    TooFewLines {
+        /// Those that it has.
+        lines: i64,
+        /// Those that are to be left out.
+        skip: u32,
+    },
     /// Most likely the quote character is another.
     #[error(
         "more than {UNCLOSED_QUOTES} quotes are never closed, the last one in line {line}: is the quote character right?"
@@ -109,9 +122,18 @@ struct Skip {
 #[derive(Debug)]
 pub struct Splitter {
     delimiter: u8,
-    quote: u8,
+    quote: Option<u8>,
     escape: Option<u8>,
+    blanks: Blanks,
     limits: Limits,
+    /// Lines to leave out at the beginning.
+    skip_lines: u32,
+    /// Those of them that are still to come.
+    lines_left: u32,
+    /// The beginning of one of them is gone already.
+    in_line: bool,
+    /// What follows belongs to a comment until its line ends.
+    in_comment: bool,
     /// Bytes from the chunk's start on.
     bytes: BytesMut,
     /// The place of `bytes[0]` in the file.
@@ -137,7 +159,12 @@ impl Splitter {
             delimiter: dialect.delimiter,
             quote: dialect.quote,
             escape: dialect.escape,
+            blanks: Blanks::new(dialect, limits.record_bytes),
             limits,
+            skip_lines: dialect.skip,
+            lines_left: dialect.skip,
+            in_line: false,
+            in_comment: false,
             bytes: BytesMut::new(),
             offset: 0,
             ended: false,
@@ -177,9 +204,10 @@ impl Splitter {
         &self.bytes
     }
 
-    /// The delimiter from here on; before anything else than the head is taken.
-    pub fn set_delimiter(&mut self, delimiter: u8) {
-        self.delimiter = delimiter;
+    /// What stands between fields and around them from here on; before anything else than the head is taken.
+    pub fn set_dialect(&mut self, dialect: &Dialect) {
+        (self.delimiter, self.quote, self.escape) = (dialect.delimiter, dialect.quote, dialect.escape);
+        self.blanks = Blanks::new(dialect, self.limits.record_bytes);
     }
 
     /// The first record, which stays in place; before anything else is taken.
@@ -309,48 +337,93 @@ impl Splitter {
                 self.begun = true;
             }
         }
+        self.skip_lines()
+    }
+
+    /// Drops the lines before the header, however long they are. `false`: they have not all come yet.
+    fn skip_lines(&mut self) -> Result<bool, SplitError> {
+        while self.lines_left > 0 {
+            let found = memchr2(b'\n', b'\r', &self.bytes);
+            let line = &self.bytes[..found.unwrap_or(self.bytes.len())];
+            if self.lines_left == self.skip_lines && !self.in_line {
+                if found.is_none() && !self.ended && line.len() < OWN_HEADER_BYTES {
+                    return Ok(false);
+                }
+                // Exports and rejects have no lines before their header, and are to come back as they are.
+                if header::is_own(line, self.delimiter) {
+                    self.lines_left = 0;
+                    break;
+                }
+            }
+            match found.map(|content| self.complete(content)) {
+                Some(Scan::Complete { next, .. }) => {
+                    self.consume(next);
+                    self.lines_left -= 1;
+                    self.in_line = false;
+                }
+                Some(Scan::Incomplete { .. }) => return Ok(false),
+                None => {
+                    self.in_line |= !self.bytes.is_empty();
+                    self.consume(self.bytes.len());
+                    if !self.ended {
+                        return Ok(false);
+                    }
+                    let (lines, skip) = (self.next_line - 1 + i64::from(self.in_line), self.skip_lines);
+                    if lines > 0 && lines < i64::from(skip) {
+                        return Err(SplitError::TooFewLines { lines, skip });
+                    }
+                    self.lines_left = 0;
+                }
+            }
+        }
         Ok(true)
     }
 
     /// Drops what is before the first record of a chunk, which may be any number of bytes.
     fn drop_blanks(&mut self) {
-        let mut blanks = self.skip_blanks(0);
-        // A line feed that follows belongs to this line break.
-        if blanks == self.bytes.len() && !self.ended && self.bytes.ends_with(b"\r") {
-            blanks -= 1;
+        if self.in_comment {
+            let end = memchr2(b'\n', b'\r', &self.bytes);
+            self.in_comment = end.is_none() && !self.ended;
+            self.consume(end.unwrap_or(self.bytes.len()));
         }
+        let Leading { length, in_comment } = self.blanks.leading(&self.bytes, self.ended);
+        self.in_comment |= in_comment;
+        // A line feed that follows belongs to this line break.
+        let is_open = length == self.bytes.len() && !self.ended && self.bytes.ends_with(b"\r");
+        let blanks = length - usize::from(is_open);
         if blanks > 0 {
             self.consume(blanks);
         }
     }
 
     fn skip_blanks(&self, from: usize) -> usize {
-        let Self { delimiter, quote, limits: Limits { record_bytes, .. }, .. } = *self;
-        from + Blanks { delimiter, quote, record_bytes }.leading(&self.bytes[from..], self.ended)
+        from + self.blanks.leading(&self.bytes[from..], self.ended).length
     }
 
     fn scan(&mut self, start: usize) -> Scan {
-        if let Some(escape) = self.escape {
-            return self.scan_escaped(start, escape);
-        }
+        let quote = match (self.escape, self.quote) {
+            (None, Some(quote)) => quote,
+            (None, None) => return self.scan_unquoted(start),
+            (Some(escape), _) => return self.scan_escaped(start, escape),
+        };
         // Most records have no quote before their line break: they end there.
         if let Some(length) = memchr2(b'\n', b'\r', &self.bytes[start..]) {
             let content = start + length;
-            if self.is_clear(start, content) {
+            if self.is_clear(start, content, quote) {
                 return self.complete(content);
             }
         }
         let mut at = start;
         loop {
-            if self.bytes.get(at) == Some(&self.quote) {
+            if self.bytes.get(at) == Some(&quote) {
                 at += 1;
                 loop {
-                    let Some(length) = memchr(self.quote, &self.bytes[at..]) else {
+                    let Some(length) = memchr(quote, &self.bytes[at..]) else {
                         return Scan::Incomplete { content: self.bytes.len() };
                     };
                     at += length + 1;
                     match self.bytes.get(at) {
-                        Some(&byte) if byte == self.quote => at += 1,
+                        Some(&byte) if byte == quote => at += 1,
                         // The next byte decides whether this quote closes the field or is half of an escaped one.
                         None if !self.ended => return Scan::Incomplete { content: at },
                         _ => break,
@@ -369,10 +442,20 @@ impl Splitter {
         }
     }
 
-    fn is_clear(&mut self, start: usize, end: usize) -> bool {
+    /// Where a record ends in a file where quotes are text: at its line break.
+    fn scan_unquoted(&self, start: usize) -> Scan {
+        let end = self.bytes.len();
+        match memchr2(b'\n', b'\r', &self.bytes[start..]) {
+            Some(length) => self.complete(start + length),
+            None if self.ended => Scan::Complete { content: end, next: end },
+            None => Scan::Incomplete { content: end },
+        }
+    }
+
+    fn is_clear(&mut self, start: usize, end: usize, quote: u8) -> bool {
         self.clear_to = self.clear_to.max(start);
         if self.clear_to < end {
-            self.clear_to = match memchr(self.quote, &self.bytes[self.clear_to..]) {
+            self.clear_to = match memchr(quote, &self.bytes[self.clear_to..]) {
                 Some(length) => self.clear_to + length,
                 None => self.bytes.len(),
             };
@@ -713,6 +796,99 @@ mod tests {
         }
     }
 
+    fn commented() -> Dialect {
+        Dialect { comment: Some(b'#'), ..Dialect::standard("") }
+    }
+
+    #[test]
+    fn comments_of_any_length_take_no_memory_and_no_row() {
+        let long = format!("#{}\n", "\",#".repeat(1_000));
+        for step in [1, 7, 1_000, 20_000] {
+            let mut splitter = Splitter::new(&commented(), LIMITS, 1);
+            let file = format!("{long}\n{long}a,\"b\n#c\"\n{long}d\r\n#\r{long},\n{long}e\n{long}#");
+            let mut cuts = Vec::new();
+            for piece in file.as_bytes().chunks(step) {
+                splitter.push(piece);
+                while let Some(cut) = splitter.next_cut().expect("cuts") {
+                    cuts.push((cut.bytes, cut.first_row, cut.rows, cut.first_line));
+                }
+                assert!(splitter.bytes.len() <= LIMITS.chunk_bytes + step + 8, "{}", splitter.bytes.len());
+            }
+            splitter.end();
+            while let Some(cut) = splitter.next_cut().expect("cuts") {
+                cuts.push((cut.bytes, cut.first_row, cut.rows, cut.first_line));
+            }
+            let cut = |text: &'static str, row, line| (Bytes::from_static(text.as_bytes()), row, 1, line);
+            assert_eq!(cuts, [cut("a,\"b\n#c\"\n", 1, 4), cut("d\r\n", 2, 7), cut("e\n", 3, 12)], "{step}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_comments_has_no_record() {
+        for file in ["#", "#a\n", "\u{feff}#a\r#b\r\n\n#\"c"] {
+            for step in [1, 100] {
+                let mut splitter = Splitter::new(&commented(), LIMITS, 1);
+                for piece in file.as_bytes().chunks(step) {
+                    splitter.push(piece);
+                    assert_eq!(splitter.head(), Ok(Head::Incomplete));
+                }
+                splitter.end();
+                assert_eq!(splitter.head(), Ok(Head::None));
+                let sample = splitter.sample(5).expect("no fault").expect("it has ended");
+                assert!(sample.records.is_empty() && !sample.is_broken);
+                assert_eq!(splitter.next_cut(), Ok(None));
+            }
+        }
+    }
+
+    #[test]
+    fn lines_before_the_first_record_are_left_out() {
+        let file = "\u{feff}it says \"so\r\n\n#x\ra\nb\n";
+        let split = |file: &str, skip| {
+            let dialect = Dialect { skip, ..Dialect::standard("") };
+            let [one, other] = [1, 1_000].map(|step| split_as(&dialect, file.as_bytes(), LIMITS, &[step]));
+            assert_eq!(one, other, "{file:?}, {skip}");
+            one
+        };
+        for (skip, line, text) in [(3, 4, "a\nb\n"), (4, 5, "b\n"), (1, 3, "#x\ra\nb\n")] {
+            let cuts = split(file, skip).expect("cuts");
+            assert_eq!((cuts[0].first_line, cuts[0].bytes.as_ref()), (line, text.as_bytes()), "{skip}");
+            assert_eq!(cuts[0].first_row, 1);
+        }
+        assert_eq!(split(file, 5), Ok(Vec::new()));
+        assert_eq!(split(file, 6), Err(SplitError::TooFewLines { lines: 5, skip: 6 }));
+        assert_eq!(split("a\nb", 2), Ok(Vec::new()));
+        assert_eq!(split("a\nb", 3), Err(SplitError::TooFewLines { lines: 2, skip: 3 }));
+        assert_eq!(split("", 3), Ok(Vec::new()));
+        let long = "x".repeat(3 * OWN_HEADER_BYTES) + "\ry\nz";
+        assert_eq!(split(&long, 2).expect("cuts")[0].bytes.as_ref(), b"z");
+        assert_eq!(split(&long, 4), Err(SplitError::TooFewLines { lines: 3, skip: 4 }));
+    }
+
+    #[test]
+    fn the_header_of_an_export_or_of_rejects_is_never_left_out() {
+        let dialect = Dialect { skip: 1, ..Dialect::standard("") };
+        for (file, rows) in [
+            ("_id,a\nb\n", 2),
+            ("\u{feff}\"_id\"\nb\n", 2),
+            ("a,_row,_line,_file,_column,_code,_message\r\nb\n", 2),
+            ("a,_row,_line,_column,_code,_message\r\nb\n", 1),
+            ("a,_id\nb\n", 1),
+        ] {
+            let cuts = split_as(&dialect, file.as_bytes(), LIMITS, &[3]).expect("cuts");
+            assert_eq!(cuts.iter().map(|cut| cut.rows).sum::<i64>(), rows, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn where_quotes_are_text_a_record_is_a_line() {
+        let dialect = Dialect { quote: None, ..Dialect::standard("") };
+        let limits = Limits { chunk_rows: 1, ..LIMITS };
+        let cuts = split_as(&dialect, b"\"a\nb\"\r\"\"\r\nc", limits, &[1]).expect("cuts");
+        let texts: Vec<_> = cuts.iter().map(|cut| (cut.bytes.as_ref(), cut.broken)).collect();
+        assert_eq!(texts, [b"\"a\n".as_ref(), b"b\"\r", b"\"\"\r\n", b"c"].map(|text| (text, None)));
+    }
+
     #[test]
     fn a_file_whose_quotes_are_all_wrong_is_refused() {
         let file = "\"\n".repeat(2 * UNCLOSED_QUOTES as usize + 1) + &"x\"y,\"z\n".repeat(9_000);
@@ -746,14 +922,18 @@ mod tests {
     proptest! {
         #[test]
         fn records_end_and_are_counted_where_they_are_read(
-            file in r#"[ab,"\\\n\r]{0,200}"#,
+            file in r##"[ab,"#\\\n\r]{0,200}"##,
             is_escaped in any::<bool>(),
+            has_quotes in any::<bool>(),
+            has_comments in any::<bool>(),
             rows in 1_u64..5,
             bytes in 1_usize..60,
             steps in prop::collection::vec(1_usize..40, 1..8),
         ) {
             let escape = is_escaped.then_some(b'\\');
-            let dialect = Dialect { escape, ..Dialect::standard("") };
+            let quote = has_quotes.then_some(b'"');
+            let comment = has_comments.then_some(b'#');
+            let dialect = Dialect { escape, quote, comment, ..Dialect::standard("") };
             let limits = Limits { chunk_rows: rows, chunk_bytes: bytes, record_bytes: 1_000 };
             let cuts = split_as(&dialect, file.as_bytes(), limits, &[usize::MAX]).expect("cuts");
             prop_assert_eq!(&cuts, &split_as(&dialect, file.as_bytes(), limits, &steps).expect("cuts"));
@@ -766,6 +946,11 @@ mod tests {
                 prop_assert_eq!(ends.len() as i64, cut.rows);
                 let last = ends.last().map_or(0, |end| *end);
                 prop_assert!(cut.bytes[last..].iter().all(|byte| matches!(byte, b'\n' | b'\r')));
+            }
+            let ends = cuts.iter().map(|cut| (cut.byte_offset + cut.byte_len) as usize);
+            let begins = cuts.iter().map(|cut| cut.byte_offset as usize).chain([file.len()]);
+            for (end, begin) in std::iter::once(0).chain(ends).zip(begins) {
+                prop_assert!(Records::new(&dialect, &file.as_bytes()[end..begin]).next().is_none());
             }
         }
 

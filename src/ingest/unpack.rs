@@ -1,5 +1,6 @@
-//! Makes plain CSV files of an upload. A plain upload is its own file. A gzip or ZIP is unpacked whole before the first row
-//! is loaded: an archive that ends early, lies about itself or is a bomb fails the import with nothing loaded.
+//! Makes plain CSV files of an upload, in UTF-8. A plain upload in UTF-8 is its own file; one in another encoding is written anew. A gzip
+//! or ZIP is unpacked whole before the first row is loaded: an archive that ends early, lies about itself or is a bomb fails the import
+//! with nothing loaded.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
@@ -12,19 +13,22 @@ use zip::{read::ZipFile, result::ZipError};
 use super::{
     IngestError, blocking, damage_of,
     entries::{self, Entry},
-    sealed, zip_directory,
+    sealed,
+    transcode::{BadEncoding, Transcoder},
+    zip_directory,
 };
 use crate::{
     archive::{Archive, ArchiveError, Listed},
     config,
     db::{
         files::{File, Layout},
-        imports::{Import, Note},
+        imports::{Dialect, Import, Note},
     },
     text::cut,
 };
 
 const BLOCK_BYTES: usize = 1 << 20;
+const ZIP: &str = "application/zip";
 
 /// What an upload is made of.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ pub async fn unpack(
     limits: &config::Ingest,
     import: &Import,
 ) -> Result<Unpacked, IngestError> {
-    if !import.gzipped && import.media_type != "application/zip" {
+    if !import.gzipped && import.media_type != ZIP && import.dialect.encoding.is_none() {
         return Ok(Unpacked::one(import.source.clone(), import.bytes));
     }
     remove_earlier_attempts(archive, import).await?;
@@ -134,15 +138,21 @@ impl Unpacker {
 
     fn unpack(&self) -> Result<Unpacked, IngestError> {
         let packed = self.import.bytes as u64;
-        let source = self.open(&self.import.source, packed);
-        if !self.import.gzipped {
+        let mut source = self.open(&self.import.source, packed);
+        let is_zip = self.import.media_type == ZIP;
+        if is_zip && !self.import.gzipped {
             return self.unzip(source, packed);
         }
-        let is_zip = self.import.media_type == "application/zip";
         let object = self.object(if is_zip { "zip" } else { "0" });
-        let unpacked = self
-            .copy(&mut flate2::read::MultiGzDecoder::new(source), &object, packed, 0)
-            .map_err(|error| error.explain(gzip_error))?;
+        // Of a ZIP the files within are text.
+        let dialect = Some(&self.import.dialect).filter(|_| !is_zip);
+        let unpacked = if self.import.gzipped {
+            let mut source = flate2::read::MultiGzDecoder::new(source);
+            self.copy(&mut source, dialect, &object, packed, 0)
+        } else {
+            self.copy(&mut source, dialect, &object, packed, 0)
+        };
+        let unpacked = unpacked.map_err(|error| error.explain(None, gzip_error))?;
         if unpacked == 0 {
             return Err(empty_file());
         }
@@ -186,8 +196,8 @@ impl Unpacker {
             let file_no = i32::try_from(files.len()).unwrap_or(i32::MAX);
             let object = self.object(&file_no.to_string());
             let bytes = self
-                .copy(&mut entry, &object, packed, unpacked)
-                .map_err(|error| error.explain(|error| entry_error(&name, error)))?;
+                .copy(&mut entry, Some(&self.import.dialect), &object, packed, unpacked)
+                .map_err(|error| error.explain(Some(&name), |error| entry_error(&name, error)))?;
             unpacked += bytes;
             files.push(file(file_no, Some(cut(&name).into_owned()), object, to_i64(bytes)));
         }
@@ -200,14 +210,24 @@ impl Unpacker {
         Ok(Unpacked { files, notes: entries::notes(&beside) })
     }
 
-    /// Copies what `reader` gives into the archive, within the limits on what `packed` bytes may become together.
+    /// Copies what `reader` gives into the archive, as UTF-8 if it is a file of that dialect, within the limits on what `packed` bytes
+    /// may become together.
     fn copy(
         &self,
         reader: &mut impl Read,
+        dialect: Option<&Dialect>,
         object: &str,
         packed: u64,
         unpacked_before: u64,
     ) -> Result<u64, Copying> {
+        let mut transcoder;
+        let reader: &mut dyn Read = match dialect.and_then(|dialect| Some((dialect, dialect.encoding?))) {
+            Some((dialect, encoding)) => {
+                transcoder = Transcoder::new(reader, encoding, dialect);
+                &mut transcoder
+            }
+            None => reader,
+        };
         let mut writer = self.runtime.block_on(self.archive.write(object))?;
         let copied = (|| -> Result<(), Copying> {
             let mut block = vec![0; BLOCK_BYTES];
@@ -304,8 +324,9 @@ pub(super) fn entry_error(name: &str, error: &io::Error) -> IngestError {
 
 pub(super) fn zip_error(error: ZipError) -> IngestError {
     match error {
-        ZipError::Io(error) => Copying::Read(error)
-            .explain(|error| IngestError::refused("bad_zip", format!("the archive cannot be read: {error}"))),
+        ZipError::Io(error) => Copying::Read(error).explain(None, |error| {
+            IngestError::refused("bad_zip", format!("the archive cannot be read: {error}"))
+        }),
         ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
             IngestError::refused("encrypted_zip", "the archive is encrypted")
         }
@@ -325,12 +346,18 @@ enum Copying {
 }
 
 impl Copying {
-    /// A reader reads from the archive: what went wrong there is no fault of the file.
-    fn explain(self, refuse: impl FnOnce(&io::Error) -> IngestError) -> IngestError {
+    /// A reader reads from the archive: what went wrong there is no fault of the file. `name`: that of the file, in a ZIP.
+    fn explain(self, name: Option<&str>, refuse: impl FnOnce(&io::Error) -> IngestError) -> IngestError {
         match self {
             Self::Read(error) => match error.downcast::<ArchiveError>() {
                 Ok(error) => error.into(),
-                Err(error) => refuse(&error),
+                Err(error) => match error.downcast::<BadEncoding>() {
+                    Ok(error) => {
+                        let place = name.map(|name| format!("{}: ", cut(name))).unwrap_or_default();
+                        IngestError::refused("bad_encoding", format!("{place}{error}"))
+                    }
+                    Err(error) => refuse(&error),
+                },
             },
             Self::Other(error) => error,
         }

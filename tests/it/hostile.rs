@@ -154,7 +154,7 @@ async fn latin_1_is_a_reject_that_names_its_byte() {
 }
 
 #[tokio::test]
-async fn utf_16_is_refused() {
+async fn utf_16_is_refused_where_nothing_says_that_it_is() {
     let app = App::start().await;
     let utf_16 = |little: bool| -> Vec<u8> {
         let units = "\u{feff}".to_owned() + &row(1);
@@ -165,12 +165,12 @@ async fn utf_16_is_refused() {
     };
     for file in [utf_16(true), utf_16(false)] {
         let detail = refused(&app, "text/csv", file.clone(), 400).await["detail"].clone();
-        assert_eq!(detail, "the file is UTF-16; only UTF-8 is read");
+        assert_eq!(detail, "the file is UTF-16; say so with encoding=utf-16, or save it as UTF-8");
         let (media_type, body) = form("file", "a.csv", &file);
         refused(&app, &media_type, body, 400).await;
         fails(&app, "application/zip", zip(&[("a.csv", file)]), "not_utf8").await;
     }
-    refused(&app, "text/csv; charset=utf-16", row(1), 415).await;
+    refused(&app, "text/csv; charset=utf-16be", utf_16(false), 415).await;
 }
 
 #[tokio::test]

@@ -185,7 +185,8 @@ async fn of_a_zip_the_first_file_of_records_is_looked_at() {
 #[tokio::test]
 async fn what_is_no_file_of_records_is_refused() {
     let app = App::start().await;
-    for file in ["", "\u{feff}", "\n\r\n\n", ",,\n\"\",\n"] {
+    assert_eq!(codes(&app, "?delimiter=,", ",,\n\"\",\n").await, ["empty_file"]);
+    for file in ["", "\u{feff}", "\n\r\n\n"] {
         assert_eq!(codes(&app, "", file).await, ["empty_file"], "{file:?}");
         assert_eq!(codes(&app, "?delimiter=,", file).await, ["empty_file"], "{file:?}");
     }
@@ -275,12 +276,15 @@ async fn files_as_publishers_write_them_can_be_declared_as_proposed() {
     let geonames =
         village("3039154", "El Tarter", "El Tarter,Эл Тартер", "42.57952\t1.65362", "02\t\t\t\t1052\t\t1721")
             + &village("3039163", "Sant \"Julià\"", "", "42.46372\t1.49129", "06\t\t\t\t8022\t\t921");
-    let proposal = infer(&app, "", geonames).await;
+    let proposal = infer(&app, "?quote=none", geonames).await;
     let fields = types(&proposal);
     assert_eq!(fields.len(), 19);
     let found: Vec<_> = [0, 1, 4, 10, 14, 18].map(|at| fields[at].1).into();
     assert_eq!(found, ["integer", "string", "number", "string", "integer", "date"]);
-    assert_eq!(proposal["descriptor"]["dialect"], json!({ "delimiter": "\t", "header": false }));
+    assert_eq!(
+        proposal["descriptor"]["dialect"],
+        json!({ "delimiter": "\t", "quote": "none", "header": false })
+    );
     assert_valid(&proposal);
 }
 
@@ -302,7 +306,7 @@ async fn a_file_declares_a_dataset_and_is_then_imported_as_it_is() {
         assert_eq!(declared["schema"]["fields"].as_array().map(Vec::len), Some(types(&proposal).len()));
         let path = format!("/datasets/{name}/imports?mode=strict");
         let request = app.client.post(&path).header("Content-Type", "text/csv").header("Prefer", "wait=60");
-        let import = app.ended(request.body(file).send().await.expect(200)).await;
+        let import = request.body(file).send().await.expect(200).json();
         assert_eq!(
             (&import["state"], &import["counts"]["rejected"]),
             (&json!("complete"), &json!(0)),

@@ -29,6 +29,7 @@ mod create_update_delete;
 mod cursors;
 mod datasets;
 mod demand;
+mod dialects;
 mod document;
 mod echoes;
 mod engine;

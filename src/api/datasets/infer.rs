@@ -12,7 +12,7 @@ use crate::{
         Context, Tag,
         access::MayRead,
         body::Json,
-        imports::receive::{HeaderParameter, UploadRefusal, check_distinct, one_byte, stated_header},
+        imports::receive::{HeaderParameter, UploadParameters, UploadRefusal, stated_dialect},
         limits::Share,
         problem::{Internal, Invalid, Problem, TooLarge, Unavailable, Violation},
         upload_body::UploadBody,
@@ -35,16 +35,6 @@ const ROOM_BYTES: usize = 1 << 20;
 pub(in crate::api) struct Infer {
     /// What it works with.
     pub(in crate::api) context: Context,
-}
-
-/// What a client says of a file that is to be looked at.
-#[derive(Debug, Default)]
-pub(in crate::api) struct FileParameters {
-    pub(in crate::api) delimiter: Option<String>,
-    pub(in crate::api) quote: Option<String>,
-    pub(in crate::api) escape: Option<String>,
-    pub(in crate::api) null: Option<String>,
-    pub(in crate::api) header: Option<HeaderParameter>,
 }
 
 /// What a file could be declared as
@@ -159,10 +149,18 @@ impl Infer {
         /// What stands between fields: one ASCII character, or `\t`; unless given, what a line `sep=` states, else the one of `,`, `;`,
         /// tab and `|` that gives every record the same number of fields
         Query(delimiter): Query<Option<String>>,
-        /// What stands around fields: one ASCII character
+        /// What stands around fields: one ASCII character, or `none`: then a quote is text
         Query(quote): Query<Option<String>>,
         /// What takes the next character as it is, within quotes and outside: one ASCII character; none unless given
         Query(escape): Query<Option<String>>,
+        /// How the text is encoded: `utf-8`, `windows-1252`, `iso-8859-1` or `utf-16`; UTF-8 unless given. A `charset` of the media type
+        /// says the same
+        Query(encoding): Query<Option<String>>,
+        /// How many lines are before the header, or before the first record
+        #[oai(validator(maximum(value = "1000")))]
+        Query(skip): Query<Option<u32>>,
+        /// What begins a line that is no record: one ASCII character; none unless given
+        Query(comment): Query<Option<String>>,
         /// The field that stands for null, beside the empty one
         Query(null): Query<Option<String>>,
         /// Whether the first record names the columns; unless given, it does when none of its fields is a number, a date, or another
@@ -170,8 +168,18 @@ impl Infer {
         Query(header): Query<Option<HeaderParameter>>,
         body: UploadBody,
     ) -> Result<Inferred, InferRefusal> {
-        let parameters = FileParameters { delimiter, quote, escape, null, header };
-        let proposal = propose(&self.context, parameters, body).await?;
+        let parameters = UploadParameters {
+            delimiter,
+            quote,
+            escape,
+            encoding,
+            skip,
+            comment,
+            null,
+            header,
+            ..UploadParameters::default()
+        };
+        let proposal = propose(&self.context, &parameters, body).await?;
         Ok(Inferred::Proposal(Json(proposal.into())))
     }
 }
@@ -179,37 +187,24 @@ impl Infer {
 /// What the file could be declared as. Keeps nothing of it.
 pub(in crate::api) async fn propose(
     context: &Context,
-    parameters: FileParameters,
+    parameters: &UploadParameters,
     body: UploadBody,
 ) -> Result<infer::Proposal, InferRefusal> {
-    let dialect = dialect(parameters, body.header)?;
+    // Until one is stated or found, no character is the delimiter: a NUL cannot be stated.
+    let unknown = Dialect { delimiter: 0, ..Dialect::standard("") };
+    let dialect = stated_dialect(unknown, parameters, body.header, body.charset)?;
     let UploadBody { packing, bytes, place, share, .. } = body;
     let (bytes, room) = collect(&share, bytes).await?;
-    let proposal = Upload::new(packing, bytes)?.propose(dialect, &context.config.ingest).await?;
+    let proposal =
+        Upload::new(packing, dialect.encoding, bytes)?.propose(dialect, &context.config.ingest).await?;
     drop((place, room));
     Ok(proposal)
 }
 
 /// The body of a `PUT` that declares a dataset for the file, of which nothing is said but what its media type says.
 pub(super) async fn declaration(context: &Context, file: UploadBody) -> Result<Bytes, InferRefusal> {
-    let proposal = propose(context, FileParameters::default(), file).await?;
+    let proposal = propose(context, &UploadParameters::default(), file).await?;
     Ok(proposal.descriptor.to_string().into())
-}
-
-fn dialect(parameters: FileParameters, typed: Option<bool>) -> Result<Dialect, Invalid> {
-    let FileParameters { delimiter, quote, escape, null, header } = parameters;
-    let stated = one_byte("delimiter", delimiter.as_deref())?;
-    let quote = one_byte("quote", quote.as_deref())?.unwrap_or(b'"');
-    let escape = one_byte("escape", escape.as_deref())?;
-    check_distinct(stated, quote, escape)?;
-    Ok(Dialect {
-        delimiter: stated.unwrap_or(b','),
-        delimiter_stated: stated.is_some(),
-        quote,
-        escape,
-        null: null.unwrap_or_default(),
-        header: stated_header(header, typed)?,
-    })
 }
 
 /// The whole body, and its room among bodies in memory.

@@ -244,10 +244,18 @@ impl Imports {
         Query(force): Query<bool>,
         /// Of a file: what stands between fields, one ASCII character or `\t`
         Query(delimiter): Query<Option<String>>,
-        /// Of a file: what stands around fields, one ASCII character
+        /// Of a file: what stands around fields, one ASCII character, or `none`: then a quote is text
         Query(quote): Query<Option<String>>,
         /// Of a file: what takes the next character as it is, within quotes and outside: one ASCII character; none unless given
         Query(escape): Query<Option<String>>,
+        /// Of a file: how its text is encoded: `utf-8`, `windows-1252`, `iso-8859-1` or `utf-16`; UTF-8 unless given. A `charset` of the media type
+        /// says the same
+        Query(encoding): Query<Option<String>>,
+        /// Of a file: how many lines are before the header, or before the first record
+        #[oai(validator(maximum(value = "1000")))]
+        Query(skip): Query<Option<u32>>,
+        /// Of a file: what begins a line that is no record: one ASCII character; none unless given
+        Query(comment): Query<Option<String>>,
         /// Of a file: the field that stands for null, beside the empty one
         Query(null): Query<Option<String>>,
         /// Of a file: whether the first record names the columns; unless given, it does when two or more of its fields are names of
@@ -277,6 +285,9 @@ impl Imports {
             delimiter,
             quote,
             escape,
+            encoding,
+            skip,
+            comment,
             null,
             header,
             filename,

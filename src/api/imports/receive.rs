@@ -17,7 +17,7 @@ use crate::{
         upload_body::UploadBody,
     },
     datasets::{
-        Dataset,
+        Dataset, Encoding,
         plan::{Blanks, InvalidMaxDeleted, LoadMode, MaxDeleted},
     },
     db::{
@@ -103,6 +103,7 @@ impl LoadParameters {
 }
 
 /// The parameters of an upload.
+#[derive(Default)]
 pub(crate) struct UploadParameters {
     pub(crate) loading: LoadParameters,
     pub(crate) mode: Option<ImportMode>,
@@ -112,6 +113,9 @@ pub(crate) struct UploadParameters {
     pub(crate) delimiter: Option<String>,
     pub(crate) quote: Option<String>,
     pub(crate) escape: Option<String>,
+    pub(crate) encoding: Option<String>,
+    pub(crate) skip: Option<u32>,
+    pub(crate) comment: Option<String>,
     pub(crate) null: Option<String>,
     pub(crate) header: Option<HeaderParameter>,
     pub(crate) filename: Option<String>,
@@ -131,17 +135,21 @@ impl UploadParameters {
             delimiter,
             quote,
             escape,
+            encoding,
+            skip,
+            comment,
             null,
             header,
             filename,
             prefer: _,
             traceparent: _,
         } = self;
-        let texts = [delimiter, quote, escape, null, filename];
+        let texts = [delimiter, quote, escape, encoding, comment, null, filename];
         *force
             || mode.is_some()
             || max_rejects.is_some()
             || header.is_some()
+            || skip.is_some()
             || texts.iter().any(|text| text.is_some())
     }
 }
@@ -219,7 +227,7 @@ impl Context {
             loading: parameters.loading.options(&dataset)?,
             corrects: parameters.loading.corrects,
             dry_run: parameters.dry_run,
-            dialect: dialect(&dataset, &parameters, body.header)?,
+            dialect: dialect(&dataset, &parameters, body.header, body.charset)?,
             dataset,
             filename: parameters.filename.or(body.filename).map(|name| name.replace('\0', "\u{fffd}")),
             // Where spans are sent, what becomes of the import is a part of this request, which may be a part of something else.
@@ -230,8 +238,8 @@ impl Context {
         };
         self.check_imports().await?;
         let claim = key.claim(&self.db).await?;
-        let limit = self.config.ingest.upload_bytes;
-        let stored = receive::store(&self.archive, body.packing, limit, body.bytes).await?;
+        let (encoding, limit) = (options.dialect.encoding, self.config.ingest.upload_bytes);
+        let stored = receive::store(&self.archive, body.packing, encoding, limit, body.bytes).await?;
         drop(body.place);
         let first = match claim.decide(&stored.sha256()) {
             Ok(Decision::First(first)) => first,
@@ -410,54 +418,80 @@ fn wait(prefer: Option<&str>, at_most_seconds: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds.min(at_most_seconds))).filter(|wait| !wait.is_zero())
 }
 
+/// How the file is written: as the upload says, else as its dataset does.
 fn dialect(
     dataset: &Dataset,
     parameters: &UploadParameters,
     header: Option<bool>,
+    charset: Option<Encoding>,
 ) -> Result<Dialect, Invalid> {
-    let stated = one_byte("delimiter", parameters.delimiter.as_deref())?;
-    let delimiter = stated.unwrap_or(b',');
-    let quote = one_byte("quote", parameters.quote.as_deref())?.unwrap_or(b'"');
-    let escape = one_byte("escape", parameters.escape.as_deref())?;
-    check_distinct(Some(delimiter), quote, escape)?;
-    let delimiter_stated = stated.is_some();
-    let header = stated_header(parameters.header, header)?;
-    let null = parameters.null.clone().unwrap_or_else(|| dataset.null().to_owned());
-    Ok(Dialect { delimiter, delimiter_stated, quote, escape, null, header })
+    stated_dialect(Dialect::of(dataset), parameters, header, charset)
 }
 
-/// Characters that mean something must differ. A delimiter that is still to be found differs from the others.
-pub(in crate::api) fn check_distinct(
-    delimiter: Option<u8>,
-    quote: u8,
-    escape: Option<u8>,
-) -> Result<(), Invalid> {
-    if delimiter == Some(quote) {
+/// The dialect with what the upload says in place of what was there.
+pub(in crate::api) fn stated_dialect(
+    mut dialect: Dialect,
+    parameters: &UploadParameters,
+    header: Option<bool>,
+    charset: Option<Encoding>,
+) -> Result<Dialect, Invalid> {
+    if let Some(delimiter) = one_byte("delimiter", parameters.delimiter.as_deref())? {
+        (dialect.delimiter, dialect.delimiter_stated) = (delimiter, true);
+    }
+    match parameters.quote.as_deref() {
+        None => {}
+        Some("none") => dialect.quote = None,
+        quote => dialect.quote = one_byte("quote", quote)?,
+    }
+    dialect.escape = one_byte("escape", parameters.escape.as_deref())?.or(dialect.escape);
+    dialect.comment = one_byte("comment", parameters.comment.as_deref())?.or(dialect.comment);
+    let Dialect { delimiter, quote, escape, comment, .. } = dialect;
+    if Some(delimiter) == quote {
         return Err(Invalid::parameter("quote", "not_allowed", "quote and delimiter must differ"));
     }
-    if escape.is_some() && [delimiter, Some(quote)].contains(&escape) {
+    if escape.is_some() && [Some(delimiter), quote].contains(&escape) {
         let message = "escape must be another character than delimiter and quote";
         return Err(Invalid::parameter("escape", "not_allowed", message));
     }
-    Ok(())
-}
-
-/// Whether there is a header, as far as the parameter or the media type says so.
-pub(in crate::api) fn stated_header(
-    parameter: Option<HeaderParameter>,
-    typed: Option<bool>,
-) -> Result<Option<bool>, Invalid> {
-    match (parameter.map(|header| header == HeaderParameter::Present), typed) {
+    if comment.is_some() && [Some(delimiter), quote, escape].contains(&comment) {
+        let message = "comment must be another character than delimiter, quote and escape";
+        return Err(Invalid::parameter("comment", "not_allowed", message));
+    }
+    let stated = parameters.header.map(|header| header == HeaderParameter::Present);
+    match (stated, header) {
         (Some(stated), Some(typed)) if stated != typed => {
             let message = "header contradicts the header of the media type";
-            Err(Invalid::parameter("header", "contradiction", message))
+            return Err(Invalid::parameter("header", "contradiction", message));
         }
-        (stated, typed) => Ok(stated.or(typed)),
+        (stated, typed) => dialect.header = stated.or(typed).or(dialect.header),
+    }
+    let encoding = encoding(parameters, charset)?;
+    if let Some(encoding) = encoding {
+        dialect.encoding = (encoding != Encoding::Utf8).then_some(encoding);
+    }
+    dialect.except_own &= encoding.is_none() && parameters.quote.is_none();
+    dialect.skip = parameters.skip.unwrap_or(dialect.skip);
+    if let Some(null) = &parameters.null {
+        dialect.null.clone_from(null);
+    }
+    Ok(dialect)
+}
+
+/// The encoding that the upload states.
+fn encoding(parameters: &UploadParameters, charset: Option<Encoding>) -> Result<Option<Encoding>, Invalid> {
+    let refused = |code, message| Err(Invalid::parameter("encoding", code, message));
+    let Some(name) = parameters.encoding.as_deref() else { return Ok(charset) };
+    match (Encoding::named(name), charset) {
+        (None, _) => refused("not_allowed", "encoding must be utf-8, windows-1252, iso-8859-1 or utf-16"),
+        (stated, Some(_)) if stated != charset => {
+            refused("contradiction", "encoding contradicts the charset of the media type")
+        }
+        (stated, _) => Ok(stated),
     }
 }
 
 /// A character that means something to a reader of CSV: one byte, so that it is never a part of another character.
-pub(in crate::api) fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
+fn one_byte(name: &str, value: Option<&str>) -> Result<Option<u8>, Invalid> {
     match value.map(str::as_bytes) {
         None => Ok(None),
         Some(br"\t") => Ok(Some(b'\t')),
@@ -465,6 +499,113 @@ pub(in crate::api) fn one_byte(name: &str, value: Option<&str>) -> Result<Option
         Some(_) => {
             let message = format!("{name} must be one ASCII character, no line break");
             Err(Invalid::parameter(name, "not_allowed", message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::datasets::{Ident, airport, descriptor};
+
+    /// A dataset that is declared with that dialect.
+    fn declared(dialect: &Value) -> Dataset {
+        let name = Ident::dataset("dogs").expect("a name");
+        let schema = json!({"fields": [{"name": "breed", "type": "string"}]});
+        let body = json!({"schema": schema, "dialect": dialect}).to_string();
+        descriptor::stored(&name, &body).expect("no faults").compile(Some(1), 1)
+    }
+
+    fn text(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn other_than_standard() -> Dataset {
+        declared(&json!({
+            "delimiter": ";", "quote": "none", "escape": "\\", "comment": "#", "encoding": "windows-1252", "skip": 2,
+            "header": true, "null": "NA",
+        }))
+    }
+
+    #[test]
+    fn a_file_of_which_nothing_is_said_is_as_its_dataset_says() {
+        let read = dialect(&other_than_standard(), &UploadParameters::default(), None, None);
+        let expected = Dialect {
+            delimiter: b';',
+            delimiter_stated: false,
+            quote: None,
+            escape: Some(b'\\'),
+            comment: Some(b'#'),
+            encoding: Some(Encoding::Windows1252),
+            skip: 2,
+            except_own: true,
+            null: "NA".to_owned(),
+            header: Some(true),
+        };
+        assert_eq!(read.ok(), Some(expected));
+        let nothing = UploadParameters::default();
+        let read = dialect(&declared(&json!({"encoding": "UTF-8", "skip": 0})), &nothing, None, None);
+        assert_eq!(read.ok(), Some(Dialect::standard("")));
+        assert_eq!(dialect(&airport::DATASET, &nothing, None, None).ok(), Some(Dialect::standard(r"\N")));
+    }
+
+    #[test]
+    fn what_the_upload_says_comes_first() {
+        let parameters = UploadParameters {
+            delimiter: text("\\t"),
+            quote: text("'"),
+            escape: text("!"),
+            comment: text("%"),
+            encoding: text("UTF-8"),
+            skip: Some(0),
+            null: text(""),
+            header: Some(HeaderParameter::Absent),
+            ..UploadParameters::default()
+        };
+        let expected = Dialect {
+            delimiter: b'\t',
+            delimiter_stated: true,
+            quote: Some(b'\''),
+            escape: Some(b'!'),
+            comment: Some(b'%'),
+            header: Some(false),
+            ..Dialect::standard("")
+        };
+        assert_eq!(dialect(&other_than_standard(), &parameters, None, None).ok(), Some(expected));
+    }
+
+    #[test]
+    fn a_charset_comes_before_the_dataset_and_must_not_contradict() {
+        let dataset = other_than_standard();
+        let stated = |encoding: Option<&str>, charset| {
+            let parameters =
+                UploadParameters { encoding: encoding.map(ToOwned::to_owned), ..UploadParameters::default() };
+            dialect(&dataset, &parameters, None, charset).ok().map(|read| (read.encoding, read.except_own))
+        };
+        assert_eq!(stated(None, Some(Encoding::Utf8)), Some((None, false)));
+        assert_eq!(stated(None, Some(Encoding::Utf16)), Some((Some(Encoding::Utf16), false)));
+        assert_eq!(stated(Some("utf-16"), Some(Encoding::Utf16)), Some((Some(Encoding::Utf16), false)));
+        assert_eq!(stated(Some("utf-16"), Some(Encoding::Utf8)), None);
+        assert_eq!(stated(Some("utf16"), None), None);
+    }
+
+    #[test]
+    fn a_character_that_contradicts_what_the_dataset_says_is_refused() {
+        let dataset = other_than_standard();
+        for (parameters, is_read) in [
+            (UploadParameters { delimiter: text("#"), ..UploadParameters::default() }, false),
+            (UploadParameters { quote: text(";"), ..UploadParameters::default() }, false),
+            (UploadParameters { quote: text("\\"), ..UploadParameters::default() }, false),
+            (UploadParameters { comment: text("\\"), ..UploadParameters::default() }, false),
+            (UploadParameters { comment: text("\""), ..UploadParameters::default() }, true),
+            (
+                UploadParameters { comment: text("\""), quote: text("\""), ..UploadParameters::default() },
+                false,
+            ),
+        ] {
+            assert_eq!(dialect(&dataset, &parameters, None, None).is_ok(), is_read);
         }
     }
 }

@@ -139,8 +139,8 @@ async fn open(file: &Path, shown: &str, progress: &Progress) -> Result<(Body, u6
 }
 
 fn query(arguments: &Arguments) -> Vec<(&'static str, String)> {
-    let Arguments { strict, max_rejects, dry_run, force, delimiter, quote, escape, null, header, .. } =
-        arguments;
+    let Arguments { strict, max_rejects, dry_run, force, delimiter, quote, escape, .. } = arguments;
+    let Arguments { encoding, skip, comment, null, header, .. } = arguments;
     let header = header.map(|header| match header {
         Header::Present => "present".to_owned(),
         Header::Absent => "absent".to_owned(),
@@ -154,6 +154,9 @@ fn query(arguments: &Arguments) -> Vec<(&'static str, String)> {
         ("delimiter", delimiter.clone()),
         ("quote", quote.clone()),
         ("escape", escape.clone()),
+        ("encoding", encoding.clone()),
+        ("skip", skip.map(|lines| lines.to_string())),
+        ("comment", comment.clone()),
         ("null", null.clone()),
         ("header", header),
     ]

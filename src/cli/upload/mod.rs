@@ -90,13 +90,22 @@ pub(super) struct Arguments {
     /// The field delimiter: one ASCII character, or \t.
     #[arg(long, value_name = "CHARACTER")]
     delimiter: Option<String>,
-    /// The quote character: one ASCII character.
+    /// The quote character: one ASCII character, or `none`: then a quote is text.
     #[arg(long, value_name = "CHARACTER")]
     quote: Option<String>,
     /// The escape character, which takes the next character as it is, within quotes and outside: one ASCII character. None unless
     /// given.
     #[arg(long, value_name = "CHARACTER")]
     escape: Option<String>,
+    /// How the text is encoded: utf-8, windows-1252, iso-8859-1 or utf-16. UTF-8 unless given.
+    #[arg(long, value_name = "ENCODING")]
+    encoding: Option<String>,
+    /// How many lines are before the header, or before the first record.
+    #[arg(long, value_name = "LINES")]
+    skip: Option<u32>,
+    /// What begins a line that is no record: one ASCII character. None unless given.
+    #[arg(long, value_name = "CHARACTER")]
+    comment: Option<String>,
     /// The text of a field that means null, as the empty field does.
     #[arg(long, value_name = "TEXT")]
     null: Option<String>,

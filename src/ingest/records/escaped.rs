@@ -4,9 +4,9 @@ use super::{Field, Records};
 
 impl Records<'_> {
     /// Reads the fields of the record that begins at `start`.
-    pub(super) fn read_escaped(&mut self, start: usize, escape: u8) {
+    pub(super) fn read_escaped(&mut self, start: usize, escape: u8, quote: Option<u8>) {
         loop {
-            let field = self.escaped(start, escape);
+            let field = self.escaped(start, escape, quote);
             self.fields.push(field);
             if self.bytes.get(self.at) != Some(&self.delimiter) {
                 return;
@@ -16,9 +16,9 @@ impl Records<'_> {
     }
 
     /// Reads the field at `at`, of the record that begins at `record`.
-    fn escaped(&mut self, record: usize, escape: u8) -> Field {
+    fn escaped(&mut self, record: usize, escape: u8, quote: Option<u8>) -> Field {
         let text = self.unescaped.len();
-        let mut is_quoted = self.bytes.get(self.at) == Some(&self.quote);
+        let mut is_quoted = quote.is_some() && self.bytes.get(self.at).copied() == quote;
         self.at += usize::from(is_quoted);
         let begin = self.at;
         let mut closed = None;
@@ -28,8 +28,8 @@ impl Records<'_> {
                 // The last byte has none to take and is text itself.
                 self.unescaped.push(next.unwrap_or(escape));
                 self.at += 1 + usize::from(next.is_some());
-            } else if is_quoted && byte == self.quote {
-                if next == Some(self.quote) {
+            } else if is_quoted && Some(byte) == quote {
+                if next == quote {
                     self.unescaped.push(byte);
                     self.at += 2;
                     continue;

@@ -13,14 +13,14 @@ impl Splitter {
             };
             let next = self.bytes.get(at + 1).copied();
             // What the next byte is decides what this one means.
-            if next.is_none() && !self.ended && (byte == escape || is_quoted && byte == self.quote) {
+            if next.is_none() && !self.ended && (byte == escape || is_quoted && Some(byte) == self.quote) {
                 return incomplete;
             }
-            let is_quote = byte == self.quote;
+            let is_quote = Some(byte) == self.quote;
             if byte == escape {
                 at += usize::from(next.is_some());
             } else if is_quoted && is_quote {
-                is_quoted = next == Some(self.quote);
+                is_quoted = next == self.quote;
                 at += usize::from(is_quoted);
             } else if begins && is_quote {
                 is_quoted = true;
