@@ -226,3 +226,77 @@ async fn a_change_of_the_dataset_is_seen_by_the_next_request() {
     app.client.delete("/datasets/cats").send().await.expect(204);
     app.client.get(&path("cats", &row)).send().await.expect(404);
 }
+
+#[tokio::test]
+async fn of_many_who_want_a_unique_value_at_once_one_gets_it() {
+    let app = App::start().await;
+    app.declare("cats", cats()).await;
+    let answers = (0..8).map(|_| app.post_row("cats", json!({ "name": "Tom" })));
+    let answers = futures_util::future::join_all(answers).await;
+    let created = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(created, 1);
+    for answer in answers.iter().filter(|answer| answer.status != 201) {
+        assert_eq!(
+            (answer.status.as_u16(), faults(answer)),
+            (409, fault("/name", "key_held")),
+            "{}",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn rows_of_an_import_that_is_being_undone_are_hidden_and_hold_nothing() {
+    let app = App::start().await;
+    app.declare("cats", cats()).await;
+    let file = "name;weight\nTom;1,5\nMia;2\n";
+    let import = app.upload_rows("cats", "", file).await;
+    let list = async |query: &str| {
+        let page = app.client.get(&format!("/datasets/cats/rows?sort=name{query}")).send().await;
+        page.expect(200).json()["data"].as_array().expect("a list").clone()
+    };
+    let rows = list("").await;
+    assert_eq!(
+        (rows.len(), &rows[1]["_import"], &rows[1]["_row"]),
+        (2, &import["id"], &json!(1)),
+        "{rows:?}"
+    );
+    // What somebody changed since stays.
+    let changed = app.client.patch(&path("cats", &rows[0])).json(json!({ "weight": 3 })).send().await;
+    changed.expect(200);
+    app.run(&format!("insert into import_removals (import_id) values ({})", import["id"])).await;
+    let left = list("&_deleted=true").await;
+    assert_eq!((left.len(), &left[0]["name"]), (1, &json!("Mia")));
+    app.client.get(&path("cats", &rows[1])).send().await.expect(404);
+    app.client.patch(&path("cats", &rows[1])).json(json!({ "weight": 3 })).send().await.expect(404);
+    let facets = app.client.get("/datasets/cats/facets?columns=name").send().await.expect(200).json();
+    assert_eq!(facets["data"]["name"].as_array().map(Vec::len), Some(1));
+    app.row("cats", json!({ "name": "Tom" })).await;
+    let held = app.post_row("cats", json!({ "name": "Mia" })).await.expect(409);
+    assert_eq!(faults(&held), fault("/name", "key_held"));
+}
+
+#[tokio::test]
+async fn while_a_dataset_changes_no_request_fails_for_it() {
+    let app = App::start().await;
+    app.declare("cats", cats()).await;
+    let mut wider = cats();
+    wider["schema"]["fields"].as_array_mut().expect("a list").push(json!({ "name": "colour" }));
+    let change = async {
+        for version in 1..9 {
+            let body = if version % 2 == 1 { wider.clone() } else { cats() };
+            let etag = format!("\"{version}\"");
+            let put = app.client.put("/datasets/cats?drop=true").header("If-Match", &etag).json(body);
+            put.send().await.expect(200);
+        }
+    };
+    let use_it = async {
+        for number in 0..60 {
+            let posted = app.post_row("cats", json!({ "name": format!("cat {number}") })).await;
+            assert!([201, 503].contains(&posted.status.as_u16()), "{}", posted.text());
+            let read = app.client.get("/datasets/cats/rows?sort=-weight&q=cat").send().await;
+            assert!([200, 503].contains(&read.status.as_u16()), "{}", read.text());
+        }
+    };
+    tokio::join!(change, use_it);
+}

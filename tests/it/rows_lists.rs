@@ -8,6 +8,10 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{Datelike, NaiveDate};
 use serde_json::{Value, json};
+use tarmac::{
+    auth::{keys, scopes::Grant},
+    db::Db,
+};
 
 use crate::support::{App, client::Answer, datasets::cats};
 
@@ -441,7 +445,8 @@ async fn rows_are_json_csv_ndjson_and_geojson() {
     let app = App::start().await;
     app.declare("cats", cats()).await;
     let file = "Кличка;breed;born;weight;lon;lat\n\"T;\"\"om\";siberian;01.02.2020;4,5;1.5;2.5\nMia;;;-;;\n";
-    app.upload_rows("cats", "", file).await;
+    let import = app.upload_rows("cats", "", file).await;
+    assert_eq!(import["counts"]["inserted"], 2, "{import}");
     let get = async |accept: &str, query: &str| {
         app.client.get(&format!("/datasets/cats/rows{query}")).header("Accept", accept).send().await
     };
@@ -648,4 +653,89 @@ async fn facets_count_values_and_groups_have_places() {
     assert!(csv.starts_with("breed,count\nsiberian,"), "{csv}");
     app.run("insert into datasets.pets (_id, chip) select gen_random_uuid(), g from generate_series(1000, 11100) g").await;
     assert_eq!(codes(&app, "statistics", &[("by", "chip")]).await, ["too_many_groups"]);
+}
+
+#[tokio::test]
+async fn the_document_of_a_dataset_has_its_rows() {
+    let app = App::start().await;
+    app.declare("cats", cats()).await;
+    let document = app.client.get("/datasets/cats/openapi.json").send().await.expect(200).json();
+    for (path, method) in [
+        ("/rows", "get"),
+        ("/rows", "post"),
+        ("/rows/{id}", "get"),
+        ("/rows/{id}", "put"),
+        ("/rows/{id}", "patch"),
+        ("/rows/{id}", "delete"),
+        ("/rows/{id}/restore", "post"),
+        ("/facets", "get"),
+        ("/statistics", "get"),
+    ] {
+        assert!(document["paths"][format!("/datasets/cats{path}")][method].is_object(), "{method} {path}");
+    }
+    let list = &document["paths"]["/datasets/cats/rows"]["get"];
+    let parameters = list["parameters"].as_array().expect("parameters").iter();
+    let names: Vec<_> = parameters
+        .map(|parameter| match parameter["$ref"].as_str() {
+            Some(reference) => reference.rsplit('/').next().expect("a name").to_owned(),
+            None => parameter["name"].as_str().expect("a name").to_owned(),
+        })
+        .collect();
+    for expected in [
+        "limit",
+        "cursor",
+        "sort",
+        "fields",
+        "q",
+        "near",
+        "bbox",
+        "_deleted",
+        "name__contains",
+        "weight__gte",
+    ] {
+        assert_eq!(names.iter().filter(|name| *name == expected).count(), 1, "{expected} {names:?}");
+    }
+    assert!(!names.contains(&"filters".to_owned()));
+    let schema = |answer: &Value, media_type: &str| answer["content"][media_type]["schema"]["$ref"].clone();
+    assert_eq!(schema(&list["responses"]["200"], "application/json"), "#/components/schemas/RowPage");
+    let item = &document["paths"]["/datasets/cats/rows/{id}"]["patch"];
+    assert_eq!(schema(&item["requestBody"], "application/merge-patch+json"), "#/components/schemas/RowPatch");
+    assert!(document["components"]["schemas"]["Row"]["properties"]["weight"].is_object());
+}
+
+#[tokio::test]
+async fn a_key_sees_what_it_may_read_and_deleted_rows_if_it_may_write() {
+    let app = App::with(&[("auth.required", "true"), ("auth.memory_ms", "100")]).await;
+    let db = Db::connect(&app.config.database).await.expect("the database answers");
+    let key = async |scopes: &str| {
+        let grants: Vec<Grant> = scopes.split(' ').map(|scope| scope.parse().expect("a grant")).collect();
+        keys::create(&db, &mut rand::rng(), "test", &grants, None).await.expect("a key is made").0
+    };
+    let get = async |key: &str, path: &str| {
+        app.client.get(path).header("Authorization", &format!("Bearer {key}")).send().await
+    };
+    let admin = key("admin").await;
+    let towns = json!({ "schema": { "fields": [{ "name": "code", "type": "integer" }, { "name": "town" }], "primaryKey": "code" }, "private": true });
+    let pets = json!({
+        "fields": [{ "name": "name" }, { "name": "owner", "type": "integer" }],
+        "foreignKeys": [{ "fields": "owner", "reference": { "resource": "towns", "fields": "code" } }],
+    });
+    for (name, body) in [("towns", towns), ("pets", pets)] {
+        let put =
+            app.client.put(&format!("/datasets/{name}")).header("Authorization", &format!("Bearer {admin}"));
+        put.json(body).send().await.expect(201);
+    }
+    let (reader, writer, both) =
+        (key("read:pets").await, key("read:pets write:pets").await, key("read read:towns").await);
+    get(&reader, "/datasets/pets/rows").await.expect(200);
+    let refused = get(&reader, "/datasets/pets/rows?_deleted=true").await.expect(403);
+    assert!(refused.header("www-authenticate").is_some_and(|challenge| challenge.contains("write:pets")));
+    get(&reader, "/datasets/pets/facets?columns=name&_deleted=true").await.expect(403);
+    get(&reader, "/datasets/pets/statistics?_deleted=true").await.expect(403);
+    get(&writer, "/datasets/pets/rows?_deleted=true").await.expect(200);
+    let hidden = get(&reader, "/datasets/pets/rows?owner.town=Split").await.expect(400);
+    assert_eq!(hidden.codes(), ["unknown_parameter"]);
+    get(&both, "/datasets/pets/rows?owner.town=Split").await.expect(200);
+    get(&key("read:towns").await, "/datasets/pets/rows").await.expect(404);
+    get(&key("write:pets").await, "/datasets/pets/rows").await.expect(403);
 }

@@ -134,7 +134,7 @@ impl Maker<'_, '_> {
                 _ => Parameters::new(),
             };
             let is_filtered = is_read && matches!(tail, "/rows" | "/facets" | "/statistics");
-            let has_point = self.described.dataset.schema.point.is_some();
+            let has_point = self.described.dataset.schema.place().is_some();
             if is_filtered && has_point {
                 own.extend(parameters::of_point());
             }

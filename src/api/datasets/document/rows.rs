@@ -65,7 +65,7 @@ pub(super) fn add(dataset: &Dataset, fields: &[Field<'_>], schemas: &mut Map<Str
         schemas.insert(name.to_owned(), schema.into());
     }
     schemas.insert("RowPage".to_owned(), page());
-    if dataset.schema.point.is_some() {
+    if dataset.schema.place().is_some() {
         schemas.insert("RowFeature".to_owned(), feature("Row"));
         schemas.insert("RowFeatures".to_owned(), features());
     }
