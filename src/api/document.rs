@@ -69,10 +69,40 @@ impl Served {
         let text = json.to_string().replace("</", "<\\/");
         // poem-openapi's pages hold the document as it made it.
         let page = |page: String| page.replace(&service().spec(), &text);
-        let swagger_ui = page(service().swagger_ui_html());
+        let swagger_ui = with_selector(&page(service().swagger_ui_html()));
         let redoc = page(service().redoc_html()).replace(FONTS, "");
         Self { json, swagger_ui, redoc }
     }
+}
+
+/// Lets Swagger UI show the documents of datasets too. Where there are none that the page may see, it is as it was.
+fn with_selector(page: &str) -> String {
+    const SELECTOR: &str = r#"<body>
+<label id="documents" style="display: none; padding: 1em; font-family: sans-serif">Document
+<select></select></label>
+<script>
+    const dataset = new URLSearchParams(location.search).get("dataset");
+    fetch("/datasets", { headers: { Accept: "application/json" } })
+        .then((answer) => (answer.ok ? answer.json() : { data: [] }))
+        .then(({ data }) => {
+            const declared = data.filter(({ kind }) => kind === "declared");
+            if (!declared.length && !dataset) return;
+            const label = document.getElementById("documents");
+            const select = label.querySelector("select");
+            select.add(new Option("the whole service", ""));
+            for (const { name, title } of declared) select.add(new Option(title ? `${name}: ${title}` : name, name));
+            select.value = dataset ?? "";
+            select.onchange = () => { location.search = select.value ? `?dataset=${encodeURIComponent(select.value)}` : ""; };
+            label.style.display = "block";
+        });
+</script>"#;
+    const DOCUMENT: &str =
+        "...(dataset ? { url: `/datasets/${encodeURIComponent(dataset)}/openapi.json` } : { spec }),";
+    page.replacen("<body>", SELECTOR, 1).replacen("spec: spec,", DOCUMENT, 1).replacen(
+        "<title>Swagger UI</title>",
+        "<title>Tarmac API</title>",
+        1,
+    )
 }
 
 /// What a service says that requires no keys: no operation asks for one, and 403 has another reason.

@@ -1,6 +1,6 @@
 //! The imports: one row each, and the only place where its state changes.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -501,6 +501,18 @@ pub async fn list(db: &Db, filter: &Filter, limit: i64) -> Result<Vec<Import>, D
     .fetch_all(db.pool())
     .await
     .map_err(DbError::during("listing imports"))
+}
+
+/// For each of these imports that others bring the rejects of back, the last one that does.
+pub async fn corrections(db: &Db, imports: &[i64]) -> Result<HashMap<i64, i64>, DbError> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "select corrects, max(id) from imports where corrects = any ($1) and not dry_run group by corrects",
+    )
+    .bind(imports)
+    .fetch_all(db.pool())
+    .await
+    .map_err(DbError::during("looking for imports that correct others"))?;
+    Ok(rows.into_iter().collect())
 }
 
 /// How many imports are received or running.

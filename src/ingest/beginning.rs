@@ -24,6 +24,8 @@ pub(super) struct Fields {
     pub(super) layout: Layout,
     /// Whether there is a record to tell them from.
     pub(super) has_records: bool,
+    /// The names of those that the dataset does not have.
+    pub(super) left_out: Vec<String>,
 }
 
 /// Reads how a file begins, as its bytes come.
@@ -117,7 +119,7 @@ impl<'a> Beginning<'a> {
             return Err(IngestError::refused("wrong_shape", format!("{place}: {fault}")));
         }
         let layout = Layout { delimiter: *stated, quote: *quote, spare, code: header.code };
-        Ok(Fields { columns: header.columns, layout, has_records })
+        Ok(Fields { columns: header.columns, layout, has_records, left_out: header.left_out })
     }
 
     fn place(&self, splitter: &Splitter) -> String {

@@ -36,6 +36,7 @@ use crate::{
         notify::{Changes, Topic},
         staging,
     },
+    text::cut,
     trace,
     transport::{Chunk, Publisher, Transport},
 };
@@ -218,22 +219,32 @@ impl Coordinator {
 
     /// Keeps what the fields of a file are, for whoever loads its chunks.
     async fn keep_fields(&self, import: &Import, file: &File, fields: &Fields) -> Result<(), IngestError> {
-        let Fields { columns, layout, .. } = fields;
+        let Fields { columns, layout, left_out, .. } = fields;
         files::set_fields(&self.db, import.id, file.file_no, columns, layout).await?;
-        if layout.spare == 0 {
+        let (first, last) = (columns.len() + 1, columns.len() + layout.spare);
+        let spare = match layout.spare {
+            0 => None,
+            1 => Some(format!("column {first}, the last one, has no name and no values and is left out")),
+            _ => Some(format!(
+                "columns {first} to {last}, the last ones, have no names and no values and are left out"
+            )),
+        };
+        let unknown = left_out.iter().map(|name| {
+            let name = cut(name);
+            let message = format!("{name:?} is not a column of {} and is left out", import.dataset);
+            ("unknown_column", Some(name.into_owned()), message)
+        });
+        let notes = spare.map(|message| ("empty_column", None, message)).into_iter().chain(unknown);
+        let notes: Vec<_> = notes.take(NOTES.unsigned_abs() as usize).collect();
+        if notes.is_empty() {
             return Ok(());
         }
-        let (first, last) = (columns.len() + 1, columns.len() + layout.spare);
-        let message = match layout.spare {
-            1 => format!("column {first}, the last one, has no name and no values and is left out"),
-            _ => format!(
-                "columns {first} to {last}, the last ones, have no names and no values and are left out"
-            ),
-        };
-        let note = Note { code: "empty_column".to_owned(), file: file.name.clone(), column: None, message };
         let mut transaction = self.fence(import).await?;
-        imports::add_note(&mut transaction, import.id, &note, NOTES).await?;
-        Ok(commit(transaction, "adding a note to an import").await?)
+        for (code, column, message) in notes {
+            let note = Note { code: code.to_owned(), file: file.name.clone(), column, message };
+            imports::add_note(&mut transaction, import.id, &note, NOTES).await?;
+        }
+        Ok(commit(transaction, "adding notes to an import").await?)
     }
 
     /// The bytes of a file: those of an upload held against its digest, so that no chunk of one that has changed is the last.

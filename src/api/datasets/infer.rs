@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         Context, Tag,
-        access::MayRead,
+        access::SignedIn,
         body::Json,
         imports::receive::{HeaderParameter, UploadParameters, UploadRefusal, stated_dialect},
         limits::Share,
@@ -145,7 +145,7 @@ impl Infer {
     #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn infer_schema(
         &self,
-        _caller: MayRead,
+        _caller: SignedIn,
         /// What stands between fields: one ASCII character, or `\t`; unless given, what a line `sep=` states, else the one of `,`, `;`,
         /// tab and `|` that gives every record the same number of fields
         Query(delimiter): Query<Option<String>>,

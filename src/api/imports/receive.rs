@@ -236,6 +236,13 @@ impl Context {
             force: parameters.force,
             owner: key.owner(),
         };
+        if let Some(id) = options.corrects {
+            let corrected = imports::get(&self.db, id).await?;
+            if corrected.is_none_or(|import| import.dataset != options.dataset.name.as_str()) {
+                let message = format!("there is no import {id} of this dataset to be corrected");
+                return Err(Invalid::parameter("corrects", "unknown_import", message).into());
+            }
+        }
         self.check_imports().await?;
         let claim = key.claim(&self.db).await?;
         let (encoding, limit) = (options.dialect.encoding, self.config.ingest.upload_bytes);
@@ -330,13 +337,18 @@ impl Context {
         let taken_out: Vec<_> = imports.iter().filter(taken_out).map(|import| import.id).collect();
         let removals =
             if taken_out.is_empty() { Vec::new() } else { removals::of(&self.db, &taken_out).await? };
+        let ids: Vec<_> = imports.iter().map(|import| import.id).collect();
+        let corrections = imports::corrections(&self.db, &ids).await?;
         let now = Utc::now();
         Ok(imports
             .into_iter()
             .zip(&progress)
             .map(|(import, progress)| {
                 let removal = removals.iter().find(|removal| removal.import_id == import.id);
-                ImportView::new(import, progress, removal, now)
+                let corrected_by = corrections.get(&import.id).copied();
+                let mut view = ImportView::new(import, progress, removal, now);
+                view.corrected_by = corrected_by;
+                view
             })
             .collect())
     }

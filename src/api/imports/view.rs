@@ -149,6 +149,8 @@ pub(crate) struct ImportView {
     load: Option<String>,
     /// The import whose rejects it brings back.
     corrects: Option<i64>,
+    /// The last import that brings its rejects back.
+    pub(super) corrected_by: Option<i64>,
     /// In the answer to an upload: the same file was imported before, this is that import, and nothing new was begun. False wherever an
     /// import is read.
     pub(crate) repeated: bool,
@@ -266,6 +268,7 @@ impl ImportView {
             dataset_version: import.dataset_version,
             load: import.load,
             corrects: import.corrects,
+            corrected_by: None,
             state: import.state.into(),
             mode: import.mode.into(),
             max_rejects: import.max_rejects,
@@ -390,6 +393,7 @@ impl Example for ImportView {
             dataset_version: None,
             load: None,
             corrects: None,
+            corrected_by: None,
             state: ImportState::Complete,
             mode: ImportMode::Lenient,
             max_rejects: None,
