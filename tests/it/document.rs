@@ -48,7 +48,9 @@ fn every_json_body_is_closed_and_has_an_example() {
             let reference = content["schema"]["$ref"].as_str().unwrap_or_default();
             let schema =
                 &document::json()["components"]["schemas"][reference.rsplit('/').next().unwrap_or_default()];
-            assert_eq!(schema["additionalProperties"], false, "{place}: {media_type}");
+            // The members of these are columns, or what other standards have.
+            let is_open = ["NewRow", "RowFields", "RowPatch", "Declaration"].iter().any(|name| reference.ends_with(name));
+            assert!(is_open || schema["additionalProperties"] == false, "{place}: {media_type}");
             assert!(schema["example"].is_object(), "{place}: {media_type} has no example");
         }
     }

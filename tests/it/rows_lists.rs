@@ -714,15 +714,17 @@ async fn a_key_sees_what_it_may_read_and_deleted_rows_if_it_may_write() {
     let get = async |key: &str, path: &str| {
         app.client.get(path).header("Authorization", &format!("Bearer {key}")).send().await
     };
-    let admin = key("admin").await;
+    let declarer = key("schema").await;
     let towns = json!({ "schema": { "fields": [{ "name": "code", "type": "integer" }, { "name": "town" }], "primaryKey": "code" }, "private": true });
     let pets = json!({
         "fields": [{ "name": "name" }, { "name": "owner", "type": "integer" }],
         "foreignKeys": [{ "fields": "owner", "reference": { "resource": "towns", "fields": "code" } }],
     });
     for (name, body) in [("towns", towns), ("pets", pets)] {
-        let put =
-            app.client.put(&format!("/datasets/{name}")).header("Authorization", &format!("Bearer {admin}"));
+        let put = app
+            .client
+            .put(&format!("/datasets/{name}"))
+            .header("Authorization", &format!("Bearer {declarer}"));
         put.json(body).send().await.expect(201);
     }
     let (reader, writer, both) =
