@@ -14,8 +14,9 @@ fn paths() -> impl Iterator<Item = (String, Vec<String>)> {
     })
 }
 
-/// Every parameter of the path is 1.
+/// Every parameter of the path is 1, and the dataset one that there is.
 fn concrete(path: &str) -> String {
+    let path = path.replace("/datasets/{name}", "/datasets/airports");
     path.split('/').map(|part| if part.starts_with('{') { "1" } else { part }).collect::<Vec<_>>().join("/")
 }
 

@@ -35,6 +35,7 @@ impl Writer {
         };
         let mut beginning = String::new();
         if !has_header {
+            // In UTF-8 all the same; the mark keeps it from being read as something else.
             if dialect.encoding.is_some_and(|encoding| encoding != Encoding::Utf8) {
                 beginning.push('\u{feff}');
             }
