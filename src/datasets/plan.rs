@@ -9,7 +9,7 @@
 
 use std::{fmt::Write as _, str::FromStr};
 
-use super::{Column, Dataset, ForeignKey};
+use super::{Column, Dataset, ForeignKey, Load};
 
 /// How the rows of a file meet those that are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -508,7 +508,16 @@ impl Planner<'_> {
 
     /// Rows that others loaded and nobody deleted.
     fn earlier(&self, alias: &str) -> String {
-        format!("{alias}_deleted_at is null and {alias}_import is distinct from {}", self.loading.import_id)
+        let Loading { dataset, import_id, .. } = self.loading;
+        // What others are loading at this moment is not there yet.
+        let under_way = match (dataset.load(), dataset.id) {
+            (Load::Direct, Some(id)) => format!(
+                " and ({alias}_import in (select id from imports where dataset_id = {id} and state in ('received', 'running', 'paused')))
+    is not true"
+            ),
+            _ => String::new(),
+        };
+        format!("{alias}_deleted_at is null and {alias}_import is distinct from {import_id}{under_way}")
     }
 
     fn find_by_row_id(&self) -> String {

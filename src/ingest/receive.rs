@@ -12,9 +12,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::manifest::Manifest;
 use crate::{
     archive::{Archive, ArchiveError, Writer},
+    catalog::Catalog,
     datasets::{Dataset, Encoding},
     db::{
-        DbError,
+        Db, DbError, catalog,
         imports::{self, Dialect, Import, LoadOptions, Mode, NewImport},
         owners::{self, Owner},
     },
@@ -109,6 +110,9 @@ pub enum ReceiveError {
     /// It is text in another encoding.
     #[error("the file is UTF-16; say so with encoding=utf-16, or save it as UTF-8")]
     Utf16,
+    /// Its dataset is gone, or is loaded otherwise by now.
+    #[error("the dataset has changed while the file came; look at it and send the file again")]
+    Changed,
     /// It cannot be kept.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -255,8 +259,23 @@ pub async fn discard(archive: &Archive, source: &str) {
     }
 }
 
+/// The dataset in the version of now, which stays so until the transaction ends: a change waits for it and then sees the import.
+async fn current(
+    db: &Db,
+    connection: &mut PgConnection,
+    dataset: Arc<Dataset>,
+) -> Result<Arc<Dataset>, ReceiveError> {
+    let Some(id) = dataset.id else { return Ok(dataset) };
+    let version = catalog::hold(connection, id).await?.ok_or(ReceiveError::Changed)?;
+    if version == dataset.version {
+        return Ok(dataset);
+    }
+    Catalog::new(db.clone()).version(id, version).await?.ok_or(ReceiveError::Changed)
+}
+
 /// Makes an import of the upload, or finds the one that the same file became. Counts once the transaction commits.
 pub async fn register(
+    db: &Db,
     connection: &mut PgConnection,
     archive: &Archive,
     stored: &Stored,
@@ -275,6 +294,12 @@ pub async fn register(
         force,
         owner,
     } = options;
+    let dataset = current(db, connection, dataset).await?;
+    if let Some(LoadOptions { load, .. }) = loading
+        && !load.fits(&dataset)
+    {
+        return Err(ReceiveError::Changed);
+    }
     let new = NewImport {
         dataset,
         mode,

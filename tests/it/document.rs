@@ -49,8 +49,9 @@ fn every_json_body_is_closed_and_has_an_example() {
             let schema =
                 &document::json()["components"]["schemas"][reference.rsplit('/').next().unwrap_or_default()];
             // What a dataset's rows have, its own document says; a declaration may have members that Tarmac does not know.
-            let is_open =
-                ["NewRow", "RowFields", "RowPatch", "Declaration"].iter().any(|name| reference.ends_with(name));
+            let is_open = ["NewRow", "RowFields", "RowPatch", "Declaration"]
+                .iter()
+                .any(|name| reference.ends_with(name));
             assert_eq!(schema["additionalProperties"] == false, !is_open, "{place}: {media_type}");
             assert!(schema["example"].is_object(), "{place}: {media_type} has no example");
         }

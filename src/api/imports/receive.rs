@@ -13,7 +13,7 @@ use crate::{
         body::Json,
         idempotency::{self, ClaimRefusal, Decision, Idempotency, Replayable, SaveRefusal},
         prefer::preference,
-        problem::{Internal, Invalid, KeyReused, Problem, TooLarge, Unavailable},
+        problem::{Conflict, Internal, Invalid, KeyReused, Problem, TooLarge, Unavailable},
         upload_body::UploadBody,
     },
     datasets::{
@@ -190,6 +190,9 @@ impl From<ReceiveError> for UploadRefusal {
     fn from(error: ReceiveError) -> Self {
         match error {
             ReceiveError::Database(error) => error.into(),
+            ReceiveError::Changed => {
+                ClaimRefusal::from(Conflict::coded("dataset_changed", error.to_string())).into()
+            }
             ReceiveError::TooLarge { .. } => TooLarge::new(error.to_string()).into(),
             ReceiveError::Archive(error) => {
                 tracing::error!(
@@ -311,7 +314,7 @@ impl Context {
         keep: Duration,
     ) -> Result<(Transaction<'static, Postgres>, Registered), UploadRefusal> {
         let mut transaction = self.db.begin().await?;
-        let received = receive::register(&mut transaction, &self.archive, stored, options).await?;
+        let received = receive::register(&self.db, &mut transaction, &self.archive, stored, options).await?;
         let (Received::New(import) | Received::Same(import)) = received.clone();
         tracing::Span::current().record("import", import.id);
         let progress = chunks::progress(&mut transaction, import.id).await?;
