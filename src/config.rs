@@ -131,6 +131,18 @@ pub struct Limits {
     pub imports: i64,
     /// Most datasets that are declared.
     pub datasets: u32,
+    /// Most bytes of a declaration.
+    pub declaration_bytes: usize,
+    /// Most fields of a declaration.
+    pub dataset_fields: usize,
+    /// Most values of an `enum`.
+    pub enum_values: usize,
+    /// Most fields with `index`.
+    pub indexes: usize,
+    /// Most filters of a list.
+    pub filters: usize,
+    /// Most columns that a list is sorted by.
+    pub sort_keys: usize,
     /// Most bytes of JSON bodies in memory.
     pub json_bytes: usize,
     /// How much of each of these one key, else one address, may have, percent.

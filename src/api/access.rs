@@ -129,7 +129,7 @@ pub(super) fn scope_of(operation: &MetaOperation) -> Option<Scope> {
     let marks: Vec<_> = operation.security.iter().flat_map(|requirement| requirement.keys()).collect();
     match marks.as_slice() {
         [mark] if **mark == ANYONE => None,
-        [mark] if [ANY_KEY, READ_SOME, OWN, DESCRIBE, READ].contains(&&**mark) => Some(Scope::Read),
+        [mark] if [ANY_KEY, READ_SOME, OWN, DESCRIBE, READ].contains(mark) => Some(Scope::Read),
         [mark] if **mark == WRITE => Some(Scope::Write),
         [mark] if **mark == DECLARE => Some(Scope::Schema),
         [mark] => Some(Scope::named(mark).unwrap_or(Scope::Admin)),

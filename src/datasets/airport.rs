@@ -26,7 +26,7 @@ pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
         dialect: FileDialect::default(),
         schema,
         descriptor,
-        storage: Storage::BuiltIn(BuiltIn {
+        storage: Storage::BuiltIn(Box::new(BuiltIn {
             table: "airports",
             row_id: Some(row_id()),
             null: NULL,
@@ -37,7 +37,7 @@ pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
             undo: UNDO,
             count_kept: Some("select count(*) from airports where import_id = $1"),
             changes: Some("airports_changes"),
-        }),
+        })),
     })
 });
 

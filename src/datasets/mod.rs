@@ -164,7 +164,7 @@ impl Dataset {
 #[derive(Debug)]
 pub enum Storage {
     /// SQL written for the dataset.
-    BuiltIn(BuiltIn),
+    BuiltIn(Box<BuiltIn>),
     /// A table of its own in PostgreSQL's schema `datasets`, named as the dataset, and SQL made from the schema.
     Declared,
 }

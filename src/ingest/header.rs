@@ -161,7 +161,7 @@ fn check(dataset: &Dataset, place: &str, names: &[String]) -> Result<Header, Ing
         return Err(IngestError::refused("unknown_column", format!("{place}: {}", say(dataset, &unknown))));
     }
     let known = |field: &Named<'_>| match *field {
-        Named::Column(column) => Some(&*column.name).map(ToOwned::to_owned),
+        Named::Column(column) => Some(column.name.to_string()),
         Named::Reject(name) => Some(name.to_owned()),
         Named::Unknown(_) => None,
     };

@@ -17,7 +17,7 @@ pub(in crate::api) enum CitizensBody {
     /// The contract's JSON, and its place among the requests.
     Json(JsonBytes<NewCitizens>, Place),
     /// A CSV or ZIP.
-    File(UploadBody),
+    File(Box<UploadBody>),
 }
 
 impl<'a> ApiExtractor<'a> for CitizensBody {
@@ -43,7 +43,7 @@ impl<'a> ApiExtractor<'a> for CitizensBody {
         let media_type = request.content_type().and_then(|given| given.parse::<mime::Mime>().ok());
         let essence = media_type.as_ref().map(mime::Mime::essence_str);
         if essence.is_some_and(|essence| super::super::upload_body::MEDIA_TYPES.contains(&essence)) {
-            return Ok(Self::File(UploadBody::from_request(request, body, options).await?));
+            return Ok(Self::File(Box::new(UploadBody::from_request(request, body, options).await?)));
         }
         let place = Share::of(request)?.request()?;
         // Whatever else it is, the JSON reader says what is wrong with it.

@@ -21,7 +21,7 @@ pub(in crate::api) enum DeclarationBody {
     /// A Data Resource or a Table Schema, and its place among the requests.
     Json(Bytes, Place),
     /// A file to be declared as it is proposed.
-    Csv(UploadBody),
+    Csv(Box<UploadBody>),
 }
 
 /// The schema of [`DeclarationBody::Json`]: descriptors have members of many kinds, and keep those that Tarmac does not know.
@@ -90,7 +90,7 @@ impl<'a> ApiExtractor<'a> for DeclarationBody {
     ) -> poem::Result<Self> {
         let media_type = request.content_type().and_then(|given| given.parse::<mime::Mime>().ok());
         if media_type.is_some_and(|media_type| media_type.essence_str() == CSV) {
-            return Ok(Self::Csv(UploadBody::from_request(request, body, options).await?));
+            return Ok(Self::Csv(Box::new(UploadBody::from_request(request, body, options).await?)));
         }
         let place = Share::of(request)?.request()?;
         let json = <JsonItem<DeclarationSchema> as ApiExtractor>::from_request(request, body, options);

@@ -263,7 +263,17 @@ impl DatasetImports {
         if dataset.built_in().is_some() {
             return Ok(Contract::Contract(Json(SchemaView(general))));
         }
-        let limits = json!({ "datasets": config.limits.datasets, "page_rows": config.server.page_rows_max });
+        let limits = &config.limits;
+        let limits = json!({
+            "datasets": limits.datasets,
+            "declaration_bytes": limits.declaration_bytes,
+            "dataset_fields": limits.dataset_fields,
+            "enum_values": limits.enum_values,
+            "indexes": limits.indexes,
+            "filters": limits.filters,
+            "sort_keys": limits.sort_keys,
+            "page_rows": config.server.page_rows_max,
+        });
         Ok(Contract::Contract(Json(SchemaView(contract::contract(&dataset, general, limits)))))
     }
 }

@@ -434,9 +434,15 @@ impl Datasets {
         };
         let (declaration, _place) = match body {
             DeclarationBody::Json(bytes, place) => (bytes, Some(place)),
-            DeclarationBody::Csv(file) => (super::infer::declaration(&self.context, file).await?, None),
+            DeclarationBody::Csv(file) => (super::infer::declaration(&self.context, *file).await?, None),
         };
-        let limits = descriptor::Limits::default();
+        let limits = &self.context.config.limits;
+        let limits = descriptor::Limits {
+            bytes: limits.declaration_bytes,
+            fields: limits.dataset_fields,
+            enum_values: limits.enum_values,
+            indexes: limits.indexes,
+        };
         let read = tokio::task::spawn_blocking(move || descriptor::read(&ident, &declaration, &limits));
         let descriptor = read.await.map_err(Internal::because).map_err(CatalogRefusal::from)?;
         Ok(descriptor.map_err(invalid)?)

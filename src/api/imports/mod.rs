@@ -188,6 +188,7 @@ fn refused(id: i64, state: State, wish: &str) -> Conflict {
 impl Imports {
     /// List imports
     #[oai(path = "/imports", method = "get", operation_id = "list_imports")]
+    #[expect(clippy::too_many_arguments, reason = "each is a documented parameter of the operation")]
     async fn list_imports(
         &self,
         _caller: ReadsSome,
@@ -296,7 +297,7 @@ impl Imports {
         };
         match body {
             CitizensBody::File(file) => {
-                Ok(self.context.upload(Arc::clone(&citizen::DATASET), parameters, key, file).await?.other())
+                Ok(self.context.upload(Arc::clone(&citizen::DATASET), parameters, key, *file).await?.other())
             }
             CitizensBody::Json(..) if parameters.describe_a_file() => {
                 let message = "of the query parameters only dry_run is for JSON; the others are for files";

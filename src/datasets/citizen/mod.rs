@@ -30,7 +30,7 @@ pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
         dialect: FileDialect::default(),
         schema,
         descriptor,
-        storage: Storage::BuiltIn(BuiltIn {
+        storage: Storage::BuiltIn(Box::new(BuiltIn {
             table: "citizens",
             row_id: None,
             null: "",
@@ -51,7 +51,7 @@ pub static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
             undo: UNDO,
             count_kept: None,
             changes: None,
-        }),
+        })),
     })
 });
 

@@ -1,7 +1,7 @@
 //! Which rows: the filters of a list, of facets and of statistics.
 
 use super::{
-    Family, MAX_FILTERS, OF_PAGES, Operand, Operator, Over, Parameter, Reader, Subject,
+    Family, OF_PAGES, Operand, Operator, Over, Parameter, Reader, Subject,
     family::{NOT_A_POINT, listed, numbers},
 };
 use crate::datasets::{Dataset, Place, Schema};
@@ -63,8 +63,9 @@ impl Reader<'_> {
         let mut filter = Filter::default();
         let of_filters: Vec<_> =
             parameters.iter().filter(|parameter| !others.contains(&parameter.name)).collect();
-        if let Some(first) = of_filters.get(MAX_FILTERS) {
-            self.fault(first.name, "too_many", format!("there may be at most {MAX_FILTERS} filters"));
+        let most = self.around.filters;
+        if let Some(first) = of_filters.get(most) {
+            self.fault(first.name, "too_many", format!("there may be at most {most} filters"));
             return filter;
         }
         for parameter in of_filters {

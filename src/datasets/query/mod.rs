@@ -19,11 +19,6 @@ pub use subject::{Over, Service, Subject};
 use self::family::listed;
 use crate::datasets::Dataset;
 
-/// Most parameters that filter.
-pub const MAX_FILTERS: usize = 32;
-/// Most columns that a list is sorted by.
-pub const MAX_SORT_KEYS: usize = 4;
-
 /// The parameters that are none of a dataset's columns.
 const OF_PAGES: &[&str] = &["sort", "fields", "limit", "cursor"];
 
@@ -53,6 +48,10 @@ pub struct Around<'a> {
     pub page_rows: u64,
     /// Most rows of a page.
     pub page_rows_max: u64,
+    /// Most filters.
+    pub filters: usize,
+    /// Most columns that rows are sorted by.
+    pub sort_keys: usize,
 }
 
 /// What a list is asked for.
@@ -170,8 +169,9 @@ impl<'a> Reader<'a> {
             let nearest = near.map(|_| Sort { subject: Subject::Distance, descending: false });
             return nearest.into_iter().chain([by_id]).collect();
         }
-        if names.len() > MAX_SORT_KEYS {
-            self.fault("sort", "too_many", format!("sort takes at most {MAX_SORT_KEYS} columns"));
+        let most = self.around.sort_keys;
+        if names.len() > most {
+            self.fault("sort", "too_many", format!("sort takes at most {most} columns"));
             return Vec::new();
         }
         let mut keys: Vec<Sort> = Vec::new();

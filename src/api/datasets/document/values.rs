@@ -460,8 +460,8 @@ impl<'a> Field<'a> {
             }
             return value;
         }
-        let dates = ["minimum", "maximum"].into_iter().filter_map(|name| self.constraint(name));
-        dates.cloned().find(|bound| self.keeps(bound)).unwrap_or(value)
+        let mut dates = ["minimum", "maximum"].into_iter().filter_map(|name| self.constraint(name));
+        dates.find(|bound| self.keeps(bound)).cloned().unwrap_or(value)
     }
 
     /// Whether an example keeps the rules; what cannot be told counts as no.

@@ -109,7 +109,6 @@ impl DatasetRows {
     /// Create a row
     ///
     /// Its columns go by their keys. Columns that are not there are null. The `_id` may be given, else the service makes one.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
     #[oai(path = "/datasets/:name/rows", method = "post", operation_id = "create_row")]
     async fn create_row(
         &self,

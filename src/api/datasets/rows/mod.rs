@@ -193,9 +193,14 @@ impl Asked<'_> {
         read: impl Fn(&Dataset, &[(String, String)], Around<'_>) -> Result<T, Vec<QueryFault>>,
     ) -> Result<T, Invalid> {
         let lookup = |name: &str| readable.iter().find(|other| other.name.as_str() == name).cloned();
-        let server = &context.config.server;
-        let around =
-            Around { lookup: &lookup, page_rows: server.page_rows, page_rows_max: server.page_rows_max };
+        let (server, limits) = (&context.config.server, &context.config.limits);
+        let around = Around {
+            lookup: &lookup,
+            page_rows: server.page_rows,
+            page_rows_max: server.page_rows_max,
+            filters: limits.filters,
+            sort_keys: limits.sort_keys,
+        };
         read(dataset, &self.parameters.0, around).map_err(|faults| {
             let violations = faults.into_iter().map(|QueryFault { parameter, code, message }| {
                 Violation::parameter(&crate::text::cut(&parameter), code, message)
