@@ -44,6 +44,15 @@ impl Catalog {
         }
     }
 
+    /// The declared dataset of that name in its current version, hidden or not: what foreign keys go to.
+    pub async fn referred_to(&self, name: &str) -> Result<Option<Arc<Dataset>>, DbError> {
+        let mut connection = self.db.acquire().await?;
+        match catalog::find(&mut connection, name).await? {
+            Some(entry) => self.version_by(&mut connection, entry.id, entry.version).await,
+            None => Ok(None),
+        }
+    }
+
     /// A version of a declared dataset, hidden or not. `None`: there is none, or it was purged.
     pub async fn version(&self, id: i32, version: i32) -> Result<Option<Arc<Dataset>>, DbError> {
         if let Some(dataset) = self.db.versions().get(&(id, version)) {

@@ -150,8 +150,18 @@ impl Dataset {
         match &self.storage {
             Storage::BuiltIn(built_in) => built_in.changes.map(ToOwned::to_owned),
             Storage::Declared if self.schema.primary_key.is_empty() => None,
-            Storage::Declared => Some(format!("datasets.\"{}__changes\"", self.name.as_str())),
+            Storage::Declared => Some(self.declared_changes()),
         }
+    }
+
+    fn declared_changes(&self) -> String {
+        format!("datasets.\"{}__changes\"", self.name.as_str())
+    }
+
+    /// The same for an import that loads in that mode: a sync of a dataset without key brings back what others have changed.
+    pub fn changes_of(&self, load: Option<plan::LoadMode>) -> Option<String> {
+        let is_sync = load == Some(plan::LoadMode::Sync) && self.built_in().is_none();
+        self.changes().or_else(|| is_sync.then(|| self.declared_changes()))
     }
 
     /// What statistics read of its rows.

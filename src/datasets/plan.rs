@@ -9,7 +9,7 @@
 
 use std::{fmt::Write as _, str::FromStr};
 
-use super::{Column, Dataset, ForeignKey, Load};
+use super::{Column, Dataset, ForeignKey, Ident, Load};
 
 /// How the rows of a file meet those that are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -206,7 +206,7 @@ pub fn staging_table(dataset: &Dataset, staging: &str, direct: bool) -> String {
     let import_id = if direct { "_import bigint not null, " } else { "" };
     format!(
         "create table if not exists {staging} ({import_id}row bigint not null, _new_id uuid, {columns}_id uuid, target uuid, \
-         outcome text, fault_column text, fault_code text, fault_message text, fault_value text, relations_dropped bigint) \
+         outcome text, fault_column text, fault_code text, fault_message text, fault_value text, relations_dropped bigint, same_as bigint) \
          with (autovacuum_enabled = false)"
     )
 }
@@ -352,9 +352,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn steps(&self) -> Vec<Step> {
         let Loading { has_row_id, load, .. } = self.loading;
-        // Nobody may create or change a row between the decisions and the writing: a unique value could change hands unseen. Readers
-        // go on.
-        let mut steps = vec![Step::Decide(format!("lock table {} in share row exclusive mode", self.table))];
+        let mut steps: Vec<_> = self.locks().into_iter().map(Step::Decide).collect();
         if has_row_id {
             steps.push(Step::Decide(self.find_by_row_id()));
             steps.push(Step::Decide(self.reject_unknown_row_ids()));
@@ -399,6 +397,9 @@ impl Planner<'_> {
             steps.push(Step::Decide(format!("analyze {NEEDS}")));
             steps.push(Step::Decide(self.reject_unmet_needs(&needs)));
         }
+        if load != LoadMode::Insert && (has_row_id || self.key.is_some()) {
+            steps.push(Step::Decide(self.reject_repeated_rejects()));
+        }
         if load == LoadMode::Sync {
             steps.push(Step::Guard(format!(
                 "select (select count(*) from {ABSENT}) as removed, count(*) as stored from {} where {}",
@@ -415,6 +416,19 @@ impl Planner<'_> {
         }
         steps.push(Step::Write(self.insert()));
         steps
+    }
+
+    /// Nobody may create or change a row between the decisions and the writing: a unique value could change hands unseen. Nor may a row
+    /// go that one of these refers to. Readers go on. All who lock several tables do it in the order of their names.
+    fn locks(&self) -> Vec<String> {
+        let own = (self.table.clone(), "share row exclusive");
+        let targets = self.loading.references.iter().filter(|reference| !self.is_own(reference));
+        let targets = targets.filter_map(|reference| Ident::dataset(reference.key.dataset.as_deref()?));
+        let mut tables: Vec<_> = targets.map(|name| (format!("datasets.{name}"), "share")).collect();
+        tables.push(own);
+        tables.sort_unstable();
+        tables.dedup();
+        tables.iter().map(|(table, mode)| format!("lock table {table} in {mode} mode")).collect()
     }
 
     fn column(&self, place: usize) -> &Column {
@@ -573,13 +587,16 @@ where {same} and t._deleted_at is null and s.target is null and s.outcome is nul
     fn find_deleted_by_key(&self, key: &[usize]) -> String {
         let same = all(key, |place| format!("t.{} = s.{}", self.column(place).key, staged(place)));
         let columns = list(key, |place| self.column(place).key.to_string());
+        let (staging, wanted) = (self.loading.staging, list(key, |place| format!("w.{}", staged(place))));
         format!(
             "update {} s set target = t._id, outcome = 'deleted'
 from (
-    select distinct on ({columns}) {columns}, _id from {} where _deleted_at is not null order by {columns}, _id desc
+    select distinct on ({columns}) {columns}, _id from {} where _deleted_at is not null
+        and ({columns}) in (select {wanted} from {staging} w where w.target is null and w.outcome is null)
+    order by {columns}, _id desc
 ) t
 where {same} and s.target is null and s.outcome is null",
-            self.loading.staging, self.table
+            staging, self.table
         )
     }
 
@@ -587,9 +604,19 @@ where {same} and s.target is null and s.outcome is null",
     fn repeated(&self, column: &str, by: &str) -> String {
         let the_same = literal(&format!("the same {} as row ", self.name));
         format!(
-            "outcome = case when {} then 'unchanged' else 'rejected' end,
+            "same_as = e.row, outcome = case when {} then 'unchanged' else 'rejected' end,
     fault_column = {column}, fault_code = 'duplicate_in_file', fault_message = {the_same} || e.row || ' by ' || {by}",
             self.is_repeated()
+        )
+    }
+
+    /// What only repeats a row is nothing by itself where that row is rejected.
+    fn reject_repeated_rejects(&self) -> String {
+        format!(
+            "update {staging} s set outcome = 'rejected', fault_column = e.fault_column, fault_code = e.fault_code,
+    fault_message = e.fault_message, fault_value = e.fault_value
+from {staging} e where s.same_as = e.row and s.outcome = 'unchanged' and e.outcome = 'rejected'",
+            staging = self.loading.staging
         )
     }
 

@@ -403,10 +403,10 @@ pub async fn find_same(
         return Ok(None);
     }
     let failed = || DbError::during("looking for the same file");
-    let is_current = match new.dataset.changes() {
+    let is_current = match new.dataset.changes_of(new.loading.map(|loading| loading.load)) {
         None => "true".to_owned(),
         Some(sequence) => format!(
-            "(state <> 'complete' or changes = (select last_value from {sequence})
+            "dataset_version is not distinct from $11 and (state <> 'complete' or changes = (select last_value from {sequence})
                  and not exists (select from import_removals r join imports undone on undone.id = r.import_id
                      where undone.dataset = imports.dataset and r.finished_at is null and r.kept is null))
              and not exists (select from imports later where later.dataset = imports.dataset and later.id > imports.id
@@ -445,6 +445,7 @@ pub async fn find_same(
         .bind(new.loading.map(|loading| loading.load.as_str()))
         .bind(new.loading.map(|loading| loading.blanks.as_str()))
         .bind(new.loading.map(|loading| loading.max_deleted.to_string()))
+        .bind(new.dataset.id.map(|_| new.dataset.version))
         .fetch_optional(connection)
         .await
         .map_err(failed())
@@ -488,8 +489,8 @@ pub async fn list(db: &Db, filter: &Filter, limit: i64) -> Result<Vec<Import>, D
     sqlx::query_as(concat!(
 "select ", columns!(), " from imports
          where ($1::text is null or dataset = $1) and ($5::int is null or dataset_id = $5)
-             and ($6::bool is null or dataset = any($7) or $6 and not exists (
-                 select from dataset_catalog c where c.id = imports.dataset_id and c.private)) and ($2::text is null or state = $2) and ($3::bigint is null or id < $3)
+             and ($6::bool is null or dataset = any($7) or $6 and (dataset_id is null or exists (
+                 select from dataset_catalog c where c.id = imports.dataset_id and not c.private))) and ($2::text is null or state = $2) and ($3::bigint is null or id < $3)
          order by id desc limit $4"))
     .bind(&filter.dataset)
     .bind(filter.state)

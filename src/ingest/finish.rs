@@ -68,7 +68,8 @@ pub async fn finish(
             if !import.dry_run && !written && (merged.change_anything() || counts.removed > Some(0)) {
                 merge.write(&mut transaction).await?;
             }
-            if let Some(sequence) = dataset.changes().filter(|_| !import.dry_run) {
+            let load = import.loading().map(|loading| loading.load);
+            if let Some(sequence) = dataset.changes_of(load).filter(|_| !import.dry_run) {
                 imports::set_changes(&mut transaction, import_id, &sequence).await?;
             }
             close(&mut transaction, &import, Some(&dataset), State::Complete).await?;
@@ -96,7 +97,8 @@ async fn begin(
         let dataset = Catalog::new(db.clone()).of_import(&import.pinned()).await?;
         let dataset = dataset.ok_or_else(|| unknown_dataset(&import.dataset))?;
         // A merge would find what is hidden. What is undone from now on was there when it began.
-        let meets_others = dataset.load() == Load::Staged || is_sync(&import);
+        // Rows of a declared dataset may name others by their `_id`.
+        let meets_others = dataset.load() == Load::Staged || dataset.built_in().is_none();
         if meets_others && removals::with_rows(&mut transaction, &dataset).await?.is_some() {
             drop(transaction);
             removal::remove_hidden(db, archive, &dataset).await?;
@@ -130,7 +132,8 @@ async fn plan_declared(
     for key in &dataset.schema.foreign_keys {
         let target = match &key.dataset {
             Some(name) => {
-                Some(Catalog::new(db.clone()).by_name(name).await?.ok_or_else(|| unknown_dataset(name))?)
+                let target = Catalog::new(db.clone()).referred_to(name).await?;
+                Some(target.ok_or_else(|| unknown_dataset(name))?)
             }
             None => None,
         };

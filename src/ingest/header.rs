@@ -2,7 +2,7 @@
 
 use super::{IngestError, records::Records};
 use crate::{
-    datasets::{Column, Dataset, FieldsMatch},
+    datasets::{Column, Dataset, FieldsMatch, declared::point},
     db::imports::Dialect,
     text::cut,
 };
@@ -170,6 +170,22 @@ fn check(dataset: &Dataset, place: &str, names: &[String]) -> Result<Header, Ing
         if let Some(name) = name.as_ref().filter(|_| known[..at].contains(name)) {
             let message = format!("{place}: the column {name} is there twice");
             return Err(IngestError::refused("repeated_column", message));
+        }
+    }
+    // Half a point is none.
+    if let Some((longitude, latitude)) =
+        point::columns(&dataset.schema).filter(|_| dataset.built_in().is_none())
+    {
+        let names =
+            [longitude, latitude].map(|place| dataset.schema.columns.get(place).map(|column| &*column.name));
+        let is_there = |name: Option<&str>| known.iter().flatten().any(|known| Some(known.as_str()) == name);
+        if let [Some(one), Some(other)] = names
+            && is_there(Some(one)) != is_there(Some(other))
+        {
+            let (there, absent) = if is_there(Some(one)) { (one, other) } else { (other, one) };
+            let message =
+                format!("{place}: the column {absent} is not there, which makes a point with {there}");
+            return Err(IngestError::refused("missing_column", message));
         }
     }
     let all = matches!(fields_match, FieldsMatch::Exact | FieldsMatch::Equal | FieldsMatch::Subset);

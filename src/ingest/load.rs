@@ -50,6 +50,8 @@ pub struct Format {
     has_row_id: bool,
     /// What the ids of new rows are made of; none where the database makes them.
     ids: Option<RowIds>,
+    /// Whether rows name their import, as those of the dataset's own table do.
+    names_import: bool,
     /// Whether the keys of rejected rows are kept beside the others: a sync must not take what they name for absent.
     keeps_refused: bool,
     /// How many fields a record has.
@@ -180,6 +182,7 @@ impl Format {
         let has_row_id = row_id.is_some();
         let symmetry = SymmetryChecksum::new(&dataset, source);
         let point = point::columns(&dataset.schema).filter(|_| dataset.built_in().is_none());
+        let names_import = dataset.load() == Load::Direct;
         let ids = dataset.built_in().is_none().then(|| RowIds::new(created_at));
         Self {
             dataset,
@@ -187,6 +190,7 @@ impl Format {
             columns: fields,
             has_row_id,
             ids,
+            names_import,
             keeps_refused: false,
             width: columns.len(),
             layout,
@@ -197,19 +201,19 @@ impl Format {
 
     /// The same for an import that deletes what its file does not name.
     pub fn keeping_refused(self) -> Self {
-        let keeps_refused = !self.dataset.schema.primary_key.is_empty();
+        let keeps_refused = self.has_row_id || !self.dataset.schema.primary_key.is_empty();
         Self { keeps_refused, ..self }
     }
 
     /// Whether rows go into the dataset's own table, unless something competes with them there.
     fn is_direct(&self) -> bool {
-        self.dataset.load() == Load::Direct && !self.has_row_id
+        self.names_import && !self.has_row_id
     }
 
     /// Begins a row of the chunk: what comes before its columns.
     fn begin_row(&self, copy: &mut CopyBuffer, chunk: &Chunk, row: i64) {
         copy.begin_row();
-        if self.dataset.load() == Load::Direct {
+        if self.names_import {
             copy.put_i64(chunk.import_id);
         }
         copy.put_i64(row);
@@ -220,7 +224,7 @@ impl Format {
 
     /// Checks every record of the chunk. Takes CPU time and nothing else.
     pub fn check(&self, chunk: &Chunk, bytes: &[u8]) -> Checked {
-        let own = [true, self.dataset.load() == Load::Direct, self.ids.is_some(), self.keeps_refused];
+        let own = [true, self.names_import, self.ids.is_some(), self.keeps_refused];
         let own = own.into_iter().filter(|is_there| *is_there).count();
         let columns = i16::try_from(self.columns.len() + own).unwrap_or(i16::MAX);
         let mut checked = Checked {

@@ -11,7 +11,10 @@ use serde_json::Value;
 use crate::{
     archive::{Archive, ArchiveError},
     catalog::Catalog,
-    datasets::{Dataset, Ident, descriptor},
+    datasets::{
+        Dataset, Ident, change,
+        descriptor::{self, Descriptor},
+    },
     db::{
         Db, DbError,
         catalog::CatalogError,
@@ -22,7 +25,7 @@ use crate::{
 /// Of the manifests that are written; others are not read.
 const VERSION: u32 = 1;
 /// Longer ones are none of ours.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: u64 = 8 << 20;
 const ENDING: &str = ".json";
 
 /// What an upload is, and how it was imported.
@@ -51,6 +54,9 @@ pub struct Manifest {
     pub loading: Option<LoadOptions>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrects: Option<i64>,
+    /// The version of a declared dataset that the import began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset_version: Option<i32>,
     /// What the dataset is declared as, in the version that the import began with; none of a built-in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declaration: Option<Value>,
@@ -102,6 +108,7 @@ impl Manifest {
             sha256: hex::encode(import.sha256),
             loading,
             corrects: import.corrects,
+            dataset_version: import.dataset_version,
             declaration,
             force,
             created_at: import.created_at,
@@ -161,8 +168,26 @@ impl Manifest {
         if let Some(dataset) = catalog.declared_as(&descriptor).await.map_err(failed)? {
             return Ok(dataset);
         }
-        catalog.declare(&descriptor, u32::MAX).await.map_err(ManifestError::Catalog)?;
+        match catalog.declare(&descriptor, u32::MAX).await {
+            Err(CatalogError::Exists) => self.change(&catalog, &descriptor).await?,
+            declared => drop(declared.map_err(ManifestError::Catalog)?),
+        }
         catalog.by_name(&self.dataset).await.map_err(failed)?.ok_or_else(unknown)
+    }
+
+    /// Goes on with a dataset that an earlier import has brought back, in the version that it had then.
+    async fn change(&self, catalog: &Catalog, new: &Descriptor) -> Result<(), ManifestError> {
+        let failed = |error: DbError| ManifestError::Catalog(error.into());
+        let old = catalog.by_name(&self.dataset).await.map_err(failed)?;
+        let old = old.ok_or(ManifestError::Catalog(CatalogError::Exists))?;
+        if self.dataset_version.is_none_or(|version| version <= old.version) {
+            return Err(ManifestError::Catalog(CatalogError::Exists));
+        }
+        let before = descriptor::stored(&old.name, &old.descriptor.to_string()).map_err(|faults| {
+            self.foreign(faults.first().map_or_else(String::new, |fault| fault.message.clone()))
+        })?;
+        let plan = change::plan(&before, new, true);
+        catalog.change(&old, &plan, new).await.map(drop).map_err(ManifestError::Catalog)
     }
 
     /// What to import.

@@ -45,8 +45,11 @@ pub(super) async fn begin(
     state: State,
 ) -> Result<(), IngestError> {
     let Some(dataset) = dataset else {
-        // A version that knows the dataset removes what there is.
+        // A version that knows the dataset removes what there is. Of one that was purged, nothing is left.
         removals::add(connection, import.id).await?;
+        if import.dataset_id.is_some() {
+            removals::skip_rows(connection, import.id).await?;
+        }
         return Ok(());
     };
     let has_rows = match dataset.load() {
@@ -81,7 +84,15 @@ pub async fn step(db: &Db, archive: &Archive, import_id: i64) -> Result<Step, In
     let Claimed { removal, dataset, state, source, created_at } = *claimed;
     if removal.kept.is_none() {
         let pinned = Catalog::new(db.clone()).of_import(&dataset).await?;
-        let dataset = pinned.ok_or_else(|| unknown_dataset(&dataset.dataset))?;
+        let Some(dataset) = pinned else {
+            if dataset.dataset_id.is_none() {
+                return Err(unknown_dataset(&dataset.dataset));
+            }
+            // It was purged, with its rows.
+            removals::skip_rows(&mut transaction, import_id).await?;
+            commit(transaction, "skipping the rows of an import").await?;
+            return Ok(Step::More);
+        };
         removals::remove_batch(&mut transaction, &dataset, created_at, &removal, BATCH).await?;
         commit(transaction, "removing the rows of an import").await?;
         failpoint::reach(failpoint::ROWS_REMOVED);

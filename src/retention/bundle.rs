@@ -33,7 +33,7 @@ pub(super) const FOLDER: &str = "imports";
 /// Of a bundle.
 pub(super) const MANIFEST: &str = "manifest.json";
 /// Longer ones are none of ours.
-const LONGEST_MANIFEST: u64 = 1 << 20;
+const LONGEST_MANIFEST: u64 = 8 << 20;
 /// Bytes copied or packed at once.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Bytes unpacked at once: a thousand times as many may come of them.

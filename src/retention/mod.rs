@@ -13,7 +13,7 @@ pub mod sweep;
 use crate::{
     archive::{Archive, ArchiveError},
     clock::Clock,
-    db::{Db, DbError, notify::Changes},
+    db::{Db, DbError, catalog::PinError, notify::Changes},
     ingest::{IngestError, manifest::ManifestError},
 };
 
@@ -47,6 +47,9 @@ pub enum RetentionError {
     /// An import cannot be made again.
     #[error(transparent)]
     Ingest(#[from] IngestError),
+    /// The dataset is not what it was when the import began.
+    #[error("an import of an earlier version of its dataset cannot be made again: {0}")]
+    Dataset(#[from] PinError),
     /// The import was changed meanwhile.
     #[error("the import was changed meanwhile, or its ledger is not what was copied")]
     Changed,

@@ -14,7 +14,7 @@ use crate::{
     catalog::Catalog,
     datasets::citizen::body,
     db::{
-        Failure, citizens, commit,
+        Failure, catalog, citizens, commit,
         imports::{self, Import, NewImport, State},
         notify::Topic,
         retention::{self, Lock, Table},
@@ -201,6 +201,9 @@ impl Retention {
             Manifest::of(&import, Some(&new.dataset), true).write(&self.archive).await?;
             import
         } else {
+            if let Some(id) = new.dataset.id {
+                catalog::pin(&mut transaction, id, new.dataset.version).await?;
+            }
             let import = imports::insert(&mut transaction, new, Some(again)).await?;
             Manifest::of(&import, Some(&new.dataset), lost.manifest.force).write(&self.archive).await?;
             import

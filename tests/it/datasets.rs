@@ -225,3 +225,72 @@ async fn rows_are_checked_as_files_are() {
     let checked = app.client.post("/datasets/airports/check").json(airports).send().await.expect(200).json();
     assert_eq!(checked["data"][0]["faults"][0]["column"], "latitude");
 }
+
+#[tokio::test]
+async fn a_row_that_repeats_a_rejected_one_is_rejected_too() {
+    let app = App::start().await;
+    app.declare("towns", json!({ "fields": [{ "name": "code" }], "primaryKey": "code" })).await;
+    let pets = json!({
+        "fields": [{ "name": "name" }, { "name": "town" }],
+        "primaryKey": "name",
+        "foreignKeys": [{ "fields": "town", "reference": { "resource": "towns", "fields": "code" } }],
+    });
+    app.declare("pets", pets).await;
+    app.upload_rows("towns", "", "code\nA\n").await;
+    let import = app.upload_rows("pets", "", "name,town\nTom,B\nTom,B\nMia,A\n").await;
+    assert_eq!(app.faults(&import).await, ["1 town unknown_reference", "2 town unknown_reference"]);
+    assert_eq!(app.stored("pets").await, ["Mia A"]);
+}
+
+#[tokio::test]
+async fn a_file_has_both_columns_of_a_point_or_none() {
+    let app = App::start().await;
+    app.declare("cats", cats()).await;
+    let import = app.upload_rows("cats", "", "name;lon\nTom;1\n").await;
+    assert_eq!(failure(&import), "missing_column");
+    assert_eq!(outcome(&app.upload_rows("cats", "", "name;born\nTom;\n").await), [1, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_sync_leaves_the_rows_of_rejected_records_and_can_bring_back_an_earlier_file() {
+    let app = App::start().await;
+    app.declare("events", events()).await;
+    let file = "at,what\n2026-01-01T00:00:00Z,a\n2026-01-02T00:00:00Z,b\n";
+    app.upload_rows("events", "?load=sync&max_deleted=100%25", file).await;
+    let ids: Vec<String> = sqlx::query_scalar("select _id::text from datasets.events order by _row")
+        .fetch_all(&app.database.pool)
+        .await
+        .expect("rows can be read");
+    let broken = format!("_id,at,what\n{},never,a\n{},2026-01-02T00:00:00Z,b\n", ids[0], ids[1]);
+    let import = app.upload_rows("events", "?load=sync&max_deleted=100%25", broken).await;
+    assert_eq!((outcome(&import), &import["counts"]["removed"]), ([0, 0, 1, 0, 1], &json!(0)), "{import}");
+    app.upload_rows("events", "?load=sync&max_deleted=100%25", "at,what\n2026-01-03T00:00:00Z,c\n").await;
+    let again = app.upload_rows("events", "?load=sync&max_deleted=100%25", file).await;
+    assert_eq!((&again["repeated"], app.stored("events").await.len()), (&json!(false), 2));
+}
+
+#[tokio::test]
+async fn a_dataset_that_changes_while_a_file_comes_is_loaded_as_it_is_then() {
+    let app = App::start().await;
+    app.declare("cats", cats()).await;
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<&'static str, std::io::Error>>(1);
+    let body = reqwest::Body::wrap_stream(async_stream::stream! {
+        let mut receiver = receiver;
+        while let Some(piece) = receiver.recv().await {
+            yield piece;
+        }
+    });
+    sender.send(Ok("name;colour\n")).await.expect("it is taken");
+    let upload = app.post_rows("cats", "", body);
+    let change = async {
+        let mut changed = cats();
+        changed["schema"]["fields"].as_array_mut().expect("a list").push(json!({ "name": "colour" }));
+        let put = app.client.put("/datasets/cats").json(changed).header("If-Match", "\"1\"").send().await;
+        put.expect(200);
+        sender.send(Ok("Tom;red\n")).await.expect("it is taken");
+        drop(sender);
+    };
+    let (answer, ()) = tokio::join!(upload, change);
+    let import = answer.expect(200).json();
+    assert_eq!((&import["dataset_version"], outcome(&import)), (&json!(2), [1, 0, 0, 0, 0]), "{import}");
+}

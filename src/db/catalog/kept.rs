@@ -19,10 +19,16 @@ pub(crate) fn versions() -> Versions {
     Cache::builder().max_capacity(MAX_WEIGHT).weigher(|_, dataset: &Arc<Dataset>| weight(dataset)).build()
 }
 
+/// Of a descriptor, so many bytes weigh 1.
+const DESCRIPTOR_BYTES: usize = 256;
+
 fn weight(dataset: &Dataset) -> u32 {
     let of_rule = |rule: &Rule| match rule {
         Rule::Declared(declared) if declared.constraints.pattern.is_some() => 1 + PATTERN_WEIGHT,
         _ => 1,
     };
-    dataset.schema.columns.iter().map(|column| of_rule(&column.rule)).sum()
+    let columns: u32 = dataset.schema.columns.iter().map(|column| of_rule(&column.rule)).sum();
+    // Properties without effect are kept too.
+    let descriptor = dataset.descriptor.to_string().len() / DESCRIPTOR_BYTES;
+    columns.saturating_add(u32::try_from(descriptor).unwrap_or(u32::MAX))
 }

@@ -271,8 +271,12 @@ impl<'d> Write<'d> {
     async fn remove_hidden(&mut self, id: &str) -> Result<bool, WriteError> {
         let failed = || DbError::during("removing a hidden row");
         // In the order in which a removal takes its locks.
-        let lock = "select from import_removals where finished_at is null order by import_id for update";
-        execute(&mut self.transaction, lock.to_owned(), "locking removals").await?;
+        let dataset_id = self.dataset.id.unwrap_or(0);
+        let lock = format!(
+            "select from import_removals where finished_at is null
+             and import_id in (select id from imports where dataset_id = {dataset_id}) order by import_id for update"
+        );
+        execute(&mut self.transaction, lock, "locking removals").await?;
         let mut query = QueryBuilder::<Postgres>::new("with gone as (delete from ");
         query.push(self.dataset.table()).push(" where _id = ").push_bind(id.to_owned());
         query.push(
