@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     for (part, words) in PARTS {
         let mut line = vec![words.to_owned()];
         for work in &works {
-            let speed = work.bytes.len() as f64 / 1e6 / seconds(&target, work.name, part)?;
+            let speed = work.bytes.len() as f64 / 1e6 / seconds(&target, &work.name, part)?;
             line.push(format!("{speed:.0}"));
         }
         lines.push(line);
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
 fn measure(criterion: &mut Criterion, work: &Work) -> Result<(), Box<dyn Error + Send + Sync>> {
     let cuts = work.split()?;
-    let mut group = criterion.benchmark_group(work.name);
+    let mut group = criterion.benchmark_group(work.name.clone());
     group.throughput(Throughput::Bytes(work.bytes.len() as u64));
     let mut copy = vec![0; work.bytes.len()];
     group.bench_function("memcpy", |bencher| {

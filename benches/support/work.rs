@@ -47,9 +47,10 @@ impl Work {
         let columns: Vec<_> =
             dataset.schema.columns.iter().map(|column| column.key.as_str().to_owned()).collect();
         // Far enough ahead that all who are born are so before it, and always the same.
-        let today = chrono::NaiveDate::from_ymd_opt(2100, 1, 1).ok_or("no day")?;
+        let day = chrono::NaiveDate::from_ymd_opt(2100, 1, 1).ok_or("no day")?;
+        let created_at = day.and_time(chrono::NaiveTime::MIN).and_utc();
         let name = dataset.name.as_str().to_owned();
-        let format = Format::new(dataset, &dialect, &columns, Layout::default(), today, "bench");
+        let format = Format::new(dataset, &dialect, &columns, Layout::default(), created_at, "bench");
         let database = HashMap::from([("database.url".to_owned(), "postgres://unused".to_owned())]);
         let Ingest { chunk_rows, chunk_bytes, record_bytes, .. } =
             Config::from_parts(None, database, &[])?.ingest;

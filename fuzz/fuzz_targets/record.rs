@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arbitrary::Arbitrary;
-use chrono::NaiveDate;
+use chrono::{DateTime, Utc};
 use libfuzzer_sys::fuzz_target;
 use tarmac::{
     datasets,
@@ -45,8 +45,8 @@ fuzz_target!(|input: Input<'_>| {
     };
     let layout =
         Layout { spare: usize::from(input.spare), code: input.code.map(usize::from), ..Layout::default() };
-    let today = NaiveDate::from_ymd_opt(2026, 1, 1).expect("a day that exists");
-    let format = Format::new(dataset, &dialect, &columns, layout, today, "upload");
+    let created_at = DateTime::<Utc>::default();
+    let format = Format::new(dataset, &dialect, &columns, layout, created_at, "upload");
     let chunk = Chunk {
         import_id: 1,
         epoch: 1,

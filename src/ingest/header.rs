@@ -99,7 +99,9 @@ impl First {
         let enough = if self.fields.len() == 1 || dataset.schema.columns.len() == 1 { 1 } else { 2 };
         let is_number =
             |(column, field): (&Column, &String)| column.rule.is_number() && field.parse::<f64>().is_ok();
-        known >= enough && !dataset.schema.columns.iter().zip(&self.fields).any(is_number)
+        // Of other datasets nothing is known that would have the name of a column for a value.
+        let may_be_data = dataset.built_in().is_some();
+        known >= enough && !(may_be_data && dataset.schema.columns.iter().zip(&self.fields).any(is_number))
     }
 }
 
@@ -188,8 +190,12 @@ fn check(dataset: &Dataset, place: &str, names: &[String]) -> Result<Header, Ing
             return Err(IngestError::refused("missing_column", message));
         }
     }
+    // Rows that the file names by their `_id` keep what it has no column for; the merge rejects others.
+    let has_row_id = dataset.built_in().is_none() && fields.iter().any(|field| {
+        matches!(field, Named::Column(column) if Some(&column.key) == dataset.row_id().map(|own| &own.key))
+    });
     let all = matches!(fields_match, FieldsMatch::Exact | FieldsMatch::Equal | FieldsMatch::Subset);
-    for needed in dataset.schema.columns.iter().filter(|column| column.required || all) {
+    for needed in dataset.schema.columns.iter().filter(|column| column.required && !has_row_id || all) {
         if !known.iter().flatten().any(|name| **name == *needed.name) {
             let required = if needed.required { "required " } else { "" };
             let message = format!("{place}: the {required}column {} is not there", needed.name);

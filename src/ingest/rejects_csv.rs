@@ -8,6 +8,7 @@ use super::{
     records::Records,
     unreadable,
 };
+use crate::datasets::Dataset;
 use crate::db::{
     files::File,
     imports::{Dialect, Import},
@@ -23,21 +24,29 @@ pub struct RejectWriter {
     dialect: Dialect,
     /// The original columns, in the order of the first file.
     columns: Vec<String>,
+    /// What a header calls them.
+    names: Vec<String>,
     files: Vec<File>,
 }
 
 impl RejectWriter {
-    /// A writer for the rejects of an import with these files.
-    pub fn new(import: &Import, files: Vec<File>) -> Self {
+    /// A writer for the rejects of an import with these files. The dataset, in the version of the import, says what its columns are called.
+    pub fn new(import: &Import, dataset: Option<&Dataset>, files: Vec<File>) -> Self {
         let columns =
             files.iter().filter_map(|file| file.columns.as_ref()).find(|columns| !columns.is_empty());
         let columns = columns.into_iter().flatten().filter(|name| !name.is_empty()).cloned().collect();
-        Self { dialect: import.dialect.clone(), columns, files }
+        let columns: Vec<String> = columns;
+        let name = |key: &String| {
+            let column = dataset.and_then(|dataset| dataset.column(key));
+            column.map_or_else(|| key.clone(), |(_, column)| column.name.to_string())
+        };
+        let names = columns.iter().map(name).collect();
+        Self { dialect: import.dialect.clone(), columns, names, files }
     }
 
     /// The first line.
     pub fn header(&self) -> Result<Vec<u8>, ExportError> {
-        let names = self.columns.iter().map(String::as_str).chain(REJECT_COLUMNS);
+        let names = self.names.iter().map(String::as_str).chain(REJECT_COLUMNS);
         self.write([names.map(|name| name.as_bytes().to_vec()).collect()])
     }
 

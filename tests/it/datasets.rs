@@ -294,3 +294,49 @@ async fn a_dataset_that_changes_while_a_file_comes_is_loaded_as_it_is_then() {
     let import = answer.expect(200).json();
     assert_eq!((&import["dataset_version"], outcome(&import)), (&json!(2), [1, 0, 0, 0, 0]), "{import}");
 }
+
+#[tokio::test]
+async fn a_reference_goes_to_a_key_that_there_is() {
+    let app = App::start().await;
+    let towns = json!({ "fields": [{ "name": "code" }, { "name": "size", "type": "integer" }], "primaryKey": "code" });
+    app.declare("towns", towns).await;
+    let pets = |dataset: &str, field: &str| {
+        json!({
+            "fields": [{ "name": "name" }, { "name": "town" }],
+            "foreignKeys": [{ "fields": "town", "reference": { "resource": dataset, "fields": field } }],
+        })
+    };
+    for (dataset, field, code, place) in [
+        ("villages", "code", "unknown_dataset", "resource"),
+        ("airports", "icao", "unknown_dataset", "resource"),
+        ("towns", "zip", "unknown_column", "fields"),
+        ("towns", "size", "not_allowed", "fields"),
+    ] {
+        let refused = app.client.put("/datasets/pets").json(pets(dataset, field)).send().await.expect(400);
+        let pointer = format!("/foreignKeys/0/reference/{place}");
+        assert_eq!(
+            (refused.codes(), &refused.json()["errors"][0]["pointer"]),
+            (vec![code.to_owned()], &json!(pointer))
+        );
+    }
+    app.client
+        .put("/datasets/pets")
+        .json(pets("towns", "code"))
+        .header("If-Match", "*")
+        .send()
+        .await
+        .expect(412);
+    app.declare("pets", pets("towns", "code")).await;
+}
+
+#[tokio::test]
+async fn rejects_of_a_declared_dataset_come_under_its_names() {
+    let app = App::start().await;
+    app.declare("cats", cats()).await;
+    let import = app.upload_rows("cats", "", "name;born\nTom;x\n").await;
+    let rejects = app.client.get(&format!("/imports/{}/rejects.csv", import["id"])).send().await.expect(200);
+    let text = rejects.text();
+    assert!(text.starts_with("Кличка;born;_row"), "{text}");
+    let back = app.upload_rows("cats", "", text.replace(";x;", ";01.02.2020;")).await;
+    assert_eq!(outcome(&back), [1, 0, 0, 0, 0], "{back}");
+}

@@ -10,7 +10,7 @@ use super::body::CheckSchema;
 use crate::{
     api::{
         Context, Tag,
-        access::{ReadsDataset, Target},
+        access::{DescribesDataset, Target},
         body::{self, JsonItem},
         problem::{Internal, Invalid, NotFound, Violation},
         schema,
@@ -90,7 +90,7 @@ impl DatasetCheck {
     #[oai(path = "/datasets/:name/check", method = "post", operation_id = "check_rows")]
     async fn check_rows(
         &self,
-        _caller: ReadsDataset,
+        _caller: DescribesDataset,
         /// The dataset.
         name: Path<String>,
         target: Target,

@@ -27,7 +27,7 @@ use crate::{
     catalog::Catalog,
     datasets::{
         BUILT_IN, Dataset, Ident, change,
-        descriptor::{self, Descriptor},
+        descriptor::{self, Descriptor, Reference},
     },
     db::catalog::{self, CatalogError, Declared},
     refusal,
@@ -248,12 +248,17 @@ impl Datasets {
         /// The version that the change starts from, else 412.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
+        caller: OptionalCaller,
         target: Target,
         body: DeclarationBody,
     ) -> Result<Put, PutRefusal> {
         let new = self.read(&name, body).await?;
         let catalog = Catalog::new(self.context.db.clone());
         let Some(old) = target.0 else {
+            if if_match.0.is_some() {
+                return Err(PreconditionFailed::new("there is no such dataset yet").into());
+            }
+            self.check_references(&caller, &new, &[]).await?;
             let declared = catalog.declare(&new, self.context.config.limits.datasets).await;
             return match declared {
                 Ok(Declared::Created { .. }) => self.created(&name).await,
@@ -274,6 +279,7 @@ impl Datasets {
             return Err(PreconditionRequired::new(message).into());
         };
         IfMatch::new(Some(header)).check(old.version.into())?;
+        self.check_references(&caller, &new, before.references()).await?;
         let plan = change::plan(&before, &new, drop);
         if let Some(conflict) = refused(&plan) {
             return Err(CatalogRefusal::from(conflict).into());
@@ -294,6 +300,7 @@ impl Datasets {
         /// Fields that the declaration lacks go, with their values.
         #[oai(default)]
         Query(drop): Query<bool>,
+        caller: OptionalCaller,
         target: Target,
         body: DeclarationBody,
     ) -> Result<Planned, PutRefusal> {
@@ -303,6 +310,7 @@ impl Datasets {
         }
         let new = self.read(&name, body).await?;
         let before = descriptor::stored(&old.name, &old.descriptor.to_string()).map_err(invalid)?;
+        self.check_references(&caller, &new, before.references()).await?;
         let plan = change::plan(&before, &new, drop);
         let offenders = if plan.class == change::Class::Checked {
             Catalog::new(self.context.db.clone()).offenders(&old, &plan, &new).await?
@@ -425,6 +433,34 @@ impl Datasets {
         let work = tokio::task::spawn_blocking(move || document::document(&base.json, &dataset, &referenced));
         let document = work.await.map_err(Internal::because)?;
         Ok(DocumentAnswer::Document(Json(SchemaView(document)), etag(version)))
+    }
+
+    /// Checks the references to other datasets that are not among those `before`. To a key that may not see a dataset there is none.
+    async fn check_references(
+        &self,
+        caller: &OptionalCaller,
+        new: &Descriptor,
+        before: &[Reference],
+    ) -> Result<(), PutRefusal> {
+        let grants = caller.0.as_ref().map(Caller::grants);
+        let catalog = Catalog::new(self.context.db.clone());
+        let is_old = |reference: &Reference| {
+            let same =
+                |other: &&Reference| other.dataset == reference.dataset && other.fields == reference.fields;
+            before.iter().any(|other| same(&other) && other.columns == reference.columns)
+        };
+        let mut faults = Vec::new();
+        for reference in new.references().iter().filter(|reference| !is_old(reference)) {
+            let Some(name) = reference.dataset.as_deref() else { continue };
+            let target = catalog.by_name(name).await?.filter(|target| {
+                let may_see = grants.as_ref().is_none_or(|grants| {
+                    scopes::access(grants, Action::Describe, name, target.private) == Access::Yes
+                });
+                target.built_in().is_none() && may_see
+            });
+            faults.extend(reference.check(new.columns(), target.as_deref()));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(invalid(faults).into()) }
     }
 
     async fn read(&self, name: &str, body: DeclarationBody) -> Result<Descriptor, PutRefusal> {

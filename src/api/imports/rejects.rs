@@ -11,6 +11,7 @@ use super::{
     PartRefusal,
 };
 use crate::{
+    catalog::Catalog,
     db::{
         files,
         imports::{self, Import},
@@ -171,7 +172,8 @@ pub(super) async fn csv(
 ) -> Result<Body, PartRefusal> {
     let files = files::list(&context.db, import.id).await?;
     let db = context.db.clone();
-    let writer = RejectWriter::new(&import, files);
+    let dataset = Catalog::new(db.clone()).of_import(&import.pinned()).await?;
+    let writer = RejectWriter::new(&import, dataset.as_deref(), files);
     let mut left = limit.map_or(i64::MAX, super::to_i64);
     // The first batch is read here: what goes wrong with it can still be told.
     let mut batch = rejects::list(&db, import.id, after, BATCH.min(left)).await?;

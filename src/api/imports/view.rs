@@ -104,7 +104,7 @@ pub(crate) struct RemovalView {
     pub(crate) removed: i64,
     /// Rows the import had created that were changed since, and stay; not known before all others are removed.
     pub(crate) kept: Option<i64>,
-    /// Rows the import had changed, which stay as it left them.
+    /// Rows the import had changed, or deleted as `load=sync` does, which stay as it left them.
     pub(crate) not_reverted: i64,
     /// When nothing was left to remove.
     finished_at: Option<DateTime<Utc>>,
@@ -261,7 +261,8 @@ impl ImportView {
             .map(|elapsed| (progress.bytes_total - progress.bytes) as f64 * elapsed / progress.bytes as f64);
         let error = import.error_code.zip(import.error_message);
         let has_changed = import.state == imports::State::Undone && !import.dry_run;
-        let not_reverted = import.updated.filter(|_| has_changed).unwrap_or(0);
+        let changed = import.updated.unwrap_or(0) + import.removed.unwrap_or(0);
+        let not_reverted = if has_changed { changed } else { 0 };
         Self {
             id: import.id,
             dataset: import.dataset,

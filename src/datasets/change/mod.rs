@@ -427,7 +427,7 @@ impl Planner<'_> {
                 );
             }
             (Some(_), None) => {
-                self.add(Class::Instant, "/point", "rows have no place any more", What::DropPoint);
+                self.add(Class::Checked, "/point", "rows have no place any more", What::DropPoint);
             }
             _ => {}
         }

@@ -242,7 +242,7 @@ fn a_point_is_checked() {
     assert!(
         matches!(told(&there)[..], [(Class::Checked, "/point", What::SetPoint(point))] if point.place == place)
     );
-    assert_eq!(told(&back), [(Class::Instant, "/point", &What::DropPoint)]);
+    assert_eq!(told(&back), [(Class::Checked, "/point", &What::DropPoint)]);
     let point = |bounds: Value| {
         let mut body = cats();
         body["point"] = json!({ "longitude": "lon", "latitude": "lat" });

@@ -21,6 +21,7 @@ pub(super) fn read(text: &str, format: GeoPoint) -> Option<(f64, f64)> {
             ))
         }
         GeoPoint::Array => read_array(text),
+        GeoPoint::Object if !text.trim_start().starts_with('{') => None,
         GeoPoint::Object => {
             #[derive(Deserialize)]
             #[serde(deny_unknown_fields)]

@@ -48,7 +48,7 @@ pub fn json_schema(dataset: &Dataset) -> Value {
             }
             _ => {}
         }
-        if column.required {
+        if column.check_null().is_err() {
             required.push(column.key.as_str());
         } else {
             allow_null(&mut schema);

@@ -53,6 +53,11 @@ pub(crate) fn document(base: &Value, dataset: &Dataset, referenced: &[Arc<Datase
     let mut paths = Map::new();
     for (path, item) in base["paths"].as_object().into_iter().flatten() {
         let Some((path, tail)) = concrete(path, dataset.name.as_str()) else { continue };
+        // Rows of built-in datasets have paths of their own.
+        let is_of_rows = ["/rows", "/facets", "/statistics"].iter().any(|part| tail.starts_with(part));
+        if is_of_rows && dataset.built_in().is_some() {
+            continue;
+        }
         let mut item = item.clone();
         maker.rewrite(tail, &mut item);
         paths.insert(path, item);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::values::{Field, Type, into_map, or_null};
-use crate::datasets::Dataset;
+use crate::datasets::{Dataset, Rule};
 
 /// Puts the schemas of rows under their names.
 pub(super) fn add(dataset: &Dataset, fields: &[Field<'_>], schemas: &mut Map<String, Value>) {
@@ -75,7 +75,8 @@ pub(super) fn add(dataset: &Dataset, fields: &[Field<'_>], schemas: &mut Map<Str
 fn is_required(dataset: &Dataset, field: &Field<'_>) -> bool {
     let schema = &dataset.schema;
     let mut key = schema.primary_key.iter().filter_map(|place| schema.columns.get(*place));
-    field.column.required || key.any(|column| column.key == field.column.key)
+    let takes_null = !field.column.missing.is_empty() || !matches!(field.column.rule, Rule::Declared(_));
+    field.column.required || !takes_null || key.any(|column| column.key == field.column.key)
 }
 
 fn object(description: &str, properties: Map<String, Value>, required: Vec<Value>) -> Map<String, Value> {

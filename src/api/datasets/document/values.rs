@@ -533,7 +533,10 @@ impl<'a> Field<'a> {
 
     /// The schema of a value in a query: of the type, and one of the allowed ones where there are few.
     pub(super) fn asked(&self) -> Map<String, Value> {
-        let mut schema = self.kind.item().schema();
+        // Any text can be asked for.
+        let kind = self.kind.item();
+        let is_text = matches!(kind, Type::Email | Type::Uri | Type::Url);
+        let mut schema = if is_text { Type::Text.schema() } else { kind.schema() };
         let allowed = self.allowed();
         if self.class() == Class::Choice && self.kind.is_text() && !allowed.is_empty() {
             schema.insert("enum".to_owned(), allowed.into());
