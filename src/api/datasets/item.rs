@@ -237,6 +237,7 @@ impl Datasets {
     /// [`POST /schemas/infer`](#operation/infer_schema) proposes of it is declared, and its rows are not imported. The same declaration
     /// again changes nothing. A change needs `If-Match`; [`POST …/plan`](#operation/plan_dataset) says before what it would do.
     #[oai(path = "/datasets/:name", method = "put", operation_id = "put_dataset")]
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
     async fn put_dataset(
         &self,
         _caller: DeclaresDataset,

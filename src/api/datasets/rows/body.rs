@@ -34,7 +34,7 @@ schema::object!(RowBody, "Row", row_schema);
 fn row_schema() -> MetaSchema {
     MetaSchema {
         example: Some(json!({
-            "_id": "0193a2c4-5a52-7b1e-a7d4-0b1c2d3e4f50", "name": "Tom", "born": "2020-02-01", "_import": null, "_row": null,
+            "_id": "0193a2c4-5a52-7b1e-a7d4-0b1c2d3e4f50", "name": "Tom", "_import": null, "_row": null,
             "_version": 1, "_created_at": "2026-11-20T12:00:00Z", "_updated_at": "2026-11-20T12:00:00Z", "_deleted_at": null,
         })),
         ..object("A row: the dataset's columns by their keys, and the service's own, which begin with `_`")
@@ -82,7 +82,7 @@ schema::object!(NewRow, "NewRow", new_row_schema);
 
 fn new_row_schema() -> MetaSchema {
     MetaSchema {
-        example: Some(json!({ "name": "Tom", "born": "2020-02-01" })),
+        example: Some(json!({ "name": "Tom" })),
         ..object(
             "A new row: the dataset's columns by their keys. The service makes the `_id` where it is not given",
         )
@@ -96,7 +96,7 @@ schema::object!(RowFields, "RowFields", row_fields_schema);
 
 fn row_fields_schema() -> MetaSchema {
     MetaSchema {
-        example: Some(json!({ "name": "Tom", "born": "2020-02-01" })),
+        example: Some(json!({ "name": "Tom" })),
         ..object("All fields of a row by their keys; one that is not there becomes null")
     }
 }
