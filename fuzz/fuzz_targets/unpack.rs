@@ -45,6 +45,13 @@ fuzz_target!(|input: (bool, bool, &[u8])| {
     let Place { runtime, archive, limits, .. } = &*PLACE;
     let now = chrono::DateTime::UNIX_EPOCH;
     let import = Import {
+        dataset_id: None,
+        dataset_version: None,
+        load: None,
+        blanks: None,
+        max_deleted: None,
+        corrects: None,
+        removed: None,
         id: 1,
         dataset: "airports".to_owned(),
         state: State::Running,

@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use super::{Column, Fault, Rule, Schema, Value, declared::point};
 
+/// Bytes of the values of a primary key.
+const MAX_KEY_BYTES: usize = 2_000;
 /// Most faults that are named of one row.
 pub const MAX_FAULTS: usize = 100;
 /// The member that says which row it is.
@@ -77,6 +79,7 @@ pub fn read<'a>(schema: &Schema, given: Given, body: &'a [u8]) -> Result<Row<'a>
     }
     if faults.is_empty() {
         check_point(schema, &values, &mut faults);
+        check_key(schema, &values, &mut faults);
     }
     if faults.is_empty() {
         let values = values.into_iter().enumerate();
@@ -96,6 +99,24 @@ fn check_point(schema: &Schema, values: &[Option<Option<Value<'_>>>], faults: &m
         && let Some(column) = schema.columns.get(place)
     {
         faults.push(RowFault::new(column.key.as_str(), fault));
+    }
+}
+
+/// The values of a key of several columns together must fit into its index; each alone has its own limit.
+fn check_key(schema: &Schema, values: &[Option<Option<Value<'_>>>], faults: &mut Vec<RowFault>) {
+    if schema.primary_key.len() < 2 {
+        return;
+    }
+    let mut bytes = 0;
+    for place in &schema.primary_key {
+        let value = values.get(*place).and_then(Option::as_ref).and_then(Option::as_ref);
+        bytes += value.and_then(Value::sql_text).map_or(0, |text| text.len());
+        if let Some(column) = schema.columns.get(*place).filter(|_| bytes > MAX_KEY_BYTES) {
+            let message =
+                format!("the primary key, up to {}, must have at most {MAX_KEY_BYTES} bytes", column.name);
+            faults.push(RowFault::new(column.key.as_str(), Fault::new("length", message)));
+            return;
+        }
     }
 }
 

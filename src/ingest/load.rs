@@ -36,6 +36,8 @@ use crate::{
     transport::{Broken, Chunk},
 };
 
+/// Bytes of the values of a primary key.
+const MAX_KEY_BYTES: usize = 2_000;
 /// What of a wrong value a reject keeps, characters.
 const VALUE_CHARS: usize = 256;
 
@@ -390,10 +392,34 @@ impl Format {
             let value = text.map(|text| shorten(text.map_or_else(|bytes| bytes, str::as_bytes)));
             faults.push(ColumnFault { column: Some(place), fault, value });
         }
+        if let Some(place) = self.too_long_key(&read) {
+            let (column, _) = &self.columns[place];
+            let message =
+                format!("the primary key, up to {}, must have at most {MAX_KEY_BYTES} bytes", column.name);
+            faults.push(ColumnFault {
+                column: Some(place),
+                fault: Fault::new("length", message),
+                value: None,
+            });
+        }
         if faults.len() > 1 {
             faults.sort_by_key(|fault| fault.column.and_then(|place| self.columns.get(place)?.1));
         }
         relations
+    }
+
+    /// The column with which the fields of a key of several columns become too long for its index. Each alone has its own limit.
+    fn too_long_key<'f>(&self, read: impl Fn(usize) -> Option<Result<&'f str, &'f [u8]>>) -> Option<usize> {
+        let key = &self.dataset.schema.primary_key;
+        if key.len() < 2 {
+            return None;
+        }
+        let mut bytes = 0;
+        key.iter().copied().find(|place| {
+            let text = self.columns.get(*place).and_then(|(_, field)| read((*field)?));
+            bytes += text.map_or(0, |text| text.map_or_else(<[u8]>::len, str::len));
+            bytes > MAX_KEY_BYTES
+        })
     }
 
     /// A record that has another number of fields than it must.

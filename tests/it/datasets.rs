@@ -340,3 +340,31 @@ async fn rejects_of_a_declared_dataset_come_under_its_names() {
     let back = app.upload_rows("cats", "", text.replace(";x;", ";01.02.2020;")).await;
     assert_eq!(outcome(&back), [1, 0, 0, 0, 0], "{back}");
 }
+
+#[tokio::test]
+async fn a_deleted_row_comes_back_only_by_the_rules_of_now() {
+    let app = App::start().await;
+    let cats = |required: bool| json!({ "fields": [{ "name": "name" }, { "name": "breed", "constraints": { "required": required } }] });
+    app.declare("cats", cats(false)).await;
+    let row =
+        app.client.post("/datasets/cats/rows").json(json!({ "name": "Tom" })).send().await.expect(201).json();
+    let path = format!("/datasets/cats/rows/{}", row["_id"].as_str().expect("an id"));
+    app.client.delete(&path).send().await.expect(204);
+    let put = app.client.put("/datasets/cats").json(cats(true)).header("If-Match", "\"1\"").send().await;
+    put.expect(200);
+    let refused = app.client.post(&format!("{path}/restore")).send().await.expect(409);
+    assert_eq!(refused.codes(), ["required"]);
+}
+
+#[tokio::test]
+async fn a_key_of_several_columns_fits_into_its_index() {
+    let app = App::start().await;
+    let pairs = json!({ "fields": [{ "name": "a" }, { "name": "b" }], "primaryKey": ["a", "b"] });
+    app.declare("pairs", pairs).await;
+    let long = "x".repeat(1_500);
+    let import = app.upload_rows("pairs", "", format!("a,b\n{long},{long}\n{long},y\n")).await;
+    assert_eq!((app.faults(&import).await, count(&import, "inserted")), (vec!["1 b length".to_owned()], 1));
+    let body = json!({ "a": long, "b": long });
+    let refused = app.client.post("/datasets/pairs/rows").json(body).send().await.expect(400);
+    assert_eq!(refused.codes(), ["length"]);
+}

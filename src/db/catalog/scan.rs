@@ -153,7 +153,7 @@ async fn found(
     Ok(())
 }
 
-/// Values that an index cannot have.
+/// Values that an index cannot have, those of deleted rows too: indexes have these as well.
 async fn lengths(
     connection: &mut PgConnection,
     change: &Change<'_>,
@@ -167,10 +167,8 @@ async fn lengths(
             other if other.ends_with("[]") || other == "jsonb" => format!("octet_length({key}::text)"),
             _ => continue,
         };
-        let statement = format!(
-            "select _id::text from {} where _deleted_at is null and {bytes} > {MAX_INDEXED_BYTES}",
-            table(change)
-        );
+        let statement =
+            format!("select _id::text from {} where {bytes} > {MAX_INDEXED_BYTES}", table(change));
         found(connection, statement, &column.name, "length", offenders).await?;
     }
     Ok(())

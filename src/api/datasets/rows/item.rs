@@ -5,7 +5,10 @@ use poem_openapi::{
     param::{Header, Path},
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 use super::{
     Attempt, ChangeRefusal, Changed, attempt,
@@ -21,7 +24,11 @@ use crate::{
         problem::{Conflict, Internal, Invalid, NotFound, Unavailable, Violation},
         stream::JsonText,
     },
-    datasets::{Dataset, Value, declared::point, row::Given},
+    datasets::{
+        Dataset, Value,
+        declared::point,
+        row::{self, Given, RowFault},
+    },
     db::rows::{self, Locked, Row, Values, Write, WriteError},
     refusal,
 };
@@ -240,26 +247,49 @@ impl DatasetRow {
             return Err(no_row(id).into());
         }
         expected.check(locked.row.version)?;
-        let row = match change {
+        let changed = match change {
             Change::Replace(_) => write.replace(&locked, &values).await.map_err(failed)?,
             Change::Patch(body) => {
                 check_point(dataset, &locked, body)?;
                 write.patch(&locked, &values).await.map_err(failed)?
             }
             Change::Delete => write.delete(&locked).await.map_err(failed)?,
-            Change::Restore => write.restore(&locked).await.map_err(|error| match error {
-                // The request says nothing that could be wrong.
-                WriteError::UnknownReference { column } => {
-                    let message = format!("what {column} refers to is not there any more");
-                    let violation = Violation::at(format!("/{column}"), "unknown_reference", message.clone());
-                    Conflict::because(message, vec![violation]).into()
-                }
-                error => failed(error),
-            })?,
+            Change::Restore => {
+                check_stored(dataset, &locked)?;
+                write.restore(&locked).await.map_err(|error| match error {
+                    // The request says nothing that could be wrong.
+                    WriteError::UnknownReference { column } => {
+                        let message = format!("what {column} refers to is not there any more");
+                        let violation =
+                            Violation::at(format!("/{column}"), "unknown_reference", message.clone());
+                        Conflict::because(message, vec![violation]).into()
+                    }
+                    error => failed(error),
+                })?
+            }
         };
         write.commit().await?;
-        Ok(row)
+        Ok(changed)
     }
+}
+
+/// The rules may have become tighter since a row was deleted: nobody looks at deleted rows then.
+fn check_stored(dataset: &Dataset, locked: &Locked) -> Result<(), Conflict> {
+    let Ok(mut members) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&locked.row.json) else {
+        return Ok(());
+    };
+    members.retain(|name, _| dataset.schema.keyed(name).is_some());
+    let Ok(body) = serde_json::to_vec(&members) else { return Ok(()) };
+    let Err(faults) = row::read(&dataset.schema, Given::Whole, &body) else { return Ok(()) };
+    // What no file can say may be there all the same, if it was there before.
+    let faults = faults.into_iter().filter(|fault| fault.fault.code != "not_writable");
+    let violations: Vec<_> =
+        faults.map(|RowFault { pointer, fault }| Violation::at(pointer, fault.code, fault.message)).collect();
+    if violations.is_empty() {
+        return Ok(());
+    }
+    let message = "the row breaks rules that the dataset has had since it was deleted";
+    Err(Conflict::because(message, violations))
 }
 
 /// The values of a body, which may name no other row than the path's.
