@@ -77,8 +77,9 @@ impl Served {
 
 /// Lets Swagger UI show the documents of datasets too. Where there are none that the page may see, it is as it was.
 fn with_selector(page: &str) -> String {
-    const SELECTOR: &str = r#"<body>
-<label id="documents" style="display: none; padding: 1em; font-family: sans-serif">Document
+    // The bundle has texts of its own that say `<body>`.
+    const CONTENT: &str = r#"<div id="ui">"#;
+    const SELECTOR: &str = r#"<label id="documents" style="display: none; padding: 1em; font-family: sans-serif">Document
 <select></select></label>
 <script>
     const dataset = new URLSearchParams(location.search).get("dataset");
@@ -95,10 +96,11 @@ fn with_selector(page: &str) -> String {
             select.onchange = () => { location.search = select.value ? `?dataset=${encodeURIComponent(select.value)}` : ""; };
             label.style.display = "block";
         });
-</script>"#;
+</script>
+<div id="ui">"#;
     const DOCUMENT: &str =
         "...(dataset ? { url: `/datasets/${encodeURIComponent(dataset)}/openapi.json` } : { spec }),";
-    page.replacen("<body>", SELECTOR, 1).replacen("spec: spec,", DOCUMENT, 1).replacen(
+    page.replacen(CONTENT, SELECTOR, 1).replacen("spec: spec,", DOCUMENT, 1).replacen(
         "<title>Swagger UI</title>",
         "<title>Tarmac API</title>",
         1,

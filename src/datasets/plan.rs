@@ -750,7 +750,7 @@ where s.row = v.row and not exists (select from {} r where {})",
     }
 
     fn no_such_row(&self, key: &ForeignKey) -> String {
-        let target: Vec<_> = key.target.iter().map(super::Ident::as_str).collect();
+        let target: Vec<&str> = key.names.iter().map(AsRef::as_ref).collect();
         format!(
             "{} must be the {} of a row of {}, and no row has this value",
             self.names(&key.columns),

@@ -99,7 +99,7 @@ async fn lines_that_begin_with_the_comment_character_are_no_records() {
 #[tokio::test]
 async fn a_reject_that_begins_with_the_comment_character_comes_back() {
     let app = App::start().await;
-    let file = format!("name,country,latitude,longitude\n\"#1 Field\",A,91,2\n#B,C,1,2\n");
+    let file = "name,country,latitude,longitude\n\"#1 Field\",A,91,2\n#B,C,1,2\n";
     let import = app.upload("?comment=%23", file).await;
     assert_eq!(app.faults(&import).await, ["1 latitude out_of_range"]);
     let csv = rejects_csv(&app, &import).await;

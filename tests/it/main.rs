@@ -50,6 +50,7 @@ mod logs;
 mod long_records;
 mod lost_answers;
 mod memory;
+mod merge;
 mod metrics;
 mod migrations;
 mod near;

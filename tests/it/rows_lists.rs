@@ -714,7 +714,7 @@ async fn a_key_sees_what_it_may_read_and_deleted_rows_if_it_may_write() {
     let get = async |key: &str, path: &str| {
         app.client.get(path).header("Authorization", &format!("Bearer {key}")).send().await
     };
-    let declarer = key("schema").await;
+    let declarer = key("schema read:towns").await;
     let towns = json!({ "schema": { "fields": [{ "name": "code", "type": "integer" }, { "name": "town" }], "primaryKey": "code" }, "private": true });
     let pets = json!({
         "fields": [{ "name": "name" }, { "name": "owner", "type": "integer" }],
