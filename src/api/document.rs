@@ -218,9 +218,10 @@ fn describe_references(value: &mut Value) {
 
 /// Objects of answers whose fields are there every time, null where there is nothing to say, but for the fields named beside
 /// them; other objects leave such fields out. One that is a part of another comes before it.
-const WITH_NULLS: [(&str, &[&str]); 10] = [
+const WITH_NULLS: [(&str, &[&str]); 11] = [
     ("DialectContract", &[]),
     ("ImportContract", &[]),
+    ("ImportCounts", &[]),
     ("ImportNote", &[]),
     ("ImportRemoval", &[]),
     ("Import", &[]),
