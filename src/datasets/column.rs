@@ -102,7 +102,10 @@ impl Column {
             return self.null();
         }
         let value = match &self.rule {
-            Rule::Text { .. } if field.contains(r"\'") => Value::Text(Cow::Owned(field.replace(r"\'", "'"))),
+            // Backslashes are rare, and one byte is found faster than two.
+            Rule::Text { .. } if memchr::memchr(b'\\', field.as_bytes()).is_some() => {
+                Value::Text(Cow::Owned(field.replace(r"\'", "'")))
+            }
             Rule::Text { .. } | Rule::Code { .. } | Rule::OneOf(_) | Rule::Verbatim { .. } => {
                 Value::Text(Cow::Borrowed(field))
             }
