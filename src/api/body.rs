@@ -76,25 +76,48 @@ pub(crate) struct JsonBody<T> {
     pub(crate) bytes: Bytes,
 }
 
-/// A body in JSON that its reader takes as it is, without a tree of values. `T` is its schema.
-pub(crate) struct JsonBytes<T> {
+/// A body in JSON that its reader takes as it is, without a tree of values. `T` is its schema, `K` what it may be.
+pub(crate) struct RawBody<T, K> {
     /// The text.
     pub(crate) bytes: Bytes,
-    schema: PhantomData<fn() -> T>,
+    marker: PhantomData<fn() -> (T, K)>,
 }
 
-/// The same for a single thing: of no more bytes than one that becomes a tree of values.
-pub(crate) struct JsonItem<T> {
-    /// The text.
-    pub(crate) bytes: Bytes,
-    schema: PhantomData<fn() -> T>,
+/// Of any length.
+pub(crate) type JsonBytes<T> = RawBody<T, Whole>;
+/// A single thing: of no more bytes than one that becomes a tree of values.
+pub(crate) type JsonItem<T> = RawBody<T, Item>;
+/// The body of a PATCH of a single thing.
+pub(crate) type PatchItem<T> = RawBody<T, Patch>;
+
+/// What a [`RawBody`] may be.
+pub(crate) trait RawKind {
+    /// Its media types.
+    const MEDIA_TYPES: &'static [&'static str];
+    /// How long it may be.
+    const LENGTH: Length;
 }
 
-/// The body of a PATCH in the same way.
-pub(crate) struct PatchItem<T> {
-    /// The text.
-    pub(crate) bytes: Bytes,
-    schema: PhantomData<fn() -> T>,
+/// See [`JsonBytes`].
+pub(crate) enum Whole {}
+/// See [`JsonItem`].
+pub(crate) enum Item {}
+/// See [`PatchItem`].
+pub(crate) enum Patch {}
+
+impl RawKind for Whole {
+    const MEDIA_TYPES: &'static [&'static str] = &[JSON];
+    const LENGTH: Length = Length::Any;
+}
+
+impl RawKind for Item {
+    const MEDIA_TYPES: &'static [&'static str] = &[JSON];
+    const LENGTH: Length = Length::Item;
+}
+
+impl RawKind for Patch {
+    const MEDIA_TYPES: &'static [&'static str] = &[JSON, MERGE_PATCH];
+    const LENGTH: Length = Length::Item;
 }
 
 /// The body of a PATCH: JSON that changes what it names and leaves the rest (RFC 7396).
@@ -146,7 +169,7 @@ impl<'a, T: FromJson> ApiExtractor<'a> for MergePatch<T> {
     }
 }
 
-impl<'a, T: Type> ApiExtractor<'a> for JsonBytes<T> {
+impl<'a, T: Type, K: RawKind> ApiExtractor<'a> for RawBody<T, K> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();
@@ -156,7 +179,7 @@ impl<'a, T: Type> ApiExtractor<'a> for JsonBytes<T> {
     }
 
     fn request_meta() -> Option<MetaRequest> {
-        Some(meta::<T>(&[JSON]))
+        Some(meta::<T>(K::MEDIA_TYPES))
     }
 
     async fn from_request(
@@ -164,58 +187,13 @@ impl<'a, T: Type> ApiExtractor<'a> for JsonBytes<T> {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(Self { bytes: read(request, body, &[JSON], Length::Any).await?, schema: PhantomData })
-    }
-}
-
-impl<'a, T: Type> ApiExtractor<'a> for JsonItem<T> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-
-    fn request_meta() -> Option<MetaRequest> {
-        Some(meta::<T>(&[JSON]))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        body: &mut RequestBody,
-        _options: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        Ok(Self { bytes: read(request, body, &[JSON], Length::Item).await?, schema: PhantomData })
-    }
-}
-
-impl<'a, T: Type> ApiExtractor<'a> for PatchItem<T> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-
-    fn request_meta() -> Option<MetaRequest> {
-        Some(meta::<T>(&[JSON, MERGE_PATCH]))
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        body: &mut RequestBody,
-        _options: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        let bytes = read(request, body, &[JSON, MERGE_PATCH], Length::Item).await?;
-        Ok(Self { bytes, schema: PhantomData })
+        Ok(Self { bytes: read(request, body, K::MEDIA_TYPES, K::LENGTH).await?, marker: PhantomData })
     }
 }
 
 /// How long a JSON body may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Length {
+pub(crate) enum Length {
     /// As long as one that becomes a tree of values.
     Item,
     /// As long as any.

@@ -5,10 +5,9 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike, 
 use crate::datasets::{
     Column, Fault, Rule,
     declared::{Declared, Kind},
+    numeric::MAX_DIGITS,
 };
 
-/// Most significant digits of a number.
-const MAX_DIGITS: usize = 40;
 /// Greatest exponent of ten of a number, either way: PostgreSQL's `numeric` holds more.
 const MAX_EXPONENT: i32 = 1_000;
 
